@@ -1,0 +1,51 @@
+# Every target sets up the environment first when it is missing or stale.
+PYTHON := .venv/bin/python
+UV     := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
+READY  := .venv/.ready
+DEMO   := runs/demo
+
+# Ray ships the project to every worker when it sees `uv run`; the environment is already there.
+export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
+export RAY_USAGE_STATS_ENABLED := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test lint bench lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(READY) ## create or refresh the environment
+
+$(READY): requirements.lock pyproject.toml
+	@command -v $(UV) >/dev/null || { python3 -m venv .venv-uv && .venv-uv/bin/pip install --quiet uv; }
+	@test -x $(PYTHON) || $(UV) venv --quiet --python 3.11 .venv
+	$(UV) pip sync --quiet --python $(PYTHON) --require-hashes --compile-bytecode requirements.lock
+	$(UV) pip install --quiet --python $(PYTHON) --no-deps --editable .
+	@touch $@
+
+demo: $(READY) ## data, joint training, evaluation, explanations and report on a local cluster
+	@rm -rf $(DEMO)
+	$(PYTHON) jobs/experiment.py --train-config configs/demo.yaml --output $(DEMO)
+
+serve: $(READY) ## serve the demo's checkpoint on http://127.0.0.1:8000
+	@test -e $(DEMO)/train/best/manifest.json || { echo "no checkpoint at $(DEMO)/train/best: run 'make demo' first" >&2; exit 1; }
+	.venv/bin/serve run serve_config.yaml
+
+test: $(READY) ## the whole test suite
+	$(PYTHON) -m pytest
+
+lint: $(READY) ## format, lint, types and import contracts
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: $(READY) ## every benchmark, quickly
+	@for script in benchmarks/*.py; do $(PYTHON) $$script --quick || exit 1; done
+
+lock: ## resolve pyproject.toml into requirements.lock
+	$(UV) pip compile --quiet --python-version 3.11 --python-platform linux --generate-hashes --no-header \
+		--extra dev --extra compare --output-file requirements.lock pyproject.toml
+
+clean: ## remove the environment and the demo's output
+	rm -rf .venv .venv-uv $(DEMO)

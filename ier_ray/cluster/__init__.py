@@ -1,0 +1,1 @@
+"""Everything that touches Ray: ingest, streams, training, tuning, prediction, explanation."""

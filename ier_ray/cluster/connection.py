@@ -1,0 +1,59 @@
+"""Joining a cluster, and checking that it can hold what is asked of it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import ray
+import ray.data
+
+from ier_ray.errors import CapacityError
+
+DATA_CPUS = 1.0
+"""CPUs that must stay free for reading data; without one, training would wait for ever."""
+
+
+def connect() -> None:
+    """Join the submitter's cluster, or start one on this machine.
+
+    ``ray.init`` gets no arguments: address and runtime environment belong to the submitter
+    (``ray job submit``, ``RAY_ADDRESS``).
+    """
+    if not ray.is_initialized():
+        ray.init(logging_level=logging.WARNING)
+    quiet_data()
+
+
+def quiet_data() -> None:
+    """Ray Data as a part, not the subject: warnings only, no bar for each of many short runs."""
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Resources that must be there at once."""
+
+    cpus: float
+    gpus: float = 0.0
+
+
+def require(demand: Demand, *, what: str, cure: str) -> None:
+    """Refuse what the cluster can never fit, where that can be known.
+
+    Only a cluster that this process started is judged: any other may grow.
+
+    Raises:
+        CapacityError: naming what is needed, what is there, and the cure.
+    """
+    node = ray._private.worker._global_node  # no public call tells who started the cluster
+    if node is None or not node.is_head():
+        return
+    have = ray.cluster_resources()
+    cpus, gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
+    if demand.cpus > cpus or demand.gpus > gpus:
+        raise CapacityError(
+            f"{what} needs {demand.cpus:g} CPUs and {demand.gpus:g} GPUs, the cluster has "
+            f"{cpus:g} and {gpus:g}; {cure}"
+        )

@@ -1,0 +1,131 @@
+"""DnCShap over a pool of actors: subtrees of the recursion travel, pixels stay.
+
+The image goes into the object store once; a job is the rows of a subtree. Actors are restarted
+and their jobs retried by Ray. Where the work runs changes nothing else: the plan and the credits
+are those of :mod:`ier_ray.explain.dncshap`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from ier_ray.data.images import Pixels
+from ier_ray.data.schema import Domain
+from ier_ray.explain.dncshap import Explanation, Plan, explain_with
+from ier_ray.explain.evaluators import Masking, Scores
+from ier_ray.inference import ExplainerSettings, Recognizer
+
+JOBS_PER_WORKER = 4
+"""Subtrees for each worker: enough to even out, few enough to fill batches."""
+RETRIES = 3
+
+
+@dataclass(frozen=True)
+class ExplainRequest:
+    """What the workers of one explanation share; put into the object store once."""
+
+    pixels: Pixels
+    """``(S, S, 3)`` uint8, already at the network's size."""
+    settings: ExplainerSettings
+    domain: Domain
+
+
+class ExplainWorker:
+    """Holds a network and scores rows of plans."""
+
+    def __init__(self, checkpoint: str) -> None:
+        self._recognizer = Recognizer.load(checkpoint)
+
+    def score(self, request: ExplainRequest, masking: Masking) -> Scores:
+        """Scores ``(M, K)`` of masked versions of the request's image."""
+        evaluator = self._recognizer.evaluator(
+            request.pixels, request.settings, domain=request.domain
+        )
+        return evaluator(masking)
+
+    def probabilities(self, request: ExplainRequest) -> NDArray[np.float64]:
+        """Class probabilities ``(K,)`` of the request's image."""
+        row: NDArray[np.float64] = self._recognizer.probabilities(
+            request.pixels[None], domain=request.domain
+        )[0]
+        return row
+
+    def ready(self) -> bool:
+        """Answers once the network is loaded."""
+        return True
+
+
+@dataclass(frozen=True)
+class ExplainPool:
+    """A fixed number of workers with the network of one checkpoint."""
+
+    workers: tuple[Any, ...]
+
+    @classmethod
+    def start(
+        cls, checkpoint: str, *, size: int, num_cpus: float = 1.0, num_gpus: float = 0.0
+    ) -> ExplainPool:
+        """Start the workers and wait until each has loaded the network.
+
+        Raises:
+            CheckpointError: when a worker cannot load the checkpoint.
+        """
+        actor = ray.remote(ExplainWorker).options(
+            num_cpus=num_cpus, num_gpus=num_gpus, max_restarts=-1, max_task_retries=RETRIES
+        )
+        pool = cls(tuple(actor.remote(checkpoint) for _ in range(size)))
+        ray.get([worker.ready.remote() for worker in pool.workers])
+        return pool
+
+    def explain(self, request: ExplainRequest) -> Explanation:
+        """Explain one image with all workers."""
+        reference = ray.put(request)
+
+        def execute(plan: Plan) -> Scores:
+            jobs = plan.subtrees(len(self.workers) * JOBS_PER_WORKER)
+            results = self._run(reference, [plan.masking[rows] for rows in jobs])
+            scores = np.empty((len(plan), results[0].shape[1]))
+            for rows, result in zip(jobs, results, strict=True):
+                scores[rows] = result
+            return scores
+
+        settings = request.settings
+        return explain_with(
+            execute,
+            settings.tree(request.pixels.shape[0]),
+            contexts=settings.contexts,
+            variant="normalised",
+        )
+
+    def probabilities(self, request: ExplainRequest) -> NDArray[np.float64]:
+        """Class probabilities ``(K,)`` of one image."""
+        found: NDArray[np.float64] = ray.get(self.workers[0].probabilities.remote(request))
+        return found
+
+    def _run(self, reference: ray.ObjectRef, jobs: list[Masking]) -> list[Scores]:
+        """Hand jobs to whichever worker is free, one at a time each; results in job order."""
+        results: dict[int, Scores] = {}
+        waiting = list(enumerate(jobs))[::-1]
+        free = list(self.workers)
+        running: dict[Any, tuple[int, Any]] = {}
+        while waiting or running:
+            while waiting and free:
+                number, job = waiting.pop()
+                worker = free.pop()
+                result = worker.score.remote(reference, job)
+                running[result] = (number, worker)
+            (done,), _ = ray.wait(list(running))
+            number, worker = running.pop(done)
+            results[number] = ray.get(done)
+            free.append(worker)
+        return [results[number] for number in range(len(jobs))]
+
+    def stop(self) -> None:
+        """End the workers."""
+        for worker in self.workers:
+            ray.kill(worker)

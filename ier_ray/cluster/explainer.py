@@ -1,0 +1,136 @@
+"""Explaining a list of images on the cluster, each to a picture, a JSON and an npz file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ier_ray import storage
+from ier_ray.cluster.explain_pool import ExplainPool, ExplainRequest
+from ier_ray.data.images import encode_png
+from ier_ray.data.samples import NamedImage
+from ier_ray.data.schema import Domain
+from ier_ray.emotions import EmotionScheme
+from ier_ray.errors import SettingsError
+from ier_ray.explain.dncshap import Explanation
+from ier_ray.explain.fidelity import positive_mass_inside
+from ier_ray.explain.rendering import leaf_records, overlay, to_npz
+from ier_ray.inference import ExplainerSettings
+
+
+@dataclass(frozen=True)
+class ExplainedImage:
+    """One explained image."""
+
+    name: str
+    label: str | None
+    target: str
+    """Class whose score is explained."""
+    predicted: str
+    probabilities: dict[str, float]
+    evaluations: int
+    efficiency_gap: float
+    """Sum of the leaves minus f(image) − f(baseline)."""
+    cue_share: float | None
+    """Share of the area that carries the label, where known."""
+    cue_mass: float | None
+    """Share of the positive attribution inside it."""
+    density: NDArray[np.float64]
+    """Attribution a pixel of the target, ``(S, S)``."""
+
+
+def explain_images(
+    checkpoint: str,
+    images: Sequence[NamedImage],
+    output: str,
+    *,
+    scheme: EmotionScheme,
+    settings: ExplainerSettings,
+    domain: Domain = "ier",
+    target: str | None = None,
+    workers: int = 1,
+    worker_cpus: float = 1.0,
+) -> list[ExplainedImage]:
+    """Explain images one after the other, each with all workers.
+
+    Args:
+        output: directory or URI for ``<name>.png`` (signed overlay), ``<name>.json`` (leaf
+            values) and ``<name>.npz`` (credits of every level, all classes).
+        target: class to explain; by default the predicted one.
+
+    Raises:
+        SettingsError: when ``target`` is not a class of the checkpoint.
+    """
+    if target is not None and target not in scheme.classes:
+        raise SettingsError(f"target must be one of {list(scheme.classes)}, got {target!r}")
+    gpus = 1.0 if ray.cluster_resources().get("GPU") else 0.0
+    pool = ExplainPool.start(
+        storage.absolute(checkpoint), size=workers, num_cpus=worker_cpus, num_gpus=gpus
+    )
+    explained = []
+    try:
+        for image in tqdm(images, unit="image", desc="explain", disable=None):
+            request = ExplainRequest(image.pixels, settings, domain)
+            explanation, probabilities = pool.explain(request), pool.probabilities(request)
+            record = describe(image, explanation, probabilities, scheme, target)
+            write_explanation(output, image, explanation, record, settings, scheme)
+            explained.append(record)
+    finally:
+        pool.stop()
+    return explained
+
+
+def describe(
+    image: NamedImage,
+    explanation: Explanation,
+    probabilities: NDArray[np.float64],
+    scheme: EmotionScheme,
+    target: str | None,
+) -> ExplainedImage:
+    """The record of an explained image."""
+    predicted = scheme.classes[int(probabilities.argmax())]
+    target = target or predicted
+    density = explanation.density_map(scheme.index(target))
+    mask = image.cue_mask
+    return ExplainedImage(
+        name=image.name,
+        label=image.label,
+        target=target,
+        predicted=predicted,
+        probabilities=dict(zip(scheme.classes, probabilities.tolist(), strict=True)),
+        evaluations=explanation.evaluations,
+        efficiency_gap=explanation.efficiency_gap(scheme.index(target)),
+        cue_share=None if mask is None else float(mask.mean()),
+        cue_mass=None if mask is None else positive_mass_inside(density, mask),
+        density=density,
+    )
+
+
+def write_explanation(
+    output: str,
+    image: NamedImage,
+    explanation: Explanation,
+    record: ExplainedImage,
+    settings: ExplainerSettings,
+    scheme: EmotionScheme,
+) -> None:
+    """Write the three files of an explanation."""
+    stem = storage.join(output, re.sub(r"[^\w.-]", "_", image.name))
+    target = scheme.index(record.target)
+    described: dict[str, Any] = asdict(record)
+    del described["density"]
+    described["settings"] = settings.model_dump(mode="json")
+    described["full"] = float(explanation.full[target])
+    described["empty"] = float(explanation.empty[target])
+    described["leaves"] = leaf_records(explanation, target)
+    storage.write_bytes(f"{stem}.png", encode_png(overlay(image.pixels, record.density)))
+    storage.write_bytes(f"{stem}.npz", to_npz(explanation))
+    storage.write_bytes(f"{stem}.json", json.dumps(described, allow_nan=False).encode())

@@ -1,0 +1,279 @@
+"""From a source to shards: a Ray Data job that writes one Parquet file a task.
+
+Listing, label mapping, folds and the shuffle are decided by the driver on names alone; images are
+loaded, verified and written where the task runs. The manifest comes last, so a killed ingest
+leaves nothing that looks complete, and the same request repeated has nothing to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+from pydantic import Field
+from tqdm import tqdm
+
+from ier_ray import storage
+from ier_ray.config import Settings
+from ier_ray.data.folds import assign_folds
+from ier_ray.data.images import decode_rgb
+from ier_ray.data.schema import (
+    MANIFEST,
+    SHARD_SCHEMA,
+    Domain,
+    Manifest,
+    Rejected,
+    ShardFile,
+    read_manifest,
+)
+from ier_ray.data.sources import Listed, Source
+from ier_ray.emotions import EmotionScheme
+from ier_ray.errors import DataError, ImageError
+
+logger = logging.getLogger(__name__)
+
+
+class LayoutSettings(Settings):
+    """How a shard set is divided."""
+
+    folds: int = Field(5, ge=2, le=100)
+    """Cross-validation folds, stratified by label; groups are never split."""
+    seed: int = Field(0, ge=0)
+    """Seed of folds, shuffle and synthetic drawings."""
+    max_bad: int = Field(0, ge=0)
+    """Unusable images tolerated: they are quarantined and named; more fail the job."""
+    rows_per_shard: int = Field(4096, ge=1)
+    """Rows in a Parquet file."""
+    rows_per_group: int = Field(128, ge=1)
+    """Rows in a row group, the unit of reading."""
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What an ingest did."""
+
+    location: str
+    manifest: Manifest
+    unchanged: bool
+    """Whether the shard set was there already."""
+
+
+def ingest(
+    source: Source,
+    domain: Domain,
+    location: str,
+    *,
+    scheme: EmotionScheme,
+    layout: LayoutSettings,
+) -> IngestReport:
+    """Write one domain of a source as a shard set.
+
+    Raises:
+        DataError: when the location holds another shard set, nothing is left to write, or more
+            than ``max_bad`` images are unusable.
+    """
+    request = request_hash(source, domain, scheme, layout)
+    if storage.exists(storage.join(location, MANIFEST)):
+        found = read_manifest(location)
+        if found.request_hash != request:
+            raise DataError(
+                f"{location}: holds a shard set made with other settings; "
+                f"choose another --output, or remove it"
+            )
+        return IngestReport(location, found, unchanged=True)
+    listing, dropped = list_samples(source, domain, scheme, layout)
+    summaries = write_shards(source, domain, location, listing, layout)
+    listed = len(listing) + dropped.total()
+    manifest = make_manifest(source, domain, scheme, layout, summaries, dropped, listed, request)
+    if len(manifest.quarantined) > layout.max_bad:
+        named = ", ".join(f"{bad.sample_id} ({bad.reason})" for bad in manifest.quarantined[:5])
+        raise DataError(
+            f"{location}: {len(manifest.quarantined)} unusable images, --max-bad allows "
+            f"{layout.max_bad}: {named}; mend them, or raise --max-bad"
+        )
+    storage.write_json(storage.join(location, MANIFEST), manifest.model_dump(mode="json"))
+    return IngestReport(location, manifest, unchanged=False)
+
+
+def request_hash(
+    source: Source, domain: Domain, scheme: EmotionScheme, layout: LayoutSettings
+) -> str:
+    """Hash of everything that decides what a shard set contains."""
+    asked = {
+        "source": repr(source),
+        "domain": domain,
+        "scheme": repr(scheme),
+        "layout": layout.model_dump(exclude={"max_bad"}),
+        "schema": str(SHARD_SCHEMA),
+    }
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def list_samples(
+    source: Source, domain: Domain, scheme: EmotionScheme, layout: LayoutSettings
+) -> tuple[pa.Table, Counter[str]]:
+    """Samples with a class, with folds, shuffled; and how many of which label were dropped."""
+    kept: list[tuple[Listed, str]] = []
+    dropped: Counter[str] = Counter()
+    for sample in source.list(domain):
+        label = scheme.class_of(sample.source_label)
+        if label is None:
+            dropped[sample.source_label] += 1
+        else:
+            kept.append((sample, label))
+    if not kept:
+        raise DataError(
+            f"source {source.name!r} has no {domain} sample with a class of scheme "
+            f"{scheme.name!r}; dropped labels: {dict(dropped)}"
+        )
+    samples, labels = zip(*kept, strict=True)
+    ids, source_labels, groups = zip(*samples, strict=True)
+    repeated = [name for name, count in Counter(ids).items() if count > 1]
+    if repeated:
+        raise DataError(f"source {source.name!r}: sample id {repeated[0]!r} is listed twice")
+    folds = assign_folds(labels, groups, folds=layout.folds, seed=layout.seed)
+    columns = {
+        "sample_id": ids,
+        "source_label": source_labels,
+        "group": groups,
+        "label": labels,
+        "fold": folds,
+    }
+    order = np.random.default_rng(layout.seed).permutation(len(ids))
+    return pa.table(columns).take(order), dropped
+
+
+def write_shards(
+    source: Source, domain: Domain, location: str, listing: pa.Table, layout: LayoutSettings
+) -> list[dict[str, Any]]:
+    """Write every shard, as Ray tasks; what each wrote, in order."""
+    starts = range(0, len(listing), layout.rows_per_shard)
+    blocks = [listing.slice(start, layout.rows_per_shard) for start in starts]
+    numbered = [
+        block.append_column("shard", pa.array([number] * len(block)))
+        for number, block in enumerate(blocks)
+    ]
+    writer = ShardWriter(source, domain, location, layout.rows_per_group)
+    written = ray.data.from_arrow(numbered).map_batches(
+        writer, batch_size=None, batch_format="pyarrow"
+    )
+    summaries = []
+    with tqdm(total=len(listing), unit="image", desc=f"ingest {domain}", disable=None) as bar:
+        for row in written.iter_rows():
+            summary = json.loads(row["summary"])
+            summaries.append(summary)
+            bar.update(summary["listed"])
+    return sorted(summaries, key=lambda summary: summary["shard"])
+
+
+@dataclass(frozen=True)
+class ShardWriter:
+    """The Ray Data stage: a block of listed samples in, one Parquet file written."""
+
+    source: Source
+    domain: Domain
+    location: str
+    rows_per_group: int
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Write a block; returns one row with a JSON summary."""
+        quarantined: list[dict[str, str]] = []
+        rows = list(self._rows(block, quarantined))
+        number = block["shard"][0].as_py()
+        summary: dict[str, Any] = {
+            "shard": number,
+            "listed": len(block),
+            "quarantined": quarantined,
+            "counts": Counter(f"{row['fold']} {row['label']}" for row in rows),
+        }
+        if rows:
+            file = f"shards/part-{number:05d}.parquet"
+            content = self._parquet(rows)
+            storage.write_bytes(storage.join(self.location, file), content)
+            digest = hashlib.sha256(content).hexdigest()
+            summary["file"] = {"file": file, "rows": len(rows), "sha256": digest}
+        return pa.table({"summary": [json.dumps(summary)]})
+
+    def _rows(self, block: pa.Table, quarantined: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
+        for entry in block.drop_columns(["shard"]).to_pylist():
+            listed = Listed(entry["sample_id"], entry["source_label"], entry["group"])
+            try:
+                loaded = self.source.load(self.domain, listed)
+                image = decode_rgb(loaded.image)
+            except ImageError as error:
+                quarantined.append(
+                    {
+                        "sample_id": listed.sample_id,
+                        "reason": error.reason,
+                        "detail": str(error),
+                    }
+                )
+                continue
+            yield {
+                **entry,
+                "image": loaded.image,
+                "dataset": self.source.name,
+                "domain": self.domain,
+                "height": image.height,
+                "width": image.width,
+                "cue_mask": loaded.cue_mask,
+            }
+
+    def _parquet(self, rows: list[dict[str, Any]]) -> bytes:
+        sink = pa.BufferOutputStream()
+        table = pa.Table.from_pylist(rows, schema=SHARD_SCHEMA)
+        # Encoded images do not compress; the small columns are not worth a codec.
+        pq.write_table(table, sink, row_group_size=self.rows_per_group, compression="none")
+        return bytes(sink.getvalue())
+
+
+def make_manifest(
+    source: Source,
+    domain: Domain,
+    scheme: EmotionScheme,
+    layout: LayoutSettings,
+    summaries: list[dict[str, Any]],
+    dropped: Counter[str],
+    listed: int,
+    request: str,
+) -> Manifest:
+    """Put the shards' summaries together; every listed sample is accounted for."""
+    shards = [ShardFile(**summary["file"]) for summary in summaries if "file" in summary]
+    counts = {name: [0] * layout.folds for name in scheme.classes}
+    for summary in summaries:
+        for key, count in summary["counts"].items():
+            fold, label = key.split(" ", 1)
+            counts[label][int(fold)] += count
+    quarantined = [Rejected(**bad) for summary in summaries for bad in summary["quarantined"]]
+    rows = sum(shard.rows for shard in shards)
+    if listed != rows + dropped.total() + len(quarantined):
+        raise DataError(
+            f"source {source.name!r}: {listed} samples listed, but {rows} kept, "
+            f"{dropped.total()} dropped and {len(quarantined)} quarantined; shards were lost"
+        )
+    content = hashlib.sha256("".join(shard.sha256 for shard in shards).encode()).hexdigest()
+    return Manifest(
+        domain=domain,
+        datasets=[source.name],
+        scheme=scheme.name,
+        classes=list(scheme.classes),
+        folds=layout.folds,
+        seed=layout.seed,
+        listed=listed,
+        rows=rows,
+        counts=counts,
+        dropped=dict(dropped),
+        quarantined=quarantined,
+        shards=shards,
+        content_hash=content,
+        request_hash=request,
+    )

@@ -1,0 +1,53 @@
+"""The frame of every job: settings in, one JSON line out, an exit code that tells the truth."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+import yaml
+
+from ier_ray.cluster.connection import connect
+from ier_ray.config import SettingsT, from_command_line
+from ier_ray.errors import IerRayError, SettingsError
+
+logger = logging.getLogger(__name__)
+
+FAILED, MISUSED = 1, 2
+
+
+def run_job(
+    kind: type[SettingsT],
+    body: Callable[[SettingsT], dict[str, Any]],
+    *,
+    program: str,
+    purpose: str,
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Parse the command line, join the cluster, run, and report.
+
+    The resolved settings are logged first. The last line of standard output is ``body``'s record
+    as JSON. Bad settings exit with 2, other bad input with 1; anything else is a bug and raises.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        settings = from_command_line(kind, arguments, program=program, purpose=purpose)
+        logger.info("%s settings:\n%s", program, _indented(settings.model_dump(mode="json")))
+        connect()
+        record = body(settings)
+    except IerRayError as error:
+        print(f"{program}: error: {error}", file=sys.stderr)  # noqa: T201
+        return MISUSED if isinstance(error, SettingsError) else FAILED
+    finally:
+        ray.shutdown()  # workers' last lines come before ours
+    print(json.dumps(record, allow_nan=False), flush=True)  # noqa: T201
+    return 0
+
+
+def _indented(values: dict[str, Any]) -> str:
+    lines = yaml.safe_dump(values, sort_keys=False).rstrip().splitlines()
+    return "\n".join(f"  {line}" for line in lines)

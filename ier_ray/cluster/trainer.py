@@ -1,0 +1,275 @@
+"""Joint training under Ray Train: launch, storage, resume, and the exported best checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import torch
+import torch.distributed
+from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
+from torch import Tensor, nn
+
+from ier_ray import storage
+from ier_ray.cluster.connection import DATA_CPUS, Demand, quiet_data, require
+from ier_ray.cluster.streams import read_on_cluster
+from ier_ray.data.schema import require_scheme
+from ier_ray.data.shards import ShardSet
+from ier_ray.data.streams import JointStreams, SplitIndex
+from ier_ray.errors import SettingsError, TrainingError
+from ier_ray.training.checkpoint import export_checkpoint, read_manifest
+from ier_ray.training.loop import Progress, train
+from ier_ray.training.settings import TrainSettings
+
+logger = logging.getLogger(__name__)
+
+BEST_BY = "ier_accuracy"
+START_ATTEMPTS = 2
+"""Times a worker group may fail to start before the run is given up."""
+GROWING = ("schedule", "scaling")
+"""Settings that may change when a run is resumed."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Outcome of a run."""
+
+    run: str
+    """Directory of the run."""
+    checkpoint: str
+    """The best epoch's checkpoint, by validation accuracy of the IER network, for serving."""
+    last_checkpoint: str
+    """The last epoch's checkpoint, with what resuming needs."""
+    metrics: dict[str, float]
+    """Validation metrics of the best epoch."""
+    best_epoch: int
+    epochs: int
+    steps: int
+    history: list[dict[str, Any]]
+    """One record an epoch."""
+    seconds: float
+
+
+def run_training(settings: TrainSettings) -> TrainResult:
+    """Train on the cluster; with the name and settings of an earlier run, go on with it.
+
+    Raises:
+        SettingsError: when the run exists with other settings.
+        DataError: when shards are missing or the two domains' schemes differ.
+        CapacityError: when the cluster can never fit the workers.
+        TrainingError: when the loss is not finite or failures outlast the retries.
+    """
+    started = time.perf_counter()
+    check_data(settings)
+    check_capacity(settings)
+    run = storage.absolute(storage.join(settings.storage, settings.name))
+    claim_settings(
+        storage.join(run, "settings.json"),
+        settings.model_dump(mode="json"),
+        what=f"run {settings.name!r}",
+    )
+    result = make_trainer(settings).fit()
+    progress = outcome(result)
+    best, metrics = best_checkpoint(result)
+    exported = export_checkpoint(best, storage.join(run, "best"))
+    storage.write_json(storage.join(run, "history.json"), progress.history)
+    return TrainResult(
+        run=run,
+        checkpoint=exported,
+        last_checkpoint=result.checkpoint.path,
+        metrics=read_manifest(exported).metrics,
+        best_epoch=int(metrics["epoch"]),
+        epochs=progress.epoch,
+        steps=progress.step,
+        history=progress.history,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def make_trainer(settings: TrainSettings, callbacks: list[Any] | None = None) -> TorchTrainer:
+    """The Ray Train trainer of a run."""
+    scaling = settings.scaling
+    fs, path = storage.filesystem(settings.storage)
+    return TorchTrainer(
+        train_worker,
+        train_loop_config=settings.model_dump(mode="json"),
+        torch_config=TorchConfig(backend="nccl" if scaling.use_gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=scaling.num_workers,
+            use_gpu=scaling.use_gpu,
+            resources_per_worker={
+                "CPU": scaling.cpus_per_worker,
+                **({"GPU": 1} if scaling.use_gpu else {}),
+            },
+        ),
+        run_config=RunConfig(
+            name=settings.name,
+            storage_path=path,
+            storage_filesystem=fs,
+            failure_config=FailureConfig(
+                max_failures=scaling.max_failures, controller_failure_limit=START_ATTEMPTS
+            ),
+            # Ray also keeps the newest, whatever its score.
+            checkpoint_config=CheckpointConfig(
+                num_to_keep=1, checkpoint_score_attribute=BEST_BY, checkpoint_score_order="max"
+            ),
+            callbacks=callbacks,
+            logging_config=LoggingConfig(log_level="WARNING"),
+        ),
+    )
+
+
+def train_worker(config: dict[str, Any]) -> Progress | TrainingError:
+    """What each rank runs. An error that every rank meets is returned: a retry would not help."""
+    settings = TrainSettings.model_validate(config)
+    quiet_data()
+    context = RayTrainContext()
+    streams = open_streams(settings, rank=context.rank, world_size=context.world_size)
+    try:
+        return train(settings, streams, streams.ier.shards.scheme, context)
+    except TrainingError as error:
+        return error
+
+
+def open_streams(settings: TrainSettings, *, rank: int, world_size: int) -> JointStreams:
+    """One rank's batches, read and decoded by Ray tasks."""
+    splits = {
+        domain: SplitIndex.read(ShardSet.open(location), val_fold=settings.data.val_fold)
+        for domain, location in (("fer", settings.data.fer), ("ier", settings.data.ier))
+    }
+    return JointStreams(
+        **splits,
+        image_size=settings.model.image_size,
+        batch_size=settings.optimizer.batch_size,
+        seed=settings.seed,
+        balance=settings.data.balance,
+        window=settings.data.shuffle_window,
+        rank=rank,
+        world_size=world_size,
+        execute=read_on_cluster,
+    )
+
+
+class RayTrainContext:
+    """The training loop's context on a Ray Train worker."""
+
+    def __init__(self) -> None:
+        context = ray.train.get_context()
+        self.rank = context.get_world_rank()
+        self.world_size = context.get_world_size()
+        self.device = get_device()
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model under DDP; as it is where there is one worker."""
+        wrapped: nn.Module = prepare_model(model)
+        return wrapped
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The tensor added over all workers."""
+        if self.world_size > 1:
+            torch.distributed.all_reduce(tensor)
+        return tensor
+
+    def checkpoint(self) -> AbstractContextManager[Path | None]:
+        """The run's last checkpoint, brought to this node."""
+        checkpoint = ray.train.get_checkpoint()
+        if checkpoint is None:
+            return nullcontext(None)
+        return LocalCopy(checkpoint)
+
+    def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
+        """Report an epoch; Ray uploads rank 0's directory to the run's storage."""
+        checkpoint = None
+        if directory is not None:
+            checkpoint = ray.train.Checkpoint.from_directory(str(directory))
+        ray.train.report(metrics, checkpoint=checkpoint)
+
+
+class LocalCopy(AbstractContextManager[Path | None]):
+    """A Ray checkpoint as a local directory while it is read."""
+
+    def __init__(self, checkpoint: ray.train.Checkpoint) -> None:
+        self._directory = checkpoint.as_directory()
+
+    def __enter__(self) -> Path:
+        return Path(self._directory.__enter__())
+
+    def __exit__(self, *exception: object) -> None:
+        self._directory.__exit__(*exception)
+
+
+def check_data(settings: TrainSettings) -> None:
+    """Raise where shards are missing or the two domains do not belong together."""
+    fer, ier = ShardSet.open(settings.data.fer), ShardSet.open(settings.data.ier)
+    require_scheme(fer.manifest, ier.scheme, settings.data.fer)
+    for shards, domain in ((fer, "fer"), (ier, "ier")):
+        if shards.manifest.domain != domain:
+            raise SettingsError(
+                f"data.{domain} is {shards.location}, a shard set of domain "
+                f"{shards.manifest.domain!r}; give one of domain {domain!r}"
+            )
+
+
+def check_capacity(settings: TrainSettings) -> None:
+    """Raise where the workers, and one CPU to read data, can never fit."""
+    scaling = settings.scaling
+    workers = scaling.num_workers * scaling.cpus_per_worker
+    gpus = float(scaling.num_workers) if scaling.use_gpu else 0.0
+    require(
+        Demand(cpus=workers + DATA_CPUS, gpus=gpus),
+        what=f"training with {scaling.num_workers} workers of {scaling.cpus_per_worker:g} CPUs "
+        f"and {DATA_CPUS:g} CPU to read data",
+        cure="lower scaling.num_workers or scaling.cpus_per_worker",
+    )
+
+
+def claim_settings(location: str, asked: dict[str, Any], *, what: str) -> None:
+    """Record the settings of a run, or check them against the record of the run it continues.
+
+    Raises:
+        SettingsError: naming what differs.
+    """
+    if storage.exists(location):
+        recorded = storage.read_json(location)
+        changed = [
+            f"{name} was {recorded.get(name)}, is {value}"
+            for name, value in asked.items()
+            if name not in GROWING and value != recorded.get(name)
+        ]
+        if changed:
+            raise SettingsError(
+                f"{what} exists with other settings ({location}): {'; '.join(changed)}. "
+                f"Give another --name, or remove it"
+            )
+        logger.info("%s exists: going on from where it stopped", what)
+    storage.write_json(location, asked)
+
+
+def outcome(result: ray.train.Result) -> Progress:
+    """What rank 0 returned.
+
+    Raises:
+        TrainingError: when the run ended in an error.
+    """
+    if result.error is not None:
+        raise TrainingError(f"training failed: {result.error}") from result.error
+    if isinstance(result.return_value, TrainingError):
+        raise result.return_value
+    progress: Progress = result.return_value
+    return progress
+
+
+def best_checkpoint(result: ray.train.Result) -> tuple[str, dict[str, Any]]:
+    """Location and metrics of the earliest epoch with the best score."""
+    checkpoint, metrics = max(
+        result.best_checkpoints, key=lambda pair: (pair[1][BEST_BY], -pair[1]["epoch"])
+    )
+    prefix = "s3://" if checkpoint.filesystem.type_name == "s3" else ""
+    return prefix + os.fspath(checkpoint.path), metrics

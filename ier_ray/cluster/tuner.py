@@ -1,0 +1,252 @@
+"""Hyperparameter sweeps under Ray Tune: learning rate and loss balance.
+
+Each trial is a light driver that launches a Ray Train run of its own and passes its reports on,
+so a trial may use many workers. Optuna proposes, ASHA stops what falls behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from pydantic import Field, model_validator
+from ray import tune
+from ray.train import Result
+from ray.tune.integration.ray_train import TuneReportCallback
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from ier_ray import storage
+from ier_ray.cluster.connection import DATA_CPUS
+from ier_ray.cluster.trainer import (
+    BEST_BY,
+    best_checkpoint,
+    check_capacity,
+    check_data,
+    claim_settings,
+    make_trainer,
+    outcome,
+)
+from ier_ray.config import Settings
+from ier_ray.errors import TrainingError
+from ier_ray.training.checkpoint import export_checkpoint
+from ier_ray.training.settings import TrainSettings
+
+logger = logging.getLogger(__name__)
+
+DRIVER_CPUS = 0.01
+"""What a trial's driver holds; its workers hold the rest. Tune accepts no zero."""
+
+
+class Interval(Settings):
+    """A range to search."""
+
+    low: float
+    """Smallest value."""
+    high: float
+    """Largest value."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Interval:
+        if self.low > self.high:
+            raise ValueError(f"low ({self.low}) must not exceed high ({self.high})")
+        return self
+
+
+class SearchSettings(Settings):
+    """What is searched, and how hard."""
+
+    trials: int = Field(20, ge=1)
+    """Runs to try."""
+    learning_rate: Interval = Interval(low=8e-5, high=8e-4)
+    """Range of optimizer.learning_rate, searched on a log scale."""
+    balance: Interval = Interval(low=0.0, high=2.0)
+    """Range of loss.balance, searched linearly."""
+    grace_epochs: int = Field(5, ge=1)
+    """Epochs that every trial gets before it may be stopped."""
+    reduction: int = Field(2, ge=2)
+    """At each rung, one trial in this many goes on."""
+    max_concurrent: int | None = Field(None, ge=1)
+    """Trials at once; by default as many as the cluster's CPUs and GPUs hold."""
+
+
+class SweepSettings(Settings):
+    """A sweep."""
+
+    name: str = Field("sweep", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the sweep. The same name and settings resume it."""
+    storage: str = "runs"
+    """Where sweeps are kept: a directory all workers share, or an s3:// URI."""
+    search: SearchSettings = SearchSettings()
+    train: TrainSettings
+    """Settings of every trial; name, storage and what is searched are set by the sweep."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One row of the table of trials."""
+
+    name: str
+    learning_rate: float
+    balance: float
+    epochs: int
+    ier_accuracy: float | None
+    """Best over the epochs; None where the trial failed before its first report."""
+    fer_accuracy: float | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """Outcome of a sweep."""
+
+    sweep: str
+    checkpoint: str
+    """The best epoch of the best trial, exported for serving."""
+    best: Trial
+    trials: list[Trial]
+    seconds: float
+
+
+def run_sweep(settings: SweepSettings) -> SweepResult:
+    """Run, or go on with, a sweep and export its best checkpoint.
+
+    Raises:
+        SettingsError, DataError, CapacityError: before anything is started.
+        TrainingError: when no trial reported anything.
+    """
+    started = time.perf_counter()
+    check_data(settings.train)
+    check_capacity(settings.train)
+    location = storage.absolute(storage.join(settings.storage, settings.name))
+    claim_settings(
+        storage.join(location, "settings.json"),
+        settings.model_dump(mode="json"),
+        what=f"sweep {settings.name!r}",
+    )
+    results = make_tuner(settings, location).fit()
+    trials = [describe(result, location) for result in results]
+    reported = [trial for trial in trials if trial.ier_accuracy is not None]
+    if not reported:
+        raise TrainingError(f"{location}: every trial failed: {trials[0].error}")
+    best = max(reported, key=lambda trial: trial.ier_accuracy or 0.0)
+    source, _ = best_checkpoint(trial_run(location, best.name))
+    exported = export_checkpoint(source, storage.join(location, "best"))
+    logger.info("%s", table(trials))
+    return SweepResult(
+        sweep=location,
+        checkpoint=exported,
+        best=best,
+        trials=trials,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def make_tuner(settings: SweepSettings, location: str) -> tune.Tuner:
+    """A new tuner, or the interrupted one of the same sweep."""
+    search = settings.search
+    trainable = tune.with_resources(trial_driver(settings.train, location), {"cpu": DRIVER_CPUS})
+    fs, path = storage.filesystem(settings.storage)
+    earlier = f"{path}/{settings.name}/tune"
+    if tune.Tuner.can_restore(earlier, storage_filesystem=fs):
+        return tune.Tuner.restore(
+            earlier, trainable=trainable, storage_filesystem=fs, resume_errored=True
+        )
+    return tune.Tuner(
+        trainable,
+        param_space={
+            "learning_rate": tune.loguniform(search.learning_rate.low, search.learning_rate.high),
+            "balance": tune.uniform(search.balance.low, search.balance.high),
+        },
+        tune_config=tune.TuneConfig(
+            metric=BEST_BY,
+            mode="max",
+            num_samples=search.trials,
+            max_concurrent_trials=search.max_concurrent or concurrent_trials(settings.train),
+            search_alg=OptunaSearch(seed=settings.train.seed),
+            scheduler=ASHAScheduler(
+                time_attr="epoch",
+                max_t=settings.train.schedule.epochs,
+                grace_period=min(search.grace_epochs, settings.train.schedule.epochs),
+                reduction_factor=search.reduction,
+            ),
+        ),
+        run_config=tune.RunConfig(
+            name="tune", storage_path=f"{path}/{settings.name}", storage_filesystem=fs
+        ),
+    )
+
+
+def trial_driver(base: TrainSettings, location: str) -> Callable[[dict[str, Any]], None]:
+    """The function that Tune calls for each trial."""
+
+    def drive(config: dict[str, Any]) -> None:
+        name = tune.get_context().get_trial_id()
+        settings = trial_settings(base, config, name=name, location=location)
+        trainer = make_trainer(settings, callbacks=[TuneReportCallback()])
+        outcome(trainer.fit())
+
+    return drive
+
+
+def trial_settings(
+    base: TrainSettings, config: dict[str, Any], *, name: str, location: str
+) -> TrainSettings:
+    """The settings of one trial."""
+    values = base.model_dump(mode="json")
+    values["name"], values["storage"] = name, storage.join(location, "trials")
+    values["optimizer"]["learning_rate"] = config["learning_rate"]
+    values["loss"]["balance"] = config["balance"]
+    return TrainSettings.model_validate(values)
+
+
+def concurrent_trials(settings: TrainSettings) -> int:
+    """How many trials the cluster holds at once, one CPU kept free for reading data."""
+    have = ray.cluster_resources()
+    scaling = settings.scaling
+    cpus = (have.get("CPU", 0.0) - DATA_CPUS) / (scaling.num_workers * scaling.cpus_per_worker)
+    gpus = have.get("GPU", 0.0) / scaling.num_workers if scaling.use_gpu else math.inf
+    return int(max(1, math.floor(min(cpus, gpus))))
+
+
+def trial_run(location: str, name: str) -> Result:
+    """The Ray Train run of a trial."""
+    fs, path = storage.filesystem(storage.join(location, "trials", name))
+    return Result.from_path(path, storage_filesystem=fs)
+
+
+def describe(result: tune.Result, location: str) -> Trial:
+    """A trial as a row: the metrics of its best epoch, not of its last."""
+    name = result.metrics.get("trial_id", "") if result.metrics else ""
+    reported = bool(result.metrics) and BEST_BY in result.metrics
+    best = best_checkpoint(trial_run(location, name))[1] if reported else {}
+    return Trial(
+        name=name,
+        learning_rate=result.config["learning_rate"],
+        balance=result.config["balance"],
+        epochs=result.metrics["epoch"] if reported else 0,
+        ier_accuracy=best.get("ier_accuracy"),
+        fer_accuracy=best.get("fer_accuracy"),
+        error=str(result.error) if result.error else None,
+    )
+
+
+def table(trials: list[Trial]) -> str:
+    """The trials for people, best first."""
+    lines = ["trial        learning rate  balance  epochs  ier accuracy  fer accuracy"]
+    for trial in sorted(trials, key=lambda trial: -(trial.ier_accuracy or -1.0)):
+        scores = (
+            "failed"
+            if trial.ier_accuracy is None
+            else f"{trial.ier_accuracy:12.3f}  {trial.fer_accuracy:12.3f}"
+        )
+        lines.append(
+            f"{trial.name:<12} {trial.learning_rate:13.2e}  {trial.balance:7.3f}  "
+            f"{trial.epochs:6d}  {scores}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Images, labels and shards: everything about data that needs no cluster."""

@@ -1,0 +1,79 @@
+"""From encoded bytes to RGB pixels, safely."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ier_ray.errors import ImageError
+
+MAX_PIXELS = 50_000_000
+"""Largest image accepted, in pixels; checked before anything is decoded."""
+
+Pixels = NDArray[np.uint8]
+
+
+def decode_rgb(encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode the first frame: EXIF rotation applied, alpha on white, 16 bits scaled to 8.
+
+    Raises:
+        ImageError: with reason ``empty``, ``unidentified``, ``too_large`` or ``truncated``.
+    """
+    if not encoded:
+        raise ImageError("empty", "the image has no bytes")
+    try:
+        image = Image.open(io.BytesIO(encoded))
+    except Image.DecompressionBombError as error:
+        raise ImageError("too_large", str(error)) from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise ImageError("unidentified", "the bytes are not an image of a known format") from error
+    if image.width * image.height > max_pixels:
+        raise ImageError(
+            "too_large",
+            f"the image has {image.width}x{image.height} pixels, {max_pixels} are allowed",
+        )
+    try:
+        return _as_rgb(ImageOps.exif_transpose(image))
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise ImageError("truncated", f"the image cannot be decoded: {error}") from error
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        scaled = np.asarray(image).astype(np.float64) / 257.0
+        return Image.fromarray(np.clip(scaled.round(), 0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        foreground = image.convert("RGBA")
+        background = Image.new("RGBA", foreground.size, "white")
+        return Image.alpha_composite(background, foreground).convert("RGB")
+    return image.convert("RGB")
+
+
+def decode_square(encoded: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Decode and resize to ``(size, size, 3)`` uint8 (bilinear, antialiased).
+
+    Raises:
+        ImageError: as :func:`decode_rgb`.
+    """
+    image = decode_rgb(encoded, max_pixels=max_pixels)
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def encode_png(pixels: Pixels | NDArray[np.bool_]) -> bytes:
+    """Lossless PNG of ``(H, W, 3)`` colours or an ``(H, W)`` mask (boolean: 1 bit a pixel)."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def decode_mask(encoded: bytes, size: int) -> NDArray[np.bool_]:
+    """A 1-bit mask resized to ``(size, size)`` (nearest)."""
+    mask = Image.open(io.BytesIO(encoded)).convert("1")
+    if mask.size != (size, size):
+        mask = mask.resize((size, size), Image.Resampling.NEAREST)
+    return np.asarray(mask, dtype=np.bool_)

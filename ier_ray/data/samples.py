@@ -1,0 +1,73 @@
+"""Single images to look at: from files, or a few of each class from a shard set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ier_ray import storage
+from ier_ray.data.images import Pixels, decode_mask, decode_square
+from ier_ray.data.shards import RowReader, ShardSet
+from ier_ray.errors import DataError, ImageError
+
+
+@dataclass(frozen=True)
+class NamedImage:
+    """An image at the network's size, with what is known of it."""
+
+    name: str
+    pixels: Pixels
+    """``(S, S, 3)`` uint8."""
+    label: str | None = None
+    cue_mask: NDArray[np.bool_] | None = None
+    """``(S, S)``: the pixels that carry the label."""
+
+
+def images_from_files(locations: Sequence[str], *, size: int) -> list[NamedImage]:
+    """Decode image files, local or on S3.
+
+    Raises:
+        StorageError: when a file is missing.
+        DataError: when a file is not an image.
+    """
+    images = []
+    for location in locations:
+        try:
+            pixels = decode_square(storage.read_bytes(location), size)
+        except ImageError as error:
+            raise DataError(f"{location}: {error}") from error
+        images.append(NamedImage(PurePosixPath(location).stem, pixels))
+    return images
+
+
+def images_from_shards(location: str, *, per_class: int, fold: int, size: int) -> list[NamedImage]:
+    """The first ``per_class`` images of each class in a fold, class by class.
+
+    Raises:
+        DataError: when the shard set is missing, or the fold holds no image.
+    """
+    shards = ShardSet.open(location)
+    index = shards.index()
+    held = np.flatnonzero(index.fold == fold)
+    chosen = [
+        held[index.label[held] == label][:per_class] for label in range(len(shards.scheme.classes))
+    ]
+    rows = np.concatenate(chosen)
+    if not len(rows):
+        raise DataError(f"{location}: fold {fold} holds no image")
+    columns = {name: getattr(index, name)[rows] for name in ("file", "row_group", "row")}
+    names = ["image", "label", "sample_id", "cue_mask"]
+    table = RowReader(shards, size).table(columns, names)
+    return [
+        NamedImage(
+            name=row["sample_id"],
+            pixels=decode_square(row["image"], size),
+            label=row["label"],
+            cue_mask=None if row["cue_mask"] is None else decode_mask(row["cue_mask"], size),
+        )
+        for row in table.to_pylist()
+    ]

@@ -1,0 +1,6 @@
+"""Where samples come from: one small file a dataset."""
+
+from ier_ray.data.sources.base import Listed, Loaded, Source
+from ier_ray.data.sources.synthetic import SyntheticSource
+
+__all__ = ["Listed", "Loaded", "Source", "SyntheticSource"]

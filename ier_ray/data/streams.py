@@ -1,0 +1,180 @@
+"""Batches of both domains for one rank, in a reproducible order.
+
+The plan (which rows, in which order, on which rank) is made here; *where* the reading and
+decoding runs is the ``execute`` argument: in this process, or as Ray tasks over the cluster. Both
+give the same batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ier_ray.data.order import (
+    Columns,
+    EpochOrder,
+    epoch_order,
+    held_out_tasks,
+    rank_tasks,
+    steps_in,
+)
+from ier_ray.data.schema import Domain
+from ier_ray.data.shards import RowIndex, RowReader, ShardSet
+from ier_ray.errors import DataError
+
+Execute = Callable[[RowReader, list[Columns], int], Iterator[dict[str, Any]]]
+"""Runs read tasks and yields their rows, in order, in batches of a given size."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images uint8 ``(N, S, S, 3)``, labels ``(N,)`` and the ids of the samples."""
+
+    images: Tensor
+    labels: Tensor
+    sample_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class JointBatch:
+    """One step's input: a batch of each domain."""
+
+    fer: Batch
+    ier: Batch
+
+
+@dataclass(frozen=True)
+class SplitIndex:
+    """A domain's rows, divided into training and validation."""
+
+    shards: ShardSet
+    train: RowIndex
+    validation: RowIndex
+
+    @classmethod
+    def read(cls, shards: ShardSet, *, val_fold: int) -> SplitIndex:
+        """Divide by fold.
+
+        Raises:
+            DataError: when the fold does not exist or leaves a part empty.
+        """
+        folds = shards.manifest.folds
+        if val_fold >= folds:
+            raise DataError(
+                f"data.val_fold is {val_fold}, but {shards.location} has folds 0 to {folds - 1}"
+            )
+        index = shards.index()
+        held_out = index.fold == val_fold
+        split = cls(shards, index.select(~held_out), index.select(held_out))
+        if not len(split.train) or not len(split.validation):
+            raise DataError(
+                f"{shards.location}: data.val_fold {val_fold} leaves {len(split.train)} rows to "
+                f"train on and {len(split.validation)} to validate on; both must be more than none"
+            )
+        return split
+
+
+def read_locally(
+    reader: RowReader, tasks: list[Columns], batch_size: int
+) -> Iterator[dict[str, Any]]:
+    """Run read tasks in this process."""
+    return rebatch((reader.read(task) for task in tasks), batch_size)
+
+
+def rebatch(blocks: Iterable[dict[str, Any]], batch_size: int) -> Iterator[dict[str, Any]]:
+    """Regroup blocks of rows into batches; the last may be smaller."""
+    held: dict[str, Any] | None = None
+    for block in blocks:
+        held = (
+            block
+            if held is None
+            else {name: np.concatenate([held[name], block[name]]) for name in block}
+        )
+        start, rows = 0, len(held["label"])
+        while rows - start >= batch_size:
+            yield {name: column[start : start + batch_size] for name, column in held.items()}
+            start += batch_size
+        held = {name: column[start:] for name, column in held.items()}
+    if held is not None and len(held["label"]):
+        yield held
+
+
+@dataclass(frozen=True)
+class JointStreams:
+    """Training and validation batches of one rank.
+
+    An epoch is one pass over the balanced IER rows; FER rows follow their own seeded order and
+    are cut or continued to the same length, so every rank takes the same number of steps.
+    """
+
+    fer: SplitIndex
+    ier: SplitIndex
+    image_size: int
+    batch_size: int
+    seed: int
+    balance: float = 1.0
+    window: int = 4
+    rank: int = 0
+    world_size: int = 1
+    execute: Execute = field(default=read_locally)
+
+    def steps(self, epoch: int) -> int:
+        """Steps of an epoch, the same on every rank."""
+        return steps_in(
+            self._order(self.ier, epoch), world_size=self.world_size, batch_size=self.batch_size
+        )
+
+    def train(self, epoch: int) -> Iterator[JointBatch]:
+        """The epoch's batches, ``steps(epoch)`` of them."""
+        ier_order = self._order(self.ier, epoch)
+        steps = steps_in(ier_order, world_size=self.world_size, batch_size=self.batch_size)
+        fer = self._batches(self.fer, self._order(self.fer, epoch), steps)
+        ier = self._batches(self.ier, ier_order, steps)
+        for fer_batch, ier_batch in zip(fer, ier, strict=True):
+            yield JointBatch(fer_batch, ier_batch)
+
+    def validation(self, domain: Domain) -> Iterator[Batch]:
+        """This rank's part of the held-out rows, each once."""
+        split: SplitIndex = getattr(self, domain)
+        tasks = held_out_tasks(
+            split.validation, rank=self.rank, world_size=self.world_size, window=self.window
+        )
+        return self._run(split, tasks)
+
+    @cached_property
+    def data_hashes(self) -> dict[str, str]:
+        """Content hash of each domain's shard set."""
+        return {
+            domain: getattr(self, domain).shards.manifest.content_hash for domain in ("fer", "ier")
+        }
+
+    def _order(self, split: SplitIndex, epoch: int) -> EpochOrder:
+        return epoch_order(
+            split.train, seed=self.seed, epoch=epoch, balance=self.balance, window=self.window
+        )
+
+    def _batches(self, split: SplitIndex, order: EpochOrder, steps: int) -> Iterator[Batch]:
+        tasks = rank_tasks(
+            split.train,
+            order,
+            rank=self.rank,
+            world_size=self.world_size,
+            batch_size=self.batch_size,
+            steps=steps,
+        )
+        return self._run(split, tasks)
+
+    def _run(self, split: SplitIndex, tasks: list[Columns]) -> Iterator[Batch]:
+        reader = RowReader(split.shards, self.image_size)
+        for rows in self.execute(reader, tasks, self.batch_size):
+            yield Batch(
+                images=torch.as_tensor(np.array(rows["image"])),
+                labels=torch.as_tensor(np.array(rows["label"])),
+                sample_ids=tuple(rows["sample_id"].tolist()),
+            )

@@ -1,0 +1,91 @@
+"""Scenes without a face, in which a cue object among distractors carries the emotion."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ier_ray.data.synthetic.canvas import INK, PALETTE, Canvas, Drawing, Pose, check, pick, shade
+from ier_ray.data.synthetic.cues import CUES
+
+CUE_SCALE = (0.17, 0.23)
+"""Radius of a cue in canvas widths."""
+UPRIGHT = Pose(0.5, 0.5, 0.5)
+"""The whole canvas as local units from -1 to 1."""
+
+
+def draw_scene(emotion: str, *, size: int, seed: int) -> Drawing:
+    """A scene whose cue carries an emotion.
+
+    Background, distractors, the cues' places and colours, light and noise depend on ``seed``
+    alone: outside the cues, scenes of one seed are alike for every emotion.
+
+    Raises:
+        ValueError: for an unknown emotion or a size below 32.
+    """
+    check(emotion, size)
+    rng = np.random.default_rng(seed)
+    canvas = Canvas(size)
+    draw_background(canvas, rng)
+    for _ in range(int(rng.integers(2, 5))):
+        draw_distractor(canvas, rng, scale=rng.uniform(0.08, 0.17))
+    for pose in cue_poses(rng):
+        colour = pick(rng, PALETTE)
+        kinds = CUES[emotion]
+        kinds[int(rng.random() * len(kinds))](canvas, pose, colour)
+    if rng.random() < 0.4:
+        draw_distractor(canvas, rng, scale=rng.uniform(0.04, 0.07))
+    return canvas.finish(rng, emotion)
+
+
+def cue_poses(rng: np.random.Generator) -> list[Pose]:
+    """One place for a cue, or two that do not touch."""
+    first = random_pose(rng)
+    second = random_pose(rng)
+    apart = np.hypot(first.x - second.x, first.y - second.y) > 1.2 * (first.scale + second.scale)
+    return [first, second] if apart and rng.random() < 0.3 else [first]
+
+
+def random_pose(rng: np.random.Generator) -> Pose:
+    """A place at which a cue is wholly inside the canvas."""
+    scale = rng.uniform(*CUE_SCALE)
+    x, y = rng.uniform(1.05 * scale, 1 - 1.05 * scale, size=2)
+    return Pose(float(x), float(y), scale, rng.uniform(-0.3, 0.3))
+
+
+def draw_background(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Sky and ground, a room, or abstract patches."""
+    colours = [shade(pick(rng, PALETTE), rng.uniform(0.45, 1.0)) for _ in range(4)]
+    canvas.gradient(colours[0], shade(colours[0], rng.uniform(0.6, 1.3)))
+    kind, horizon = rng.integers(3), rng.uniform(-0.3, 0.7)
+    if kind == 0:
+        hills = [(-1.0, horizon + 0.1), (-0.4, horizon - 0.1), (0.3, horizon + 0.1), (1.0, horizon)]
+        canvas.polygon(UPRIGHT, [*hills, (1, 1), (-1, 1)], colours[1])
+    elif kind == 1:
+        canvas.polygon(UPRIGHT, [(-1, horizon), (1, horizon), (1, 1), (-1, 1)], colours[1])
+        edge = rng.uniform(-0.6, 0.6)
+        canvas.line(UPRIGHT, [(edge, -1), (edge, horizon)], shade(colours[0], 0.7), 0.03)
+    else:
+        for colour in colours[1:]:
+            x, y, angle = rng.uniform(-1, 1, size=3)
+            patch = Pose(0.5 + 0.5 * x, 0.5 + 0.5 * y, rng.uniform(0.2, 0.5), 3 * angle)
+            canvas.polygon(patch, [(-1, -0.6), (1, -0.6), (1, 0.6), (-1, 0.6)], colour)
+
+
+def draw_distractor(canvas: Canvas, rng: np.random.Generator, *, scale: float) -> None:
+    """A house, tree, ball or box: says nothing about the emotion."""
+    kind, colour, other = rng.integers(4), pick(rng, PALETTE), pick(rng, PALETTE)
+    x, y = rng.uniform(0, 1, size=2)
+    pose = Pose(float(x), float(y), scale, rng.uniform(-0.15, 0.15))
+    if kind == 0:
+        canvas.polygon(pose, [(-0.8, -0.1), (0.8, -0.1), (0.8, 1), (-0.8, 1)], colour)
+        canvas.polygon(pose, [(-1, -0.1), (0, -1), (1, -0.1)], other)
+        canvas.polygon(pose, [(-0.2, 0.4), (0.2, 0.4), (0.2, 1), (-0.2, 1)], INK)
+    elif kind == 1:
+        canvas.polygon(pose, [(-0.15, 0), (0.15, 0), (0.15, 1), (-0.15, 1)], shade(other, 0.5))
+        canvas.ellipse(pose, (0, -0.3), (0.7, 0.7), colour)
+    elif kind == 2:
+        canvas.ellipse(pose, (0, 0), (0.8, 0.8), INK)
+        canvas.ellipse(pose, (0, 0), (0.7, 0.7), colour)
+    else:
+        canvas.polygon(pose, [(-0.8, -0.6), (0.8, -0.6), (0.8, 0.6), (-0.8, 0.6)], colour)
+        canvas.line(pose, [(-0.8, 0), (0.8, 0)], shade(colour, 0.6), 0.12)

@@ -1,0 +1,80 @@
+"""Label schemes and the maps from each dataset's own labels to them (paper section 4.2.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ier_ray.errors import SettingsError
+
+_COMMON = {
+    "happiness": "happy",
+    "happy": "happy",
+    "sadness": "sad",
+    "sad": "sad",
+    "angry": "anger",
+    "anger": "anger",
+}
+
+
+@dataclass(frozen=True)
+class EmotionScheme:
+    """Ordered classes and the source labels that stand for them.
+
+    A source label in neither ``classes`` nor ``merges`` is dropped at ingest, and counted.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    merges: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
+            raise SettingsError(
+                f"scheme {self.name!r}: classes must be two or more different names, "
+                f"got {list(self.classes)}"
+            )
+        for source, target in self.merges:
+            if target not in self.classes:
+                raise SettingsError(
+                    f"scheme {self.name!r}: {source!r} maps to {target!r}, "
+                    f"which is not one of {list(self.classes)}"
+                )
+
+    def class_of(self, source_label: str) -> str | None:
+        """Class of a dataset's own label, or None where the scheme has no place for it."""
+        label = source_label.strip().lower()
+        return label if label in self.classes else dict(self.merges).get(label)
+
+    def index(self, label: str) -> int:
+        """Position of a class in the network's output."""
+        return self.classes.index(label)
+
+
+FOUR = EmotionScheme(
+    name="four",
+    classes=("happy", "sad", "hate", "anger"),
+    merges=(
+        *_COMMON.items(),
+        ("contentment", "happy"),
+        ("amusement", "happy"),
+        ("disgust", "hate"),
+    ),
+)
+
+SEVEN = EmotionScheme(
+    name="seven",
+    classes=("anger", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
+    merges=(*_COMMON.items(), ("afraid", "fear"), ("surprised", "surprise"), ("hate", "disgust")),
+)
+
+SCHEMES = {scheme.name: scheme for scheme in (FOUR, SEVEN)}
+
+
+def scheme_named(name: str) -> EmotionScheme:
+    """A built-in scheme by its name."""
+    try:
+        return SCHEMES[name]
+    except KeyError:
+        raise SettingsError(
+            f"unknown label scheme {name!r}; built in are {sorted(SCHEMES)}"
+        ) from None

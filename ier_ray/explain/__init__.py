@@ -1,0 +1,15 @@
+"""DnCShap: Shapley values by recursive halving of the image (paper section 3.4.1)."""
+
+from ier_ray.explain.dncshap import Contexts, Explanation, explain
+from ier_ray.explain.evaluators import DenseEvaluator, Evaluator, Masking
+from ier_ray.explain.regions import RegionTree
+
+__all__ = [
+    "Contexts",
+    "DenseEvaluator",
+    "Evaluator",
+    "Explanation",
+    "Masking",
+    "RegionTree",
+    "explain",
+]

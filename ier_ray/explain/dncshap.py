@@ -1,0 +1,223 @@
+"""DnCShap: divide the image, compare the halves, conquer the Shapley values.
+
+With v(S) the score when the image shows on S and the baseline elsewhere, a node R with halves
+A, B has, in a context C disjoint from R, the **contrast** δ_C(R) = v(A∪C) − v(B∪C), and
+
+    φ(root) = v(image) − v(baseline)
+    φ(A) = (φ(R) + δ(R)) / 2        φ(B) = (φ(R) − δ(R)) / 2
+
+This is the paper's ``score_1 = ((pred_1 − pred_b) + (pred_f − pred_2)) / 2`` with its recursion
+normalised: the credits of all leaves sum to v(image) − v(baseline). No score is needed to know
+which images to score, so the whole tree is one list of independent evaluations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ier_ray.explain.evaluators import Evaluator, Masking, Scores
+from ier_ray.explain.regions import RegionTree, areas
+
+Contexts = Literal["absent", "present", "both"]
+Variant = Literal["normalised", "paper"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every masked image that a tree needs, known before anything is scored.
+
+    ``inside[i]`` and ``outside[i]`` are the rows of ``masking`` that show node i alone, and all
+    but node i (-1 where the contexts do not need it). The root's two rows are v(image) and
+    v(baseline).
+    """
+
+    tree: RegionTree
+    masking: Masking
+    node: NDArray[np.int64]
+    inside: NDArray[np.int64]
+    outside: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, tree: RegionTree, contexts: Contexts) -> Plan:
+        """``2n`` rows for ``absent`` or ``present``, ``4n − 4`` for ``both``, with n leaves."""
+        nodes = np.arange(len(tree))
+        alone = nodes if contexts != "present" else nodes[:1]
+        others = nodes if contexts != "absent" else nodes[:1]
+        halves = np.flatnonzero(tree.level == 1)
+        if contexts == "both":  # without one half of the image is the other half alone
+            others = np.setdiff1d(others, halves)
+        node = np.concatenate([alone, others])
+        keeps_inside = np.arange(len(node)) < len(alone)
+        order = np.argsort(tree.level[node], kind="stable")
+        node, keeps_inside = node[order], keeps_inside[order]
+        inside = _positions(node, keeps_inside, len(tree))
+        outside = _positions(node, ~keeps_inside, len(tree))
+        if contexts == "both":
+            outside[halves] = inside[halves][::-1]
+        masking = Masking(tree.rectangles[node], keeps_inside)
+        return cls(tree=tree, masking=masking, node=node, inside=inside, outside=outside)
+
+    def __len__(self) -> int:
+        return len(self.node)
+
+    def subtrees(self, parts: int) -> list[NDArray[np.int64]]:
+        """Rows of at least ``parts`` disjoint subtrees (if the tree has as many), then the top.
+
+        The rows of a subtree are those of its root and all below; the top holds what is above.
+        """
+        sizes = np.bincount(self.tree.level)
+        level = int(np.argmax(sizes >= min(parts, sizes.max())))
+        root = np.arange(len(self.tree))
+        for node in np.flatnonzero(self.tree.level > level):
+            root[node] = root[self.tree.parent[node]]
+        owner = root[self.node]
+        top = self.tree.level[self.node] < level
+        roots = np.flatnonzero(self.tree.level == level)
+        rows = [np.flatnonzero(~top & (owner == subtree)) for subtree in roots]
+        return [part for part in [*rows, np.flatnonzero(top)] if len(part)]
+
+
+def _positions(node: NDArray[np.int64], chosen: NDArray[np.bool_], nodes: int) -> NDArray[np.int64]:
+    positions = np.full(nodes, -1)
+    positions[node[chosen]] = np.flatnonzero(chosen)
+    return positions
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Credits of every region, coarse to fine.
+
+    Attributes:
+        tree: the regions.
+        credits: ``(N, K)``; φ of every node for every class.
+        full, empty: ``(K,)``; v(image) and v(baseline).
+        contexts, variant: how the credits were computed.
+        evaluations: masked images scored.
+    """
+
+    tree: RegionTree
+    credits: Scores
+    full: NDArray[np.float64]
+    empty: NDArray[np.float64]
+    contexts: Contexts
+    variant: Variant
+    evaluations: int
+
+    def leaf_values(self, target: int) -> NDArray[np.float64]:
+        """φ of each leaf of the tree, ``(n,)``, for one class."""
+        values: NDArray[np.float64] = self.credits[self.tree.leaves, target]
+        return values
+
+    def leaf_map(self, target: int) -> NDArray[np.float64]:
+        """``(height, width)``: each pixel has the φ of its leaf."""
+        return self.tree.paint(self.tree.leaves, self.leaf_values(target))
+
+    def density_map(self, target: int) -> NDArray[np.float64]:
+        """``(height, width)``: φ a pixel; sums to v(image) − v(baseline)."""
+        leaves = self.tree.leaves
+        density = self.leaf_values(target) / areas(self.tree.rectangles[leaves])
+        return self.tree.paint(leaves, density)
+
+    def efficiency_gap(self, target: int) -> float:
+        """Sum of the leaves minus v(image) − v(baseline): rounding only (not for ``paper``)."""
+        return float(self.leaf_values(target).sum() - (self.full - self.empty)[target])
+
+
+Execute = Callable[[Plan], Scores]
+"""Scores the rows of a plan, ``(len(plan), K)``; where the work runs is its own affair."""
+
+
+def explain(
+    evaluator: Evaluator,
+    tree: RegionTree,
+    *,
+    contexts: Contexts = "both",
+    variant: Variant = "normalised",
+) -> Explanation:
+    """Credits of all regions of a tree, scored in this process.
+
+    Args:
+        contexts: ``absent`` (nothing else shows: the paper), ``present`` (everything else
+            shows), or ``both`` (their mean: closest to exact Shapley values).
+        variant: ``paper`` reproduces Algorithms 1 and 2 as printed (contexts ``absent``); its
+            leaves do not sum to v(image) − v(baseline) below the second level.
+    """
+    return explain_with(
+        lambda plan: evaluator(plan.masking), tree, contexts=contexts, variant=variant
+    )
+
+
+def explain_with(
+    execute: Execute, tree: RegionTree, *, contexts: Contexts, variant: Variant
+) -> Explanation:
+    """:func:`explain` with the scoring done by ``execute``."""
+    if variant == "paper" and contexts != "absent":
+        raise ValueError(f"variant 'paper' is defined for contexts 'absent', got {contexts!r}")
+    plan = Plan.of(tree, contexts)
+    scores = execute(plan)
+    full, empty = scores[plan.inside[0]], scores[plan.outside[0]]
+    solve = printed_credits if variant == "paper" else normalised_credits
+    return Explanation(
+        tree=tree,
+        credits=solve(plan, scores),
+        full=full,
+        empty=empty,
+        contexts=contexts,
+        variant=variant,
+        evaluations=len(plan),
+    )
+
+
+def contrasts(plan: Plan, scores: Scores) -> Scores:
+    """δ of every inner node ``(inner, K)``, in the order of ``tree.first_halves``."""
+    first = plan.tree.first_halves
+    second = first + 1
+    found = []
+    if len(first) and plan.inside[first[0]] >= 0:
+        found.append(scores[plan.inside[first]] - scores[plan.inside[second]])
+    if len(first) and plan.outside[first[0]] >= 0:  # without B, A∪C shows
+        found.append(scores[plan.outside[second]] - scores[plan.outside[first]])
+    return np.mean(found, axis=0) if found else np.zeros((0, scores.shape[1]))
+
+
+def normalised_credits(plan: Plan, scores: Scores) -> Scores:
+    """φ of every node ``(N, K)`` by the closed form, a level at a time."""
+    tree = plan.tree
+    delta = contrasts(plan, scores)
+    credit = np.empty((len(tree), scores.shape[1]))
+    credit[0] = scores[plan.inside[0]] - scores[plan.outside[0]]
+    for level in range(1, tree.depth + 1):
+        here = tree.level[tree.first_halves] == level
+        first = tree.first_halves[here]
+        inherited = credit[tree.parent[first]]
+        credit[first] = (inherited + delta[here]) / 2
+        credit[first + 1] = (inherited - delta[here]) / 2
+    return credit
+
+
+def printed_credits(plan: Plan, scores: Scores) -> Scores:
+    """Algorithms 1 and 2 as printed, with only what cannot run corrected.
+
+    ``pred_b`` and ``pred_f`` grow to sums over contexts while ``pred_1`` and ``pred_2`` stay
+    single predictions, and every level below the first divides by 4.
+    """
+    tree = plan.tree
+    pred = scores[plan.inside]
+    pred_b, pred_f = np.empty_like(pred), np.empty_like(pred)
+    credit = np.empty_like(pred)
+    pred_b[0], pred_f[0] = scores[plan.outside[0]], scores[plan.inside[0]]
+    credit[0] = pred_f[0] - pred_b[0]
+    for first in tree.first_halves:
+        parent, second = tree.parent[first], first + 1
+        divisor = 2 if tree.level[first] == 1 else 4
+        for half, other in ((first, second), (second, first)):
+            gain = (pred[half] - pred_b[parent]) + (pred_f[parent] - pred[other])
+            credit[half] = gain / divisor
+            pred_b[half] = pred_b[parent] + pred[other]
+            pred_f[half] = pred[half] + pred_f[parent]
+    return credit

@@ -1,0 +1,112 @@
+"""Scores of masked images: what DnCShap asks for, and the dense way of answering."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ier_ray.explain.regions import Rectangles
+
+Scores = NDArray[np.float64]
+ScoreFunction = Callable[[Tensor], Tensor]
+"""Maps logits ``(M, K)`` to scores ``(M, K)``."""
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Masked images, each described by one rectangle.
+
+    Attributes:
+        rectangles: ``(M, 4)`` top, bottom, left, right.
+        keeps_inside: ``(M,)``; True shows the image inside the rectangle and the baseline
+            outside, False the other way round.
+    """
+
+    rectangles: Rectangles
+    keeps_inside: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.keeps_inside)
+
+    def __getitem__(self, part: slice | NDArray[np.int64]) -> Masking:
+        return Masking(self.rectangles[part], self.keeps_inside[part])
+
+    def pixels(self, height: int, width: int) -> NDArray[np.bool_]:
+        """``(M, height, width)``: where the image shows."""
+        top, bottom, left, right = self.rectangles.T[:, :, None]
+        y, x = np.arange(height), np.arange(width)
+        rows = (y >= top) & (y < bottom)
+        columns = (x >= left) & (x < right)
+        inside = rows[:, :, None] & columns[:, None, :]
+        shown: NDArray[np.bool_] = inside == self.keeps_inside[:, None, None]
+        return shown
+
+
+class Evaluator(Protocol):
+    """Scores of masked versions of one image, in the order asked for."""
+
+    def __call__(self, masking: Masking) -> Scores:
+        """Scores ``(M, K)`` of ``M`` masked images for ``K`` classes."""
+
+
+def probability(logits: Tensor) -> Tensor:
+    """Softmax probability: the paper's score."""
+    return logits.softmax(1)
+
+
+def logit(logits: Tensor) -> Tensor:
+    """The logit itself."""
+    return logits
+
+
+def log_odds(logits: Tensor) -> Tensor:
+    """``log(p / (1 − p))`` of each class, without cancellation."""
+    classes = logits.shape[1]
+    others = ~torch.eye(classes, dtype=torch.bool, device=logits.device)
+    spread = logits[:, None, :].expand(-1, classes, -1)
+    return logits - spread.masked_fill(~others, -torch.inf).logsumexp(2)
+
+
+SCORES: dict[str, ScoreFunction] = {
+    "probability": probability,
+    "logit": logit,
+    "log_odds": log_odds,
+}
+
+
+@dataclass(frozen=True)
+class DenseEvaluator:
+    """Runs the whole network on every masked image, ``batch_size`` at a time.
+
+    Attributes:
+        network: logits ``(M, K)`` of normalised images ``(M, C, H, W)``; in eval mode.
+        image: the explained image, normalised, ``(C, H, W)``.
+        baseline: what replaces hidden pixels, normalised with the statistics of the image,
+            ``(C, H, W)``.
+        score: what of the logits is explained.
+        batch_size: masked images in one forward pass.
+    """
+
+    network: Callable[[Tensor], Tensor]
+    image: Tensor
+    baseline: Tensor
+    score: ScoreFunction = probability
+    batch_size: int = 64
+
+    @torch.inference_mode()
+    def __call__(self, masking: Masking) -> Scores:
+        """Scores ``(M, K)`` of masked images."""
+        height, width = self.image.shape[-2:]
+        parts = []
+        for start in range(0, len(masking), self.batch_size):
+            shown = masking[start : start + self.batch_size].pixels(height, width)
+            mask = torch.from_numpy(shown[:, None]).to(self.image.device)
+            logits = self.network(torch.where(mask, self.image, self.baseline))
+            parts.append(self.score(logits.double()).cpu().numpy())
+        return np.concatenate(parts)

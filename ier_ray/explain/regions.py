@@ -1,0 +1,108 @@
+"""The region tree: an image halved again and again, alternately along x and y."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Axis = Literal["x", "y"]
+Rectangles = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RegionTree:
+    """Rectangles of a recursive halving, breadth first: node 0 is the image.
+
+    The two halves of a node are neighbours in the order. A side of odd length gives its first
+    half one pixel less. A node one pixel long on the axis to split is split on the other; a
+    single pixel stays a leaf.
+
+    Attributes:
+        rectangles: ``(N, 4)`` as top, bottom, left, right; bottom and right exclusive.
+        parent: ``(N,)``, -1 for the root.
+        level: ``(N,)`` number of halvings, 0 for the root.
+    """
+
+    rectangles: Rectangles
+    parent: NDArray[np.int64]
+    level: NDArray[np.int64]
+
+    @classmethod
+    def halving(cls, height: int, width: int, *, depth: int, first_axis: Axis = "x") -> RegionTree:
+        """Halve an image ``depth`` times: up to ``2**depth`` leaves."""
+        if height < 1 or width < 1:
+            raise ValueError(f"the image must have at least one pixel, got {height}x{width}")
+        if depth < 0:
+            raise ValueError(f"depth must be >= 0, got {depth}")
+        rectangles = np.array([[0, height, 0, width]])
+        levels, parents = [rectangles], [np.array([-1])]
+        first = 0
+        for level in range(depth):
+            axis: Axis = first_axis if level % 2 == 0 else ("y" if first_axis == "x" else "x")
+            splittable = np.flatnonzero(areas(rectangles) > 1)
+            if not len(splittable):
+                break
+            parents.append(np.repeat(first + splittable, 2))
+            first += len(rectangles)
+            rectangles = halve(rectangles[splittable], axis)
+            levels.append(rectangles)
+        return cls(
+            rectangles=np.concatenate(levels),
+            parent=np.concatenate(parents),
+            level=np.repeat(np.arange(len(levels)), [len(part) for part in levels]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.parent)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        return int(self.rectangles[0, 1]), int(self.rectangles[0, 3])
+
+    @property
+    def depth(self) -> int:
+        """Number of levels below the root."""
+        return int(self.level[-1])
+
+    @cached_property
+    def first_halves(self) -> NDArray[np.int64]:
+        """Every node that is the first half of its parent; the second is the next node."""
+        return np.arange(1, len(self), 2)
+
+    @cached_property
+    def leaves(self) -> NDArray[np.int64]:
+        """Nodes without halves."""
+        inner = np.zeros(len(self), dtype=bool)
+        inner[self.parent[1:]] = True
+        return np.flatnonzero(~inner)
+
+    def paint(self, nodes: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A ``(height, width)`` map with ``values`` in the rectangles of ``nodes``, 0 elsewhere."""
+        canvas = np.zeros(self.shape)
+        for (top, bottom, left, right), value in zip(self.rectangles[nodes], values, strict=True):
+            canvas[top:bottom, left:right] = value
+        return canvas
+
+
+def areas(rectangles: Rectangles) -> NDArray[np.int64]:
+    """Pixels in each rectangle."""
+    return (rectangles[:, 1] - rectangles[:, 0]) * (rectangles[:, 3] - rectangles[:, 2])
+
+
+def halve(rectangles: Rectangles, axis: Axis) -> Rectangles:
+    """Both halves of each rectangle, in turn: ``(2N, 4)``."""
+    top, bottom, left, right = rectangles.T
+    along_x = right - left > 1 if axis == "x" else bottom - top == 1
+    middle_x = np.where(along_x, (left + right) // 2, right)
+    middle_y = np.where(along_x, bottom, (top + bottom) // 2)
+    first = np.stack([top, middle_y, left, middle_x], axis=1)
+    second = np.stack(
+        [np.where(along_x, top, middle_y), bottom, np.where(along_x, middle_x, left), right],
+        axis=1,
+    )
+    return np.stack([first, second], axis=1).reshape(-1, 4)

@@ -1,0 +1,80 @@
+"""Explanations as pictures and files."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from numpy.typing import NDArray
+from PIL import Image
+
+from ier_ray.explain.dncshap import Explanation
+from ier_ray.explain.regions import RegionTree
+
+COLORMAP = "RdBu_r"
+"""Red speaks for the class, blue against it."""
+
+
+def overlay(
+    pixels: NDArray[np.uint8], density: NDArray[np.float64], *, size: int = 448
+) -> NDArray[np.uint8]:
+    """Signed heat map over a grey version of the image, ``(size, size, 3)``.
+
+    Colour saturates at the 99th percentile of the absolute density; where the density is small
+    the image shows through.
+    """
+    grey = np.asarray(Image.fromarray(pixels).convert("L").convert("RGB"), dtype=np.float64)
+    limit = np.percentile(np.abs(density), 99) or np.abs(density).max() or 1.0
+    strength = np.clip(density / limit, -1, 1)
+    colours = colormaps[COLORMAP]((strength + 1) / 2)[..., :3] * 255
+    opacity = 0.15 + 0.65 * np.abs(strength)[..., None]
+    blended = (grey * (1 - opacity) + colours * opacity).round().astype(np.uint8)
+    image = Image.fromarray(blended).resize((size, size), Image.Resampling.NEAREST)
+    return np.asarray(image)
+
+
+def to_npz(explanation: Explanation) -> bytes:
+    """All arrays of an explanation as a compressed npz file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        rectangles=explanation.tree.rectangles,
+        parent=explanation.tree.parent,
+        level=explanation.tree.level,
+        credits=explanation.credits,
+        full=explanation.full,
+        empty=explanation.empty,
+        contexts=np.array(explanation.contexts),
+        variant=np.array(explanation.variant),
+        evaluations=np.array(explanation.evaluations),
+    )
+    return buffer.getvalue()
+
+
+def from_npz(content: bytes) -> Explanation:
+    """The explanation that :func:`to_npz` wrote."""
+    with np.load(io.BytesIO(content)) as arrays:
+        return Explanation(
+            tree=RegionTree(arrays["rectangles"], arrays["parent"], arrays["level"]),
+            credits=arrays["credits"],
+            full=arrays["full"],
+            empty=arrays["empty"],
+            contexts=arrays["contexts"].item(),
+            variant=arrays["variant"].item(),
+            evaluations=arrays["evaluations"].item(),
+        )
+
+
+def leaf_records(explanation: Explanation, target: int) -> list[dict[str, Any]]:
+    """Each leaf's rectangle and value, for JSON."""
+    leaves = explanation.tree.leaves
+    return [
+        {"top": top, "bottom": bottom, "left": left, "right": right, "value": value}
+        for (top, bottom, left, right), value in zip(
+            explanation.tree.rectangles[leaves].tolist(),
+            explanation.leaf_values(target).tolist(),
+            strict=True,
+        )
+    ]

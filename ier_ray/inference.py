@@ -1,0 +1,96 @@
+"""A checkpoint in use: probabilities of images, and scores of masked ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from ier_ray.config import Settings
+from ier_ray.data.images import Pixels
+from ier_ray.data.schema import Domain
+from ier_ray.data.transforms import normalise, statistics, to_unit_range
+from ier_ray.explain.baselines import Baseline, baseline_image
+from ier_ray.explain.dncshap import Contexts
+from ier_ray.explain.evaluators import SCORES, DenseEvaluator
+from ier_ray.explain.regions import RegionTree
+from ier_ray.training.checkpoint import CheckpointManifest, load_checkpoint
+
+
+class ExplainerSettings(Settings):
+    """How an image is explained."""
+
+    depth: int = Field(6, ge=0, le=14)
+    """Halvings of the image: up to 2^depth regions."""
+    contexts: Contexts = "both"
+    """Where halves are compared: absent (the paper), present, or both."""
+    score: Literal["probability", "logit", "log_odds"] = "probability"
+    """What is explained: the class's probability (the paper), its logit, or its log-odds."""
+    baseline: Baseline = "black"
+    """What hidden pixels show: black (the paper), the mean colour, or a blur."""
+
+    def tree(self, size: int) -> RegionTree:
+        """The region tree of a square image."""
+        return RegionTree.halving(size, size, depth=self.depth)
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """The networks of a checkpoint, on a device."""
+
+    networks: nn.ModuleDict
+    manifest: CheckpointManifest
+    device: torch.device
+
+    @classmethod
+    def load(cls, location: str, *, device: str | None = None) -> Recognizer:
+        """Load a checkpoint directory.
+
+        Args:
+            device: a torch device name; by default a GPU where there is one.
+
+        Raises:
+            CheckpointError: when the checkpoint is missing or damaged.
+        """
+        model, manifest = load_checkpoint(location)
+        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        networks = nn.ModuleDict({"fer": model.fer, "ier": model.ier}).to(chosen).eval()
+        return cls(networks, manifest, chosen)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the input in pixels."""
+        return self.manifest.model.image_size
+
+    @torch.inference_mode()
+    def probabilities(self, pixels: Pixels, *, domain: Domain = "ier") -> NDArray[np.float64]:
+        """Class probabilities ``(N, K)`` of images ``(N, S, S, 3)``."""
+        images = normalise(self._tensor(pixels), self.manifest.normalization)
+        logits: Tensor = self.networks[domain](images)
+        return logits.double().softmax(1).cpu().numpy()
+
+    def evaluator(
+        self, pixels: Pixels, settings: ExplainerSettings, *, domain: Domain = "ier"
+    ) -> DenseEvaluator:
+        """Scores of masked versions of an image ``(S, S, 3)``.
+
+        The baseline is normalised with the statistics of the image, as masking comes after
+        normalisation.
+        """
+        image = to_unit_range(self._tensor(pixels[None]))
+        measured = statistics(image, self.manifest.normalization)
+        baseline = baseline_image(image[0], settings.baseline)
+        return DenseEvaluator(
+            network=self.networks[domain],
+            image=measured.apply(image)[0],
+            baseline=measured.apply(baseline[None])[0],
+            score=SCORES[settings.score],
+        )
+
+    def _tensor(self, pixels: Pixels) -> Tensor:
+        return torch.tensor(pixels, device=self.device)  # a copy: Ray hands out read-only memory

@@ -1,0 +1,122 @@
+"""The paper's network: VGG16 with four residual branches (section 3.2, Fig. 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+BLOCKS: tuple[tuple[int, int], ...] = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+"""Channels and number of 3x3 convolutions of B1-B5."""
+BRANCH_CHANNELS = 512
+HIDDEN_UNITS = 2048
+DOWNSAMPLING = 32
+"""Five 2x2 max-pools: the side of the image over the side of the last feature map."""
+
+
+class EmotionNet(nn.Module):
+    """VGG16 trunk (B1-B5), residual branches (R1-R4) and three dense layers.
+
+    Branch ``R_l`` takes the pooled output of ``B_l``, halves it until it has the size of the
+    output of ``B5`` and convolves it to 512 channels (3x3, padding 1: the paper gives no kernel).
+    The branches, then ``B5``, are concatenated (2560 channels) and classified by dense layers of
+    2048, 2048 and ``num_classes`` units.
+
+    ``features`` has the state-dict keys of torchvision's ``vgg16().features``.
+
+    Args:
+        num_classes: size of the last dense layer.
+        image_size: side of the square input in pixels, a multiple of 32 (224 in the paper).
+        width: factor on every channel and hidden-unit count (1.0 in the paper).
+        dropout: probability after each hidden dense layer (0 in the paper).
+
+    Input ``(N, 3, image_size, image_size)``, output logits ``(N, num_classes)``.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        image_size: int = 224,
+        width: float = 1.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if image_size < DOWNSAMPLING or image_size % DOWNSAMPLING:
+            raise ValueError(
+                f"image_size must be a positive multiple of {DOWNSAMPLING}, got {image_size}"
+            )
+        channels = [scaled(count, width) for count, _ in BLOCKS]
+        branch = scaled(BRANCH_CHANNELS, width)
+        hidden = scaled(HIDDEN_UNITS, width)
+        self.features = vgg_trunk(channels, [convs for _, convs in BLOCKS])
+        self.branches = nn.ModuleList(
+            residual_branch(channels[level], branch, pools=4 - level) for level in range(4)
+        )
+        side = image_size // DOWNSAMPLING
+        self.classifier = nn.Sequential(
+            nn.Linear((4 * branch + channels[-1]) * side * side, hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, num_classes),
+        )
+        self.apply(initialise)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of normalised images."""
+        logits: Tensor = self.classifier(self.embed(images).flatten(1))
+        return logits
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Concatenated feature maps ``(N, 2560·width, image_size/32, image_size/32)``."""
+        block_outputs = []
+        hidden = images
+        for layer in self.features:
+            hidden = layer(hidden)
+            if isinstance(layer, nn.MaxPool2d):
+                block_outputs.append(hidden)
+        branches = [
+            branch(output) for branch, output in zip(self.branches, block_outputs, strict=False)
+        ]
+        return torch.cat([*branches, block_outputs[-1]], dim=1)
+
+    def dense_weights(self) -> list[Tensor]:
+        """Weight matrices of the dense layers: ``w_fc`` of Eq. 1."""
+        return [layer.weight for layer in self.classifier if isinstance(layer, nn.Linear)]
+
+
+def vgg_trunk(channels: Sequence[int], convolutions: Sequence[int]) -> nn.Sequential:
+    """3x3 convolutions with ReLU, a 2x2 max-pool closing each block."""
+    layers: list[nn.Module] = []
+    previous = 3
+    for count, repeats in zip(channels, convolutions, strict=True):
+        for _ in range(repeats):
+            layers += [nn.Conv2d(previous, count, 3, padding=1), nn.ReLU(inplace=True)]
+            previous = count
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)
+
+
+def residual_branch(in_channels: int, out_channels: int, *, pools: int) -> nn.Sequential:
+    """``pools`` 2x2 max-pools, then one 3x3 convolution."""
+    return nn.Sequential(
+        *(nn.MaxPool2d(2) for _ in range(pools)),
+        nn.Conv2d(in_channels, out_channels, 3, padding=1),
+    )
+
+
+def scaled(count: int, width: float) -> int:
+    """A channel or unit count, at a width."""
+    return max(1, round(count * width))
+
+
+def initialise(module: nn.Module) -> None:
+    """He initialisation: without normalisation layers 13 ReLU convolutions need it to train."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

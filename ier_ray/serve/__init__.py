@@ -1,0 +1,1 @@
+"""The model as a service: predictions and explanations over HTTP."""

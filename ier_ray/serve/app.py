@@ -1,0 +1,174 @@
+"""The HTTP interface: validates, delegates to the deployments, and shapes the answers."""
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from ray import serve
+from ray.serve import Application
+from ray.serve.handle import DeploymentHandle
+
+from ier_ray import __version__
+from ier_ray.cluster.explain_pool import ExplainRequest
+from ier_ray.data.images import Pixels, encode_png
+from ier_ray.emotions import EmotionScheme
+from ier_ray.explain.baselines import Baseline
+from ier_ray.explain.dncshap import Contexts
+from ier_ray.explain.rendering import overlay
+from ier_ray.serve.answers import explanation_reply, prediction
+from ier_ray.serve.deployments import Classifier, Explainer
+from ier_ray.serve.schemas import (
+    AppArgs,
+    ErrorReply,
+    ExplanationReply,
+    Health,
+    ModelInfo,
+    Prediction,
+)
+from ier_ray.serve.uploads import FORM_FIELD, UploadError, read_pixels
+from ier_ray.training.checkpoint import read_manifest
+
+MODEL = "/v1/models/ier"
+PNG = "image/png"
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+UPLOAD: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "image/*": BINARY,
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": {FORM_FIELD: BINARY["schema"]}}
+            },
+        },
+    }
+}
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorReply} for status in (400, 413, 415, 422)
+}
+
+api = FastAPI(title="ier_ray", version=__version__)
+
+
+@api.exception_handler(UploadError)
+async def upload_error(_: Request, error: UploadError) -> JSONResponse:
+    """Our own 4xx as JSON."""
+    return error_reply(error.status, error.error, str(error))
+
+
+@api.exception_handler(RequestValidationError)
+async def bad_parameter(_: Request, error: RequestValidationError) -> JSONResponse:
+    """A bad query parameter: its name, the rule, and what came."""
+    lines = [
+        f"{'.'.join(str(part) for part in problem['loc'][1:])}: {problem['msg']}, "
+        f"got {problem.get('input')!r}"
+        for problem in error.errors()
+    ]
+    return error_reply(422, "bad_parameter", "; ".join(lines))
+
+
+def error_reply(status: int, error: str, detail: str) -> JSONResponse:
+    """An error body."""
+    return JSONResponse(ErrorReply(error=error, detail=detail).model_dump(), status_code=status)
+
+
+@serve.deployment(ray_actor_options={"num_cpus": 0.1})
+@serve.ingress(api)
+class Ingress:
+    """Knows the model's description; everything else is behind the handles."""
+
+    def __init__(
+        self, args: AppArgs, classifier: DeploymentHandle, explainer: DeploymentHandle
+    ) -> None:
+        self._args = args
+        self._manifest = read_manifest(args.checkpoint)
+        self._classifier = classifier
+        self._explainer = explainer
+
+    @api.get("/healthz")
+    async def healthz(self) -> Health:
+        """Whether the model answers."""
+        await self._classifier.ready.remote()
+        return Health(status="ok")
+
+    @api.get(MODEL)
+    async def info(self) -> ModelInfo:
+        """What is served."""
+        manifest = self._manifest
+        return ModelInfo(
+            name="ier",
+            architecture=manifest.model.architecture,
+            image_size=manifest.model.image_size,
+            normalization=manifest.normalization,
+            scheme=manifest.scheme,
+            classes=manifest.classes,
+            epoch=manifest.epoch,
+            metrics=manifest.metrics,
+            weights_sha256=manifest.weights_sha256,
+        )
+
+    @api.post(f"{MODEL}:predict", openapi_extra=UPLOAD, responses=ERRORS)
+    async def predict(self, request: Request) -> Prediction:
+        """Emotion of an image."""
+        pixels, scheme = await self._upload(request)
+        return prediction(await self._classifier.predict.remote(pixels), scheme)
+
+    @api.post(
+        f"{MODEL}:explain",
+        openapi_extra=UPLOAD,
+        response_model=ExplanationReply,
+        responses={**ERRORS, 200: {"content": {PNG: BINARY}}},
+    )
+    async def explain(
+        self,
+        request: Request,
+        target: Annotated[str | None, Query(description="class; default: the predicted")] = None,
+        depth: Annotated[int | None, Query(ge=0, description="halvings of the image")] = None,
+        contexts: Contexts | None = None,
+        score: Literal["probability", "logit", "log_odds"] | None = None,
+        baseline: Baseline | None = None,
+    ) -> Response | ExplanationReply:
+        """DnCShap credits of an image's regions; with ``Accept: image/png``, the heat map."""
+        pixels, scheme = await self._upload(request)
+        if target is not None and target not in scheme.classes:
+            classes = ", ".join(scheme.classes)
+            raise UploadError(
+                422, "bad_parameter", f"target: must be one of {classes}, got {target!r}"
+            )
+        if depth is not None and depth > self._args.max_depth:
+            raise UploadError(
+                422, "bad_parameter", f"depth: must be <= {self._args.max_depth}, got {depth}"
+            )
+        asked = {"depth": depth, "contexts": contexts, "score": score, "baseline": baseline}
+        settings = self._args.explainer.model_copy(
+            update={name: value for name, value in asked.items() if value is not None}
+        )
+        probabilities, explanation = await asyncio.gather(
+            self._classifier.predict.remote(pixels),
+            self._explainer.explain.remote(ExplainRequest(pixels, settings, "ier")),
+        )
+        predicted = prediction(probabilities, scheme)
+        chosen = scheme.index(target or predicted.label)
+        if PNG in request.headers.get("accept", ""):
+            heat = overlay(pixels, explanation.density_map(chosen))
+            return Response(encode_png(heat), media_type=PNG)
+        return explanation_reply(explanation, chosen, predicted, settings, scheme)
+
+    async def _upload(self, request: Request) -> tuple[Pixels, EmotionScheme]:
+        manifest = self._manifest
+        pixels = await read_pixels(
+            request,
+            size=manifest.model.image_size,
+            max_bytes=self._args.max_upload_bytes,
+            max_pixels=self._args.max_upload_pixels,
+        )
+        return pixels, manifest.label_scheme
+
+
+def build(args: AppArgs) -> Application:
+    """The application of serve_config.yaml."""
+    deployments: list[Any] = [Ingress, Classifier, Explainer]  # decorated: no longer classes
+    ingress, classifier, explainer = deployments
+    application: Application = ingress.bind(args, classifier.bind(args), explainer.bind(args))
+    return application

@@ -1,0 +1,58 @@
+"""The image of a request: raw body or multipart, bounded before it is decoded."""
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+
+from ier_ray.data.images import Pixels, decode_square
+from ier_ray.errors import ImageError
+
+FORM_FIELD = "image"
+FORM_OVERHEAD = 64 * 1024
+"""Bytes a multipart body may have besides the image."""
+
+
+class UploadError(Exception):
+    """An upload that cannot be used."""
+
+    def __init__(self, status: int, error: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.error = error
+
+
+async def read_pixels(request: Request, *, size: int, max_bytes: int, max_pixels: int) -> Pixels:
+    """The uploaded image at the network's size, ``(size, size, 3)``.
+
+    Raises:
+        UploadError: 413 when too large, 415 when not an image, 400 when there is none.
+    """
+    encoded = await _encoded(request, max_bytes)
+    if not encoded:
+        raise UploadError(
+            400,
+            "missing_image",
+            f"send the image's bytes as the body, or as the multipart field {FORM_FIELD!r}",
+        )
+    try:
+        return decode_square(encoded, size, max_pixels=max_pixels)
+    except ImageError as error:
+        status = 413 if error.reason == "too_large" else 415
+        raise UploadError(status, error.reason, str(error)) from error
+
+
+async def _encoded(request: Request, max_bytes: int) -> bytes:
+    multipart = request.headers.get("content-type", "").startswith("multipart/form-data")
+    limit = max_bytes + (FORM_OVERHEAD if multipart else 0)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise UploadError(
+                413, "too_large", f"the upload has more than the {max_bytes} bytes allowed"
+            )
+    if not multipart:
+        return bytes(body)
+    request._body = bytes(body)  # the form parser reads what was read here
+    async with request.form(max_files=1, max_fields=8) as form:
+        field = form.get(FORM_FIELD)
+        return await field.read() if isinstance(field, UploadFile) else b""

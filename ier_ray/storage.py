@@ -1,0 +1,126 @@
+"""Files on local disk or S3 behind one set of functions.
+
+A location is a local path or an ``s3://bucket/prefix`` URI. S3 endpoint, region and credentials
+come from the standard AWS environment variables and files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pyarrow.fs as pafs
+
+from ier_ray.errors import StorageError
+
+_FAILURES = (OSError, ValueError)
+
+
+def filesystem(location: str) -> tuple[pafs.FileSystem, str]:
+    """The pyarrow filesystem of a location and the path within it.
+
+    Raises:
+        StorageError: for a scheme other than ``s3`` or ``file``.
+    """
+    scheme, separator, rest = location.partition("://")
+    if not separator:
+        return pafs.LocalFileSystem(), str(Path(location).expanduser().absolute())
+    if scheme == "file":
+        return pafs.LocalFileSystem(), rest
+    if scheme == "s3":
+        return _s3_filesystem(), rest.rstrip("/")
+    raise StorageError(
+        f"{location}: unknown scheme {scheme!r}; use a local path or an s3://bucket/prefix URI"
+    )
+
+
+def _s3_filesystem() -> pafs.FileSystem:
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if not endpoint:
+        return pafs.S3FileSystem()
+    scheme, _, host = endpoint.rpartition("://")
+    return pafs.S3FileSystem(endpoint_override=host, scheme=scheme or "https")
+
+
+def is_remote(location: str) -> bool:
+    """Whether a location is not on the local disk."""
+    return "://" in location and not location.startswith("file://")
+
+
+def absolute(location: str) -> str:
+    """A location that means the same from every working directory of this machine."""
+    return location if is_remote(location) else filesystem(location)[1]
+
+
+def join(location: str, *parts: str) -> str:
+    """A location below another."""
+    return "/".join([location.rstrip("/"), *parts])
+
+
+def exists(location: str) -> bool:
+    """Whether a file or directory is there."""
+    fs, path = filesystem(location)
+    try:
+        return bool(fs.get_file_info(path).type != pafs.FileType.NotFound)
+    except _FAILURES as error:
+        raise StorageError(f"{location}: cannot be reached: {error}") from error
+
+
+def read_bytes(location: str) -> bytes:
+    """A whole file."""
+    fs, path = filesystem(location)
+    try:
+        with fs.open_input_file(path) as stream:
+            return bytes(stream.readall())
+    except FileNotFoundError as error:
+        raise StorageError(f"{location}: no such file") from error
+    except _FAILURES as error:
+        raise StorageError(f"{location}: cannot be read: {error}") from error
+
+
+def write_bytes(location: str, content: bytes) -> None:
+    """Write a file whole or not at all: locally by rename, on S3 by its atomic put."""
+    fs, path = filesystem(location)
+    try:
+        if is_remote(location):
+            with fs.open_output_stream(path) as stream:
+                stream.write(content)
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+        try:
+            partial.write_bytes(content)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+    except _FAILURES as error:
+        raise StorageError(f"{location}: cannot be written: {error}") from error
+
+
+def read_json(location: str) -> Any:
+    """A JSON file."""
+    try:
+        return json.loads(read_bytes(location))
+    except ValueError as error:
+        raise StorageError(f"{location}: is not JSON: {error}") from error
+
+
+def write_json(location: str, content: Any) -> None:
+    """A JSON file, indented for people; refuses NaN, which is not JSON."""
+    write_bytes(location, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def copy_directory(source: str, target: str, *, skip: frozenset[str] = frozenset()) -> None:
+    """Copy the files of a flat directory; ``manifest.json``, which makes it complete, last."""
+    fs, path = filesystem(source)
+    try:
+        infos = fs.get_file_info(pafs.FileSelector(path))
+    except _FAILURES as error:
+        raise StorageError(f"{source}: cannot be listed: {error}") from error
+    names = [info.base_name for info in infos if info.is_file and info.base_name not in skip]
+    for name in sorted(names, key=lambda name: name == "manifest.json"):
+        write_bytes(join(target, name), read_bytes(join(source, name)))

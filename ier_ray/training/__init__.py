@@ -1,0 +1,1 @@
+"""Joint training that runs with or without Ray."""

@@ -1,0 +1,66 @@
+"""What the training loop needs from wherever it runs."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class TrainContext(Protocol):
+    """A rank among ``world_size``, its device, and a place for reports and checkpoints."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model, on the device, with gradients averaged over ranks."""
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The tensor added over all ranks."""
+
+    def checkpoint(self) -> AbstractContextManager[Path | None]:
+        """The last checkpoint directory of this run, or None at its first start."""
+
+    def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
+        """End an epoch. Every rank calls it; rank 0 brings a checkpoint directory."""
+
+
+@dataclass
+class LocalContext:
+    """One process, no cluster: for tests and for measuring on a bare machine.
+
+    Keeps the newest checkpoint in ``directory/last`` and every report in ``history``.
+    """
+
+    directory: Path
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    history: list[dict[str, Any]] = field(default_factory=list)
+    rank: int = 0
+    world_size: int = 1
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model on the device."""
+        return model.to(self.device)
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The tensor itself: there is one rank."""
+        return tensor
+
+    def checkpoint(self) -> AbstractContextManager[Path | None]:
+        """``directory/last`` where it exists."""
+        last = self.directory / "last"
+        return nullcontext(last if last.exists() else None)
+
+    def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
+        """Record the metrics and keep the checkpoint as ``directory/last``."""
+        self.history.append(metrics)
+        if directory is not None:
+            shutil.rmtree(self.directory / "last", ignore_errors=True)
+            shutil.copytree(directory, self.directory / "last")

@@ -1,0 +1,78 @@
+"""Explain images with DnCShap: a signed heat map, and the credit of every region."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from ier_ray.cluster.explainer import explain_images
+from ier_ray.cluster.job import run_job
+from ier_ray.data.samples import images_from_files, images_from_shards
+from ier_ray.data.schema import Domain
+from ier_ray.inference import ExplainerSettings
+from ier_ray.training.checkpoint import read_manifest
+
+
+class ExplainSettings(ExplainerSettings):
+    """What to explain, and how."""
+
+    checkpoint: str
+    """Checkpoint directory or s3:// URI, as printed by train.py or tune.py."""
+    output: str = "explanations"
+    """Directory or s3:// URI for a .png, .json and .npz file of each image."""
+    images: list[str] = Field(default_factory=list)
+    """Image files to explain, as [a.jpg, b.png]."""
+    shards: str | None = None
+    """Shard set to take images from, instead of files."""
+    per_class: int = Field(2, ge=1)
+    """Images of each class taken from the shard set."""
+    fold: int = Field(0, ge=0)
+    """Fold of the shard set to take them from."""
+    domain: Domain = "ier"
+    """Which of the two networks to explain."""
+    target: str | None = None
+    """Class to explain; by default the predicted one."""
+    workers: int = Field(1, ge=1)
+    """Copies of the network sharing the work."""
+
+    @model_validator(mode="after")
+    def _one_kind_of_input(self) -> ExplainSettings:
+        if bool(self.images) == bool(self.shards):
+            raise ValueError("give either images or shards")
+        return self
+
+
+def main(settings: ExplainSettings) -> dict[str, Any]:
+    manifest = read_manifest(settings.checkpoint)
+    size = manifest.model.image_size
+    if settings.shards is not None:
+        images = images_from_shards(
+            settings.shards, per_class=settings.per_class, fold=settings.fold, size=size
+        )
+    else:
+        images = images_from_files(settings.images, size=size)
+    explained = explain_images(
+        settings.checkpoint,
+        images,
+        settings.output,
+        scheme=manifest.label_scheme,
+        settings=ExplainerSettings(
+            **settings.model_dump(include=set(ExplainerSettings.model_fields))
+        ),
+        domain=settings.domain,
+        target=settings.target,
+        workers=settings.workers,
+    )
+    return {
+        "output": settings.output,
+        "explained": [
+            {"name": image.name, "target": image.target, "efficiency_gap": image.efficiency_gap}
+            for image in explained
+        ],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(ExplainSettings, main, program="explain", purpose=__doc__ or ""))

@@ -1,0 +1,18 @@
+"""Search learning rate and loss balance; the same name and settings resume a sweep."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from ier_ray.cluster.job import run_job
+from ier_ray.cluster.tuner import SweepSettings, run_sweep
+
+
+def main(settings: SweepSettings) -> dict[str, Any]:
+    return asdict(run_sweep(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(SweepSettings, main, program="tune", purpose=__doc__ or ""))
