@@ -48,7 +48,7 @@ def parse_settings(kind: type[SettingsT], values: dict[str, Any], *, source: str
 def read_settings_file(path: str) -> dict[str, Any]:
     """The mapping in a YAML file; an empty file is an empty mapping."""
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
     except OSError as error:
         raise SettingsError(f"--config {path}: cannot be read: {error.strerror}") from error
     except yaml.YAMLError as error:
@@ -60,6 +60,19 @@ def read_settings_file(path: str) -> dict[str, Any]:
             f"--config {path}: must hold a mapping, holds a {type(content).__name__}"
         )
     return content
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key given twice, of which YAML would keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key!r} is given twice", problem_mark=node.start_mark
+                )
+        return super().construct_mapping(node, deep=deep)
 
 
 def from_command_line(
@@ -120,13 +133,13 @@ def _readable(kind: type[BaseModel], problem: Any) -> str:
         case "missing":
             return f"{name} is required; set it in the file or with --{name}"
         case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
-            bounds = [f"{sign} {context[key]}" for key, sign in _BOUNDS.items() if key in context]
+            bounds = [f"{sign} {context[key]:g}" for key, sign in _BOUNDS.items() if key in context]
             return f"{name} must be {' and '.join(bounds)}, got {problem['input']!r}"
         case "literal_error":
             return f"{name} must be {context['expected']}, got {problem['input']!r}"
         case _:
             message = problem["msg"].removeprefix("Value error, ")
-            return f"{name}: {message}, got {problem['input']!r}"
+            return f"{name}: {message}, got {problem['input']!r}" if path else message
 
 
 def _known_names(kind: type[BaseModel], path: list[str]) -> str:

@@ -39,7 +39,7 @@ class Drawing:
 
     Attributes:
         image: ``(size, size, 3)`` uint8.
-        cue_mask: ``(size, size)`` bool, the pixels that carry the emotion.
+        cue_mask: ``(size, size)`` bool, every pixel that the cue touches.
         label: the emotion.
     """
 
@@ -125,7 +125,7 @@ class Canvas:
     def finish(self, rng: np.random.Generator, label: str) -> Drawing:
         """Down to size, under a light gradient and noise drawn from ``rng``."""
         image = np.asarray(self._image.reduce(OVERSAMPLING), dtype=np.float64)
-        mask = np.asarray(self._mask.reduce(OVERSAMPLING)) >= 128
+        mask = np.asarray(self._mask.reduce(OVERSAMPLING)) > 0
         direction = rng.uniform(0, 2 * math.pi)
         grid = np.linspace(-0.5, 0.5, self.size)
         slope = math.cos(direction) * grid[None, :] + math.sin(direction) * grid[:, None]

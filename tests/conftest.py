@@ -1,0 +1,80 @@
+"""A real Ray cluster for the whole session, small synthetic shards, and one trained run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.update(
+    PYTHONPATH=str(Path(__file__).parent),  # workers import the classes that tests define
+    RAY_AUTH_MODE="disabled",
+    RAY_USAGE_STATS_ENABLED="0",
+    RAY_ENABLE_UV_RUN_RUNTIME_ENV="0",
+    RAY_DATA_DISABLE_PROGRESS_BARS="1",
+    RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S="30",
+)
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import ray
+
+from ier_ray.cluster.connection import connect
+from ier_ray.cluster.ingest import LayoutSettings, ingest
+from ier_ray.cluster.trainer import TrainResult, run_training
+from ier_ray.data.sources import SyntheticSource
+from ier_ray.emotions import FOUR
+from ier_ray.training.settings import TrainSettings
+
+ROOT = Path(__file__).parent.parent
+SIZE = 32
+SAMPLES = 160
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    """Five logical CPUs, so that two training workers never starve the readers."""
+    ray.init("local", num_cpus=5, object_store_memory=512 * 2**20, logging_level="ERROR")
+    connect()
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def shards(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A shard set of each domain, several files and row groups each."""
+    root = tmp_path_factory.mktemp("shards")
+    source = SyntheticSource(samples=SAMPLES, size=SIZE, seed=3)
+    layout = LayoutSettings(seed=3, rows_per_shard=70, rows_per_group=20)
+    return {
+        domain: ingest(source, domain, f"{root}/{domain}", scheme=FOUR, layout=layout).location
+        for domain in ("fer", "ier")
+    }
+
+
+def tiny_settings(shards: dict[str, str], storage: Path, **changes: Any) -> TrainSettings:
+    """Two workers, two epochs, a network of a few thousand weights; dotted changes."""
+    values: dict[str, Any] = {
+        "name": "run",
+        "storage": str(storage),
+        "seed": 1,
+        "data": dict(shards),
+        "model": {"image_size": SIZE, "width": 0.02},
+        "optimizer": {"learning_rate": 1e-3, "batch_size": 8},
+        "schedule": {"epochs": 2, "warmup_epochs": 1},
+        "scaling": {"num_workers": 2, "cpus_per_worker": 1.0},
+    }
+    for name, value in changes.items():
+        section, _, key = name.partition("__")
+        if key:
+            values[section][key] = value
+        else:
+            values[section] = value
+    return TrainSettings.model_validate(values)
+
+
+@pytest.fixture(scope="session")
+def trained(shards: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    """One finished run of two workers."""
+    return run_training(tiny_settings(shards, tmp_path_factory.mktemp("runs")))

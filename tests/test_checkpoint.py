@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ier_ray.errors import CheckpointError
+from ier_ray.models import ModelSettings, build_joint_model
+from ier_ray.training.checkpoint import (
+    CheckpointManifest,
+    export_checkpoint,
+    load_checkpoint,
+    load_trainer_state,
+    save_checkpoint,
+)
+
+MODEL = ModelSettings(image_size=32, width=0.02)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    directory = tmp_path / "checkpoint"
+    manifest = CheckpointManifest(
+        model=MODEL,
+        scheme="four",
+        classes=["happy", "sad", "hate", "anger"],
+        normalization="per_image",
+        epoch=3,
+        step=30,
+        metrics={"ier_accuracy": 0.5},
+        data_hashes={"fer": "a", "ier": "b"},
+    )
+    torch.manual_seed(5)
+    model = build_joint_model(MODEL, num_classes=4)
+    save_checkpoint(directory, model, manifest, {"epoch": 3, "optimizer": {"x": torch.ones(2)}})
+    return directory
+
+
+def edit_manifest(directory: Path, **changes: object) -> None:
+    file = directory / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def test_round_trip(checkpoint: Path) -> None:
+    torch.manual_seed(5)
+    expected = build_joint_model(MODEL, num_classes=4).state_dict()
+    model, manifest = load_checkpoint(str(checkpoint))
+    assert not model.training
+    assert manifest.epoch == 3
+    assert manifest.label_scheme.classes == ("happy", "sad", "hate", "anger")
+    assert {name.split(".")[0] for name in model.state_dict()} == {"fer", "ier"}
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0)
+    assert load_trainer_state(str(checkpoint))["epoch"] == 3
+
+
+def test_export_leaves_the_trainer_state_behind(checkpoint: Path, tmp_path: Path) -> None:
+    exported = export_checkpoint(str(checkpoint), str(tmp_path / "best"))
+    assert sorted(p.name for p in Path(exported).iterdir()) == [
+        "manifest.json",
+        "model.safetensors",
+    ]
+    load_checkpoint(exported)
+    with pytest.raises(CheckpointError, match="exported for serving cannot resume"):
+        load_trainer_state(exported)
+
+
+def test_a_damaged_file_is_noticed(checkpoint: Path) -> None:
+    weights = checkpoint / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: sha256 is .* damaged"):
+        load_checkpoint(str(checkpoint))
+
+
+def test_a_directory_without_manifest_is_no_checkpoint(checkpoint: Path) -> None:
+    (checkpoint / "manifest.json").unlink()
+    with pytest.raises(CheckpointError, match="no checkpoint here"):
+        load_checkpoint(str(checkpoint))
+
+
+def test_another_version_is_refused(checkpoint: Path) -> None:
+    edit_manifest(checkpoint, format_version=99)
+    with pytest.raises(CheckpointError, match="format version 99, this program reads 1"):
+        load_checkpoint(str(checkpoint))
+
+
+def test_weights_of_another_shape_are_refused(checkpoint: Path) -> None:
+    edit_manifest(checkpoint, classes=["happy", "sad"])
+    with pytest.raises(CheckpointError, match="does not fit its own manifest"):
+        load_checkpoint(str(checkpoint))
+
+
+def test_a_strange_manifest_is_refused(checkpoint: Path) -> None:
+    edit_manifest(checkpoint, epoch="many")
+    with pytest.raises(CheckpointError, match="not a checkpoint manifest"):
+        load_checkpoint(str(checkpoint))
+
+
+def test_damaged_trainer_state_is_refused(checkpoint: Path) -> None:
+    (checkpoint / "trainer_state.pt").write_bytes(b"nonsense")
+    with pytest.raises(CheckpointError, match=r"trainer_state\.pt: damaged"):
+        load_trainer_state(str(checkpoint))

@@ -1,0 +1,90 @@
+"""The pool gives what one process gives, also when a worker dies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+from PIL import Image
+
+from ier_ray.cluster.explain_pool import ExplainPool, ExplainRequest
+from ier_ray.cluster.explainer import explain_images
+from ier_ray.cluster.trainer import TrainResult
+from ier_ray.data.samples import NamedImage, images_from_shards
+from ier_ray.emotions import FOUR
+from ier_ray.errors import SettingsError
+from ier_ray.explain import explain
+from ier_ray.explain.rendering import from_npz
+from ier_ray.inference import ExplainerSettings, Recognizer
+
+SETTINGS = ExplainerSettings(depth=5)
+
+
+@pytest.fixture(scope="module")
+def images(shards: dict[str, str]) -> list[NamedImage]:
+    return images_from_shards(shards["ier"], per_class=1, fold=0, size=32)
+
+
+@pytest.fixture(scope="module")
+def pool(trained: TrainResult) -> Iterator[ExplainPool]:
+    pool = ExplainPool.start(trained.checkpoint, size=2)
+    yield pool
+    pool.stop()
+
+
+def serial(trained: TrainResult, image: NamedImage, settings: ExplainerSettings) -> np.ndarray:
+    evaluator = Recognizer.load(trained.checkpoint).evaluator(image.pixels, settings)
+    return explain(evaluator, settings.tree(32), contexts=settings.contexts).credits
+
+
+@pytest.mark.parametrize("contexts", ["absent", "present", "both"])
+def test_pool_equals_serial(
+    pool: ExplainPool, trained: TrainResult, images: list[NamedImage], contexts: str
+) -> None:
+    settings = ExplainerSettings.model_validate({"depth": 5, "contexts": contexts})
+    found = pool.explain(ExplainRequest(images[0].pixels, settings, "ier"))
+    np.testing.assert_allclose(found.credits, serial(trained, images[0], settings), atol=1e-6)
+
+
+def test_a_dead_worker_changes_nothing(
+    pool: ExplainPool, trained: TrainResult, images: list[NamedImage]
+) -> None:
+    ray.kill(pool.workers[0], no_restart=False)
+    found = pool.explain(ExplainRequest(images[1].pixels, SETTINGS, "ier"))
+    np.testing.assert_allclose(found.credits, serial(trained, images[1], SETTINGS), atol=1e-6)
+
+
+def test_scores_are_the_networks_probabilities(pool: ExplainPool, images: list[NamedImage]) -> None:
+    request = ExplainRequest(images[2].pixels, SETTINGS, "ier")
+    found, probabilities = pool.explain(request), pool.probabilities(request)
+    np.testing.assert_allclose(found.full, probabilities, atol=1e-6)
+    assert probabilities.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(
+        found.credits[found.tree.leaves].sum(0), found.full - found.empty, atol=1e-12
+    )
+
+
+def test_explained_images_become_three_files_each(
+    trained: TrainResult, images: list[NamedImage], tmp_path: Path
+) -> None:
+    explained = explain_images(
+        trained.checkpoint, images[:2], str(tmp_path), scheme=FOUR, settings=SETTINGS, target="hate"
+    )
+    for image, record in zip(images, explained, strict=False):
+        assert record.target == "hate"
+        assert record.cue_mass is not None
+        assert Image.open(tmp_path / f"{image.name}.png").size == (448, 448)
+        values = json.loads((tmp_path / f"{image.name}.json").read_text())
+        total = sum(leaf["value"] for leaf in values["leaves"])
+        assert len(values["leaves"]) == 32
+        assert total == pytest.approx(values["full"] - values["empty"], abs=1e-12)
+        stored = from_npz((tmp_path / f"{image.name}.npz").read_bytes())
+        np.testing.assert_array_equal(stored.density_map(2), record.density)
+    with pytest.raises(SettingsError, match=r"target must be one of .* got 'awe'"):
+        explain_images(
+            trained.checkpoint, images, str(tmp_path), scheme=FOUR, settings=SETTINGS, target="awe"
+        )

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ier_ray.data.images import decode_mask, decode_rgb, decode_square, encode_png
+from ier_ray.data.transforms import IMAGENET_MEAN, IMAGENET_STD, normalise
+from ier_ray.errors import ImageError
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind, **options)
+    return buffer.getvalue()
+
+
+def test_grey_becomes_three_equal_channels() -> None:
+    grey = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    pixels = np.asarray(decode_rgb(encoded(Image.fromarray(grey))))
+    np.testing.assert_array_equal(pixels, np.repeat(grey[..., None], 3, axis=2))
+
+
+def test_transparency_is_laid_on_white() -> None:
+    image = Image.new("RGBA", (1, 1), (0, 0, 0, 51))
+    assert decode_rgb(encoded(image)).getpixel((0, 0)) == (204, 204, 204)
+    palette = Image.new("P", (1, 1), 0)
+    palette.putpalette([10, 20, 30])
+    assert decode_rgb(encoded(palette)).getpixel((0, 0)) == (10, 20, 30)
+    assert decode_rgb(encoded(palette, transparency=0)).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_sixteen_bits_are_scaled_not_cut() -> None:
+    deep = np.array([[0, 257, 32768, 65535]], dtype=np.uint16)
+    pixels = np.asarray(decode_rgb(encoded(Image.fromarray(deep))))
+    assert pixels[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_exif_rotation_is_applied() -> None:
+    image = Image.new("RGB", (40, 20))
+    image.paste((255, 0, 0), (0, 0, 20, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its left side
+    upright = decode_rgb(encoded(image, "JPEG", exif=exif.tobytes(), quality=95))
+    assert upright.size == (20, 40)
+    assert upright.getpixel((10, 5))[0] > 200
+    assert upright.getpixel((10, 35))[0] < 50
+
+
+def test_cmyk_and_first_frame() -> None:
+    assert decode_rgb(encoded(Image.new("CMYK", (4, 4), (0, 255, 255, 0)), "JPEG")).mode == "RGB"
+    frames = [Image.new("RGB", (3, 3), colour) for colour in ("red", "blue")]
+    animated = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert decode_rgb(animated).getpixel((1, 1)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty"),
+        (b"not an image", "unidentified"),
+        (encoded(Image.effect_noise((64, 64), 90), "JPEG")[:900], "truncated"),
+        (encoded(Image.new("L", (200, 100))), "too_large"),
+    ],
+)
+def test_unusable_bytes_have_a_reason(content: bytes, reason: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode_rgb(content, max_pixels=10_000)
+    assert caught.value.reason == reason
+
+
+def test_square_resize_and_mask() -> None:
+    image = Image.new("RGB", (64, 32), (10, 200, 30))
+    assert decode_square(encoded(image), 16).shape == (16, 16, 3)
+    mask = np.zeros((8, 8), dtype=bool)
+    mask[:4, :4] = True
+    large = decode_mask(encode_png(mask), 16)
+    assert large[:8, :8].all()
+    assert large.sum() == 64
+
+
+def test_per_image_normalisation_has_zero_mean_and_unit_variance() -> None:
+    pixels = torch.randint(0, 255, (3, 16, 16, 3), dtype=torch.uint8)
+    images = normalise(pixels, "per_image")
+    torch.testing.assert_close(images.mean((1, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    spread = images.std((1, 2, 3), correction=0)
+    torch.testing.assert_close(spread, torch.ones(3), atol=1e-5, rtol=0)
+
+
+def test_flat_image_stays_finite() -> None:
+    flat = torch.full((1, 4, 4, 3), 77, dtype=torch.uint8)
+    assert normalise(flat, "per_image").abs().max() < 1e-2
+
+
+def test_imagenet_normalisation_by_hand() -> None:
+    pixels = torch.full((1, 2, 2, 3), 51, dtype=torch.uint8)
+    expected = [(0.2 - m) / s for m, s in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+    found = normalise(pixels, "imagenet")[0, :, 0, 0]
+    torch.testing.assert_close(found, torch.tensor(expected))

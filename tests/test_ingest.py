@@ -1,0 +1,158 @@
+"""Ingest on a real cluster: counts, order, quarantine, and what a second run does."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from ier_ray.cluster.ingest import LayoutSettings, ingest
+from ier_ray.data.samples import images_from_files, images_from_shards
+from ier_ray.data.schema import SHARD_SCHEMA, Domain, read_manifest, require_scheme
+from ier_ray.data.shards import ShardSet
+from ier_ray.data.sources import Listed, Loaded
+from ier_ray.emotions import FOUR, SEVEN
+from ier_ray.errors import DataError, StorageError
+
+GOOD = io.BytesIO()
+Image.new("RGB", (9, 7), "teal").save(GOOD, format="PNG")
+
+
+@dataclass(frozen=True)
+class Album:
+    """Forty images of two labels, one without a class, and a few that are broken."""
+
+    broken: int = 2
+    repeated: bool = False
+    name: str = "album"
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        return ("ier",)
+
+    def list(self, domain: Domain) -> Iterator[Listed]:
+        labels = ("amusement", "sadness", "awe", "sadness")
+        for number in range(40):
+            sample_id = "image-0" if self.repeated else f"image-{number}"
+            yield Listed(sample_id, labels[number % 4], f"album-{number // 4}")
+
+    def load(self, domain: Domain, sample: Listed) -> Loaded:
+        number = int(sample.sample_id.split("-")[1])
+        broken = number in (1, 7, 9)[: self.broken]
+        return Loaded(b"" if broken else GOOD.getvalue(), None)
+
+
+LAYOUT = LayoutSettings(seed=1, max_bad=2, rows_per_shard=8, rows_per_group=3)
+
+
+def test_every_sample_is_accounted_for(cluster: None, tmp_path: Path) -> None:
+    location = f"{tmp_path}/album"
+    manifest = ingest(Album(), "ier", location, scheme=FOUR, layout=LAYOUT).manifest
+    assert (manifest.listed, manifest.rows) == (40, 28)
+    assert manifest.dropped == {"awe": 10}
+    assert {(bad.sample_id, bad.reason) for bad in manifest.quarantined} == {
+        ("image-1", "empty"),
+        ("image-7", "empty"),
+    }
+    assert {label: sum(counts) for label, counts in manifest.counts.items()} == {
+        "happy": 10,
+        "sad": 18,
+        "hate": 0,
+        "anger": 0,
+    }
+    tables = [pq.read_table(f"{location}/{shard.file}") for shard in manifest.shards]
+    rows = [row for table in tables for row in table.to_pylist()]
+    assert tables[0].schema.equals(SHARD_SCHEMA)
+    assert len({row["sample_id"] for row in rows}) == 28
+    assert Counter((row["label"], row["fold"]) for row in rows) == Counter(
+        {(name, fold): n for name, c in manifest.counts.items() for fold, n in enumerate(c) if n}
+    )
+    assert all((row["width"], row["height"], row["dataset"]) == (9, 7, "album") for row in rows)
+    fold_of = {(row["group"], row["fold"]) for row in rows}
+    assert len(fold_of) == len({group for group, _ in fold_of})  # no group in two folds
+    for shard in manifest.shards:
+        content = Path(location, shard.file).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == shard.sha256
+    listed = [name for name in sorted(row["sample_id"] for row in rows)]
+    assert [row["sample_id"] for row in rows] != listed  # shuffled
+
+
+def test_a_second_run_has_nothing_to_do_and_other_settings_are_refused(
+    cluster: None, tmp_path: Path
+) -> None:
+    location = f"{tmp_path}/album"
+    first = ingest(Album(), "ier", location, scheme=FOUR, layout=LAYOUT)
+    before = {p: p.stat().st_mtime_ns for p in Path(location).rglob("*.parquet")}
+    again = ingest(Album(), "ier", location, scheme=FOUR, layout=LAYOUT)
+    assert (first.unchanged, again.unchanged) == (False, True)
+    assert again.manifest == first.manifest
+    assert before == {p: p.stat().st_mtime_ns for p in Path(location).rglob("*.parquet")}
+    other = LAYOUT.model_copy(update={"seed": 2})
+    with pytest.raises(DataError, match="holds a shard set made with other settings"):
+        ingest(Album(), "ier", location, scheme=FOUR, layout=other)
+
+
+def test_too_many_bad_images_leave_nothing_that_looks_complete(
+    cluster: None, tmp_path: Path
+) -> None:
+    location = f"{tmp_path}/album"
+    with pytest.raises(DataError, match=r"3 unusable images, --max-bad allows 2: image-\d"):
+        ingest(Album(broken=3), "ier", location, scheme=FOUR, layout=LAYOUT)
+    with pytest.raises(DataError, match=r"no shard set here \(manifest.json is missing\)"):
+        read_manifest(location)
+    ingest(Album(), "ier", location, scheme=FOUR, layout=LAYOUT)  # a later try succeeds
+    assert read_manifest(location).rows == 28
+
+
+def test_what_cannot_be_ingested_is_named(cluster: None, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"sample id 'image-0' is listed twice"):
+        ingest(Album(repeated=True), "ier", f"{tmp_path}/a", scheme=FOUR, layout=LAYOUT)
+    many = LAYOUT.model_copy(update={"folds": 30})
+    with pytest.raises(DataError, match="folds=30 needs as many groups"):
+        ingest(Album(), "ier", f"{tmp_path}/a", scheme=FOUR, layout=many)
+    assert not Path(tmp_path, "a").exists()
+
+
+def test_missing_shards_and_other_schemes_are_named(shards: dict[str, str]) -> None:
+    with pytest.raises(DataError, match=r"nowhere: no shard set here .* jobs/ingest.py --output"):
+        ShardSet.open("nowhere")
+    manifest = ShardSet.open(shards["fer"]).manifest
+    with pytest.raises(DataError, match=r"'four' \['happy'.*'seven' \['anger'"):
+        require_scheme(manifest, SEVEN, shards["fer"])
+
+
+def test_a_shard_cut_in_half_is_named(cluster: None, tmp_path: Path) -> None:
+    location = f"{tmp_path}/album"
+    manifest = ingest(Album(), "ier", location, scheme=FOUR, layout=LAYOUT).manifest
+    file = Path(location, manifest.shards[1].file)
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(DataError, match=rf"{file.name}: cannot be read as Parquet"):
+        ShardSet.open(location).index()
+
+
+def test_samples_of_each_class_come_with_their_masks(shards: dict[str, str]) -> None:
+    images = images_from_shards(shards["ier"], per_class=2, fold=3, size=64)
+    assert [image.label for image in images] == [name for name in FOUR.classes for _ in "ab"]
+    for image in images:
+        assert image.pixels.shape == (64, 64, 3)
+        assert image.cue_mask is not None
+        assert 0 < image.cue_mask.mean() < 0.4
+    with pytest.raises(DataError, match="fold 9 holds no image"):
+        images_from_shards(shards["ier"], per_class=2, fold=9, size=64)
+
+
+def test_image_files_are_read_or_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(GOOD.getvalue())
+    (tmp_path / "b.jpg").write_text("no image")
+    assert images_from_files([f"{tmp_path}/a.png"], size=32)[0].name == "a"
+    with pytest.raises(DataError, match=r"b\.jpg: the bytes are not an image"):
+        images_from_files([f"{tmp_path}/b.jpg"], size=32)
+    with pytest.raises(StorageError, match=r"c\.jpg: no such file"):
+        images_from_files([f"{tmp_path}/c.jpg"], size=32)

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+from torchvision.models import vgg16
+
+from ier_ray.errors import CheckpointError
+from ier_ray.models import EmotionNet, JointModel, ModelSettings, build_joint_model
+from ier_ray.models.weights import load_trunk
+
+
+@pytest.fixture(scope="module")
+def exact() -> EmotionNet:
+    """The paper's network without its memory: shapes are computed, values are not."""
+    with torch.device("meta"):
+        return EmotionNet(num_classes=4)
+
+
+def test_trunk_has_the_keys_and_shapes_of_torchvisions_vgg16(exact: EmotionNet) -> None:
+    with torch.device("meta"):
+        reference = vgg16().features.state_dict()
+    found = exact.features.state_dict()
+    assert {n: t.shape for n, t in found.items()} == {n: t.shape for n, t in reference.items()}
+
+
+def test_parameter_count_by_hand(exact: EmotionNet) -> None:
+    convolutions = [(3, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 256)]
+    convolutions += [(256, 512)] + [(512, 512)] * 5
+    convolutions += [(64, 512), (128, 512), (256, 512), (512, 512)]  # R1-R4
+    dense = [(2560 * 7 * 7, 2048), (2048, 2048), (2048, 4)]
+    expected = sum(9 * i * o + o for i, o in convolutions) + sum(i * o + o for i, o in dense)
+    assert sum(p.numel() for p in exact.parameters()) == expected
+    assert 275e6 < expected < 285e6
+
+
+def test_shapes_layer_by_layer(exact: EmotionNet) -> None:
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def record(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+            shapes[name] = tuple(output.shape)
+
+        return hook
+
+    pools = [m for m in exact.features if isinstance(m, nn.MaxPool2d)]
+    for number, pool in enumerate(pools, start=1):
+        pool.register_forward_hook(record(f"B{number}"))
+    for number, branch in enumerate(exact.branches, start=1):
+        branch.register_forward_hook(record(f"R{number}"))
+    for number, layer in enumerate(m for m in exact.classifier if isinstance(m, nn.Linear)):
+        layer.register_forward_hook(record(f"dense{number}"))
+    images = torch.empty(2, 3, 224, 224, device="meta")
+    assert exact.embed(images).shape == (2, 2560, 7, 7)
+    exact(images)
+    assert shapes == {
+        "B1": (2, 64, 112, 112),
+        "B2": (2, 128, 56, 56),
+        "B3": (2, 256, 28, 28),
+        "B4": (2, 512, 14, 14),
+        "B5": (2, 512, 7, 7),
+        **{f"R{number}": (2, 512, 7, 7) for number in range(1, 5)},
+        "dense0": (2, 2048),
+        "dense1": (2, 2048),
+        "dense2": (2, 4),
+    }
+
+
+def test_branches_come_before_the_last_block() -> None:
+    network = EmotionNet(num_classes=3, image_size=64, width=0.05).eval()
+    images = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(network.embed(images)[:, -26:], network.features(images))
+    pools = [sum(isinstance(m, nn.MaxPool2d) for m in branch) for branch in network.branches]
+    assert pools == [4, 3, 2, 1]
+
+
+def test_image_size_must_fit_the_pools() -> None:
+    with pytest.raises(ValueError, match="multiple of 32, got 100"):
+        EmotionNet(num_classes=4, image_size=100)
+
+
+def test_signal_survives_thirteen_layers_of_initialisation() -> None:
+    torch.manual_seed(0)
+    network = EmotionNet(num_classes=4, image_size=64, width=0.25)
+    deep = network.features(torch.randn(8, 3, 64, 64))
+    assert 0.1 < deep.std() < 10
+
+
+def tiny_joint() -> JointModel:
+    torch.manual_seed(1)
+    return build_joint_model(ModelSettings(image_size=32, width=0.02), num_classes=4)
+
+
+def test_joint_forward_is_the_networks_on_their_domains() -> None:
+    model = tiny_joint().eval()
+    fer, ier = torch.randn(3, 3, 32, 32), torch.randn(5, 3, 32, 32)
+    logits = model(fer, ier, cross=True)
+    torch.testing.assert_close(logits.fer, model.fer(fer))
+    torch.testing.assert_close(logits.ier, model.ier(ier))
+    torch.testing.assert_close(logits.cross, model.fer(ier))
+    assert model(fer, ier, cross=False).cross is None
+    assert len(model.dense_weights()) == 6
+    assert all(weight.dim() == 2 for weight in model.dense_weights())
+
+
+def test_the_two_networks_start_apart() -> None:
+    model = tiny_joint()
+    assert not torch.equal(model.fer.features[0].weight, model.ier.features[0].weight)
+
+
+@pytest.mark.parametrize("kind", ["pth", "safetensors"])
+def test_trunk_loads_from_a_file(tmp_path: Path, kind: str) -> None:
+    source = EmotionNet(num_classes=2, image_size=32, width=0.02)
+    state = {f"features.{name}": tensor for name, tensor in source.features.state_dict().items()}
+    state["classifier.0.weight"] = torch.zeros(2, 2)
+    file = tmp_path / f"vgg.{kind}"
+    if kind == "pth":
+        torch.save(state, file)
+    else:
+        safetensors.torch.save_file(state, file)
+    network = EmotionNet(num_classes=4, image_size=32, width=0.02)
+    load_trunk(network, str(file))
+    for name, tensor in network.features.state_dict().items():
+        torch.testing.assert_close(tensor, source.features.state_dict()[name], rtol=0, atol=0)
+
+
+def test_misfit_trunks_are_named(tmp_path: Path) -> None:
+    network = EmotionNet(num_classes=4, image_size=32, width=0.02)
+    state = {f"features.{name}": tensor for name, tensor in network.features.state_dict().items()}
+    state["features.0.weight"] = torch.zeros(64, 3, 3, 3)
+    state["features.99.bias"] = state.pop("features.2.bias")
+    torch.save(state, tmp_path / "vgg.pth")
+    with pytest.raises(CheckpointError) as caught:
+        load_trunk(network, str(tmp_path / "vgg.pth"))
+    message = str(caught.value)
+    assert "features.2.bias is missing" in message
+    assert "features.99.bias is unexpected" in message
+    assert "features.0.weight has shape (64, 3, 3, 3), the network needs (1, 3, 3, 3)" in message
+
+
+def test_what_is_not_weights_is_refused(tmp_path: Path) -> None:
+    network = EmotionNet(num_classes=4, image_size=32, width=0.02)
+    for name in ("bad.pth", "bad.safetensors"):
+        (tmp_path / name).write_bytes(b"nonsense")
+        with pytest.raises(CheckpointError, match=f"{name}: not a"):
+            load_trunk(network, str(tmp_path / name))
+    with pytest.raises(CheckpointError, match="neither a torchvision weight name"):
+        load_trunk(network, "VGG99_Weights.DEFAULT")

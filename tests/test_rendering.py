@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ier_ray.explain import DenseEvaluator, RegionTree, explain
+from ier_ray.explain.baselines import baseline_image
+from ier_ray.explain.dncshap import Explanation
+from ier_ray.explain.fidelity import cue_mass_ratio, positive_mass_inside
+from ier_ray.explain.rendering import from_npz, leaf_records, overlay, to_npz
+
+
+@pytest.fixture
+def explanation() -> Explanation:
+    torch.manual_seed(0)
+    weights = torch.randn(3 * 16 * 16, 3) / 20
+    return explain(
+        DenseEvaluator(lambda x: x.flatten(1) @ weights, torch.randn(3, 16, 16), torch.zeros(1)),
+        RegionTree.halving(16, 16, depth=3),
+    )
+
+
+def test_npz_keeps_everything(explanation: Explanation) -> None:
+    loaded = from_npz(to_npz(explanation))
+    for name in ("credits", "full", "empty"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(explanation, name))
+    np.testing.assert_array_equal(loaded.tree.rectangles, explanation.tree.rectangles)
+    assert (loaded.contexts, loaded.variant) == ("both", "normalised")
+    assert loaded.evaluations == explanation.evaluations
+
+
+def test_leaf_records_paint_the_leaf_map(explanation: Explanation) -> None:
+    painted = np.zeros((16, 16))
+    for leaf in leaf_records(explanation, 1):
+        painted[leaf["top"] : leaf["bottom"], leaf["left"] : leaf["right"]] = leaf["value"]
+    np.testing.assert_array_equal(painted, explanation.leaf_map(1))
+
+
+def test_overlay_is_red_for_and_blue_against() -> None:
+    density = np.zeros((8, 8))
+    density[:, :4], density[:, 4:] = 1.0, -1.0
+    picture = overlay(np.full((8, 8, 3), 128, np.uint8), density, size=64).astype(int)
+    assert picture.shape == (64, 64, 3)
+    assert (picture[:, :32, 0] > picture[:, :32, 2] + 40).all()
+    assert (picture[:, 32:, 2] > picture[:, 32:, 0] + 40).all()
+
+
+def test_overlay_of_nothing_is_grey() -> None:
+    picture = overlay(np.full((8, 8, 3), 128, np.uint8), np.zeros((8, 8)), size=8).astype(int)
+    assert np.ptp(picture, axis=2).max() < 5
+
+
+def test_positive_mass_by_hand() -> None:
+    density = np.array([[3.0, -5.0], [1.0, 0.0]])
+    mask = np.array([[True, True], [False, False]])
+    assert positive_mass_inside(density, mask) == 0.75
+    assert positive_mass_inside(-np.ones((2, 2)), mask) == 0.0
+    assert cue_mass_ratio([density], [mask]) == 1.5
+
+
+def test_uniform_attribution_scores_one() -> None:
+    masks = [np.eye(4, dtype=bool), np.ones((4, 4), dtype=bool)]
+    assert cue_mass_ratio([np.ones((4, 4))] * 2, masks) == pytest.approx(1.0)
+
+
+def test_baselines() -> None:
+    image = torch.rand(3, 16, 16)
+    assert baseline_image(image, "black").abs().max() == 0
+    mean = baseline_image(image, "mean")
+    torch.testing.assert_close(mean[:, 3, 5], image.mean((1, 2)))
+    blurred = baseline_image(image, "blur")
+    assert blurred.shape == image.shape
+    assert blurred.var() < 0.1 * image.var()

@@ -1,0 +1,131 @@
+"""The service over real HTTP."""
+
+from __future__ import annotations
+
+import io
+import socket
+from collections.abc import Iterator
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from ray import serve
+
+from ier_ray.cluster.trainer import TrainResult
+from ier_ray.data.images import decode_square, encode_png
+from ier_ray.data.synthetic import draw_scene
+from ier_ray.inference import Recognizer
+from ier_ray.serve.app import build
+from ier_ray.serve.schemas import AppArgs
+
+MODEL = "/v1/models/ier"
+SCENE = encode_png(draw_scene("anger", size=48, seed=11).image)
+
+
+@pytest.fixture(scope="module")
+def client(trained: TrainResult) -> Iterator[httpx.Client]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    args = AppArgs(
+        checkpoint=trained.checkpoint,
+        max_upload_bytes=200_000,
+        max_upload_pixels=90_000,
+        max_depth=7,
+    )
+    serve.run(build(args), name="ier", route_prefix="/")
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        yield client
+    serve.shutdown()
+
+
+def test_health_and_metadata(client: httpx.Client) -> None:
+    assert client.get("/healthz").json() == {"status": "ok"}
+    info = client.get(MODEL).json()
+    assert info["classes"] == ["happy", "sad", "hate", "anger"]
+    assert info["image_size"] == 32
+    assert info["architecture"] == "emotion_net"
+
+
+def test_prediction_equals_the_network(client: httpx.Client, trained: TrainResult) -> None:
+    pixels = decode_square(SCENE, 32)
+    expected = Recognizer.load(trained.checkpoint).probabilities(pixels[None])[0]
+    raw = client.post(f"{MODEL}:predict", content=SCENE)
+    form = client.post(f"{MODEL}:predict", files={"image": ("scene.png", SCENE)})
+    assert raw.status_code == form.status_code == 200
+    found = raw.json()
+    assert form.json()["label"] == found["label"]
+    np.testing.assert_allclose(list(found["probabilities"].values()), expected, atol=1e-6)
+    assert found["label"] == ("happy", "sad", "hate", "anger")[expected.argmax()]
+    assert found["probability"] == max(found["probabilities"].values())
+
+
+def test_leaf_values_sum_to_the_difference_from_the_baseline(client: httpx.Client) -> None:
+    for query in ({}, {"depth": 3, "contexts": "absent", "target": "sad", "score": "logit"}):
+        reply = client.post(f"{MODEL}:explain", content=SCENE, params=query)
+        assert reply.status_code == 200
+        found = reply.json()
+        assert len(found["leaves"]) == 2 ** query.get("depth", 6)
+        total = sum(leaf["value"] for leaf in found["leaves"])
+        assert abs(total - (found["full"] - found["empty"])) < 1e-5
+        area = sum(
+            (leaf["bottom"] - leaf["top"]) * (leaf["right"] - leaf["left"])
+            for leaf in found["leaves"]
+        )
+        assert area == 32 * 32
+    assert found["target"] == "sad"
+    assert found["evaluations"] == 16
+
+
+def test_the_explained_score_is_the_prediction(client: httpx.Client) -> None:
+    found = client.post(f"{MODEL}:explain", content=SCENE).json()
+    assert found["target"] == found["prediction"]["label"]
+    assert found["full"] == pytest.approx(found["prediction"]["probability"], abs=1e-5)
+
+
+def test_accepting_a_picture_gives_the_heat_map(client: httpx.Client) -> None:
+    reply = client.post(f"{MODEL}:explain", content=SCENE, headers={"accept": "image/png"})
+    assert reply.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(reply.content)).size == (448, 448)
+
+
+@pytest.mark.parametrize(
+    ("content", "query", "status", "error", "detail"),
+    [
+        (b"", {}, 400, "missing_image", "multipart field 'image'"),
+        (b"not an image", {}, 415, "unidentified", "not an image"),
+        (SCENE[:300], {}, 415, "truncated", "cannot be decoded"),
+        (b"x" * 200_001, {}, 413, "too_large", "more than the 200000 bytes allowed"),
+        (encode_png(np.zeros((301, 300, 3), np.uint8)), {}, 413, "too_large", "300x301 pixels"),
+        (SCENE, {"depth": 8}, 422, "bad_parameter", "depth: must be <= 7, got 8"),
+        (SCENE, {"depth": -1}, 422, "bad_parameter", "depth: "),
+        (SCENE, {"target": "awe"}, 422, "bad_parameter", "target: must be one of happy"),
+        (SCENE, {"contexts": "none"}, 422, "bad_parameter", "contexts: "),
+    ],
+)
+def test_bad_requests_get_a_json_error(
+    client: httpx.Client,
+    content: bytes,
+    query: dict[str, str],
+    status: int,
+    error: str,
+    detail: str,
+) -> None:
+    reply = client.post(f"{MODEL}:explain", content=content, params=query)
+    assert reply.status_code == status
+    assert reply.json()["error"] == error
+    assert detail in reply.json()["detail"]
+    assert client.post(f"{MODEL}:predict", content=SCENE).status_code == 200  # the service goes on
+
+
+def test_a_form_without_the_image_is_named(client: httpx.Client) -> None:
+    reply = client.post(f"{MODEL}:predict", files={"picture": ("a.png", SCENE)})
+    assert (reply.status_code, reply.json()["error"]) == (400, "missing_image")
+
+
+def test_the_interface_is_documented(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {"/healthz", MODEL, f"{MODEL}:predict", f"{MODEL}:explain"} <= set(paths)
+    assert "image/png" in paths[f"{MODEL}:explain"]["post"]["responses"]["200"]["content"]

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ier_ray import storage
+from ier_ray.errors import StorageError
+
+
+def test_round_trip_and_existence(tmp_path: Path) -> None:
+    location = f"{tmp_path}/deep/er/file.json"
+    assert not storage.exists(location)
+    storage.write_json(location, {"a": [1, 2]})
+    assert storage.exists(location)
+    assert storage.read_json(location) == {"a": [1, 2]}
+    assert storage.read_json(f"file://{location}") == {"a": [1, 2]}
+    assert [p.name for p in Path(location).parent.iterdir()] == ["file.json"]  # no partial left
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+    location = f"{tmp_path}/file.json"
+    storage.write_json(location, 1)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        storage.write_json(location, float("nan"))
+    assert storage.read_json(location) == 1
+
+
+def test_errors_name_the_location(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"missing: no such file"):
+        storage.read_bytes(f"{tmp_path}/missing")
+    with pytest.raises(StorageError, match=r"ftp://host/x: unknown scheme 'ftp'"):
+        storage.read_bytes("ftp://host/x")
+    (tmp_path / "text").write_text("{")
+    with pytest.raises(StorageError, match="is not JSON"):
+        storage.read_json(f"{tmp_path}/text")
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot be written"):
+        storage.write_bytes(f"{tmp_path}/file/below", b"")
+    with pytest.raises(StorageError, match="cannot be listed"):
+        storage.copy_directory(f"{tmp_path}/nowhere", f"{tmp_path}/target")
+
+
+def test_copied_directories_are_complete_last(tmp_path: Path) -> None:
+    for name in ("a", "manifest.json", "z", "skipped"):
+        storage.write_bytes(f"{tmp_path}/from/{name}", name.encode())
+    storage.copy_directory(f"{tmp_path}/from", f"{tmp_path}/to", skip=frozenset({"skipped"}))
+    copied = sorted((tmp_path / "to").iterdir(), key=lambda p: p.stat().st_mtime_ns)
+    assert {p.name for p in copied} == {"a", "z", "manifest.json"}
+    assert copied[-1].name == "manifest.json"

@@ -1,0 +1,65 @@
+"""A small sweep on a real cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import ray
+from conftest import tiny_settings
+
+from ier_ray.cluster.tuner import SweepSettings, concurrent_trials, run_sweep
+from ier_ray.errors import SettingsError
+from ier_ray.training.checkpoint import load_checkpoint
+
+
+def sweep(shards: dict[str, str], directory: Path, trials: int = 2) -> SweepSettings:
+    base = tiny_settings(shards, directory, scaling={"num_workers": 1, "cpus_per_worker": 1.0})
+    return SweepSettings.model_validate(
+        {
+            "name": "small",
+            "storage": str(directory),
+            "search": {"trials": trials, "grace_epochs": 2},
+            "train": base.model_dump(mode="json"),
+        }
+    )
+
+
+@pytest.mark.timeout(600)
+def test_a_sweep_exports_its_best_checkpoint(shards: dict[str, str], tmp_path: Path) -> None:
+    settings = sweep(shards, tmp_path)
+    result = run_sweep(settings)
+    assert len(result.trials) == 2
+    assert len({(trial.learning_rate, trial.balance) for trial in result.trials}) == 2
+    for trial in result.trials:
+        assert 8e-5 <= trial.learning_rate <= 8e-4
+        assert 0 <= trial.balance <= 2
+        assert trial.epochs == 2
+        assert trial.error is None
+    scores = [trial.ier_accuracy or 0.0 for trial in result.trials]
+    assert result.best.ier_accuracy == max(scores)
+    _, manifest = load_checkpoint(result.checkpoint)
+    assert manifest.metrics["ier_accuracy"] == max(scores)
+
+    again = run_sweep(settings)  # nothing is left to do
+    assert again.trials == result.trials
+    with pytest.raises(SettingsError, match="sweep 'small' exists with other settings"):
+        run_sweep(sweep(shards, tmp_path, trials=3))
+
+
+def test_concurrency_is_what_the_cluster_holds(shards: dict[str, str], tmp_path: Path) -> None:
+    assert ray.cluster_resources()["CPU"] == 5
+    one = tiny_settings(shards, tmp_path, scaling={"num_workers": 1, "cpus_per_worker": 1.0})
+    two = tiny_settings(shards, tmp_path, scaling={"num_workers": 2, "cpus_per_worker": 1.0})
+    assert concurrent_trials(one) == 4
+    assert concurrent_trials(two) == 2
+
+
+def test_an_inverted_range_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"low \(2.0\) must not exceed high \(1.0\)"):
+        SweepSettings.model_validate(
+            {
+                "train": {"data": {"fer": "a", "ier": "b"}},
+                "search": {"balance": {"low": 2, "high": 1}},
+            }
+        )
