@@ -94,3 +94,16 @@ def test_contact_sheet_shows_every_drawing() -> None:
     sheet = contact_sheet(drawings, columns=3, side=64)
     assert sheet.size == (3 * 68, 2 * 82)
     assert (np.asarray(sheet) == (0, 224, 160)).all(2).sum() > 4 * 30
+
+
+def test_contact_sheet_needs_a_column() -> None:
+    with pytest.raises(ValueError, match="columns must be >= 1, got 0"):
+        contact_sheet([draw_face("sad", size=32, seed=0)], columns=0)
+
+
+@pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
+def test_the_cue_keeps_its_place_at_any_size(draw: Draw) -> None:
+    for seed in range(5):
+        masks = [draw("hate", size=size, seed=seed).cue_mask for size in (64, 192)]
+        small, large = (np.argwhere(mask).mean(axis=0) / len(mask) for mask in masks)
+        np.testing.assert_allclose(small, large, atol=0.03)

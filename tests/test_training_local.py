@@ -10,9 +10,11 @@ import pytest
 import torch
 from conftest import SAMPLES, SIZE, tiny_settings
 
+from ier_ray.data.images import decode_rgb
 from ier_ray.data.shards import ShardSet
+from ier_ray.data.sources import SyntheticSource
 from ier_ray.data.streams import JointStreams, SplitIndex, rebatch
-from ier_ray.emotions import FOUR
+from ier_ray.emotions import FOUR, EmotionScheme
 from ier_ray.errors import CheckpointError, DataError, TrainingError
 from ier_ray.training.checkpoint import load_checkpoint
 from ier_ray.training.context import LocalContext
@@ -69,9 +71,6 @@ def test_ranks_see_different_samples_in_equal_steps(shards: dict[str, str]) -> N
 
 
 def test_batches_hold_the_pixels_that_were_drawn(shards: dict[str, str]) -> None:
-    from ier_ray.data.images import decode_rgb
-    from ier_ray.data.sources import SyntheticSource
-
     source = SyntheticSource(samples=SAMPLES, size=SIZE, seed=3)
     listed = {sample.sample_id: sample for sample in source.list("fer")}
     batch = next(local_streams(shards).train(0)).fer
@@ -103,7 +102,8 @@ def test_faces_are_learnt(shards: dict[str, str], tmp_path: Path) -> None:
     history = run(settings, shards, tmp_path)
     assert [record["epoch"] for record in history] == list(range(1, 17))
     assert history[-1]["step"] == 16 * 8
-    assert history[-1]["fer"] < 0.6 < 1.0 < history[0]["fer"]
+    assert history[0]["fer"] > 1.0
+    assert history[-1]["fer"] < 0.6
     assert history[-1]["fer_accuracy"] > 0.8
 
 
@@ -157,8 +157,6 @@ def test_a_resumed_run_ends_exactly_as_an_undisturbed_one(
 def test_a_checkpoint_of_other_classes_cannot_be_resumed(
     shards: dict[str, str], tmp_path: Path
 ) -> None:
-    from ier_ray.emotions import EmotionScheme
-
     settings = tiny_settings(shards, tmp_path, schedule__epochs=1)
     run(settings, shards, tmp_path)
     renamed = EmotionScheme("mine", ("joy", "grief", "hate", "anger"))

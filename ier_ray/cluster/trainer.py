@@ -128,8 +128,10 @@ def make_trainer(settings: TrainSettings, callbacks: list[Any] | None = None) ->
 
 def train_worker(config: dict[str, Any]) -> Progress | TrainingError:
     """What each rank runs. An error that every rank meets is returned: a retry would not help."""
-    settings = TrainSettings.model_validate(config)
+    logging.getLogger().setLevel(logging.WARNING)  # Ray logs every report through the root
+    logging.getLogger("ier_ray").setLevel(logging.INFO)
     quiet_data()
+    settings = TrainSettings.model_validate(config)
     context = RayTrainContext()
     streams = open_streams(settings, rank=context.rank, world_size=context.world_size)
     try:

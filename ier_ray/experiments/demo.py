@@ -42,13 +42,14 @@ class DemoSettings(Settings):
     """Directory of the demo's shards, run, explanations and report."""
     train_config: str = "configs/demo.yaml"
     """Training settings; name, storage and data are set by the demo."""
-    samples: int = Field(2500, ge=40)
+    samples: int = Field(3000, ge=40)
     """Drawings in each domain, a fifth of them held out."""
     seed: int = Field(0, ge=0)
     """Seed of the drawings."""
     explained_per_class: int = Field(6, ge=1)
     """Held-out scenes of each class to explain."""
-    explainer: ExplainerSettings = ExplainerSettings()
+    explainer: ExplainerSettings = ExplainerSettings(baseline="mean")
+    """Hiding with the mean colour: black is itself a strong mark on a bright scene."""
 
 
 @dataclass(frozen=True)

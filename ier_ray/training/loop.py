@@ -62,6 +62,7 @@ def train(
     model = build_joint_model(
         settings.model, num_classes=len(scheme.classes), pretrained=settings.schedule.pretrained
     ).to(context.device)
+    model = model.to(memory_format=torch.channels_last)  # as the pixels come: faster
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.optimizer.learning_rate)
     progress = restore(context, model, optimizer, scheme)
     wrapped = context.wrap(model)

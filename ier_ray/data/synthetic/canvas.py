@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 EMOTIONS = ("happy", "sad", "hate", "anger")
 MIN_SIZE = 32
 OVERSAMPLING = 3
+MAX_BLUR = 1
+"""Radius in oversampled pixels, small so that the mask stays close to the cue."""
 
 Colour = tuple[int, int, int]
 Points = Sequence[tuple[float, float]]
@@ -123,9 +125,14 @@ class Canvas:
         self._image.paste(Image.fromarray(pixels))
 
     def finish(self, rng: np.random.Generator, label: str) -> Drawing:
-        """Down to size, under a light gradient and noise drawn from ``rng``."""
-        image = np.asarray(self._image.reduce(OVERSAMPLING), dtype=np.float64)
-        mask = np.asarray(self._mask.reduce(OVERSAMPLING)) > 0
+        """Down to size, under blur, a light gradient and noise drawn from ``rng``.
+
+        The mask holds every pixel the cue has touched, however faintly: outside it, no pixel
+        depends on the cue.
+        """
+        blur = ImageFilter.BoxBlur(int(rng.integers(MAX_BLUR + 1)))
+        image = np.asarray(self._image.filter(blur).reduce(OVERSAMPLING), dtype=np.float64)
+        mask = np.asarray(self._mask.filter(blur).reduce(OVERSAMPLING)) > 0
         direction = rng.uniform(0, 2 * math.pi)
         grid = np.linspace(-0.5, 0.5, self.size)
         slope = math.cos(direction) * grid[None, :] + math.sin(direction) * grid[:, None]

@@ -88,9 +88,9 @@ def spider(canvas: Canvas, pose: Pose, colour: Colour) -> None:
         for height, foot in ((-0.25, -0.85), (-0.08, -0.3), (0.08, 0.35), (0.25, 0.9)):
             knee = (side * 0.62, height + 0.55 * (foot - height) - 0.22)
             leg = [(side * 0.15, height * 0.6), knee, (side * 0.95, foot)]
-            canvas.line(pose, leg, INK, 0.11, cue=True)
-    outlined(canvas, pose, ellipse_points((0, 0.22), (0.36, 0.44)), colour)
-    outlined(canvas, pose, ellipse_points((0, -0.36), (0.24, 0.24)), colour)
+            canvas.line(pose, leg, INK, 0.14, cue=True)
+    outlined(canvas, pose, ellipse_points((0, 0.24), (0.42, 0.5)), colour)
+    outlined(canvas, pose, ellipse_points((0, -0.4), (0.28, 0.28)), colour)
 
 
 def flame(canvas: Canvas, pose: Pose, colour: Colour) -> None:
@@ -104,18 +104,19 @@ def flame(canvas: Canvas, pose: Pose, colour: Colour) -> None:
     canvas.polygon(pose, inner, (250, 235, 150), cue=True)
 
 
-def lightning(canvas: Canvas, pose: Pose, colour: Colour) -> None:
-    """A lightning bolt (anger)."""
-    bolt = [
-        (0.3, -1.0), (-0.62, 0.12), (-0.12, 0.12), (-0.42, 1.0), (0.62, -0.26), (0.1, -0.26),
-        (0.62, -1.0),
-    ]  # fmt: skip
-    outlined(canvas, pose, bolt, colour)
+def burst(canvas: Canvas, pose: Pose, colour: Colour) -> None:
+    """An explosion as comics draw it (anger)."""
+    for reach, fill in ((1.0, colour), (0.55, (250, 235, 150))):
+        spikes = []
+        for corner, turn in enumerate(np.linspace(0, 2 * math.pi, 18, endpoint=False)):
+            radius = reach * (0.55 if corner % 2 else 1.0)
+            spikes.append((radius * math.sin(turn), -radius * math.cos(turn)))
+        outlined(canvas, pose, spikes, fill)
 
 
 CUES: dict[str, tuple[DrawCue, ...]] = {
     "happy": (balloons, flower),
     "sad": (rain_cloud, broken_heart),
     "hate": (skull, spider),
-    "anger": (flame, lightning),
+    "anger": (flame, burst),
 }

@@ -84,10 +84,10 @@ def draw_face(emotion: str, *, size: int, seed: int) -> Drawing:
     colours = [shade(pick(nuisance, PALETTE), nuisance.uniform(0.5, 1)) for _ in range(2)]
     canvas.gradient(colours[0], colours[1])
     pose = Pose(
-        x=0.5 + nuisance.uniform(-0.07, 0.07),
-        y=0.52 + nuisance.uniform(-0.05, 0.05),
-        scale=nuisance.uniform(0.40, 0.50),
-        angle=nuisance.uniform(-0.22, 0.22),
+        x=0.5 + nuisance.uniform(-0.14, 0.14),
+        y=0.5 + nuisance.uniform(-0.12, 0.12),
+        scale=nuisance.uniform(0.34, 0.48),
+        angle=nuisance.uniform(-0.3, 0.3),
     )
     skin = pick(nuisance, SKINS)
     draw_head(canvas, pose, skin, nuisance)

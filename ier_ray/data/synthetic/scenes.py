@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ier_ray.data.synthetic.canvas import INK, PALETTE, Canvas, Drawing, Pose, check, pick, shade
@@ -27,14 +29,24 @@ def draw_scene(emotion: str, *, size: int, seed: int) -> Drawing:
     canvas = Canvas(size)
     draw_background(canvas, rng)
     for _ in range(int(rng.integers(2, 5))):
-        draw_distractor(canvas, rng, scale=rng.uniform(0.08, 0.17))
-    for pose in cue_poses(rng):
+        x, y = rng.uniform(0, 1, size=2)
+        draw_distractor(canvas, rng, (float(x), float(y)), scale=rng.uniform(0.08, 0.17))
+    poses = cue_poses(rng)
+    for pose in poses:
         colour = pick(rng, PALETTE)
         kinds = CUES[emotion]
         kinds[int(rng.random() * len(kinds))](canvas, pose, colour)
     if rng.random() < 0.4:
-        draw_distractor(canvas, rng, scale=rng.uniform(0.04, 0.07))
+        cover_edge(canvas, poses[0], rng)
     return canvas.finish(rng, emotion)
+
+
+def cover_edge(canvas: Canvas, cue: Pose, rng: np.random.Generator) -> None:
+    """A distractor in front of the cue's edge, small enough to leave the cue recognisable."""
+    turn = rng.uniform(0, 2 * math.pi)
+    distance = cue.scale * rng.uniform(0.7, 1.0)
+    place = (cue.x + distance * math.cos(turn), cue.y + distance * math.sin(turn))
+    draw_distractor(canvas, rng, place, scale=cue.scale * rng.uniform(0.18, 0.3))
 
 
 def cue_poses(rng: np.random.Generator) -> list[Pose]:
@@ -42,7 +54,7 @@ def cue_poses(rng: np.random.Generator) -> list[Pose]:
     first = random_pose(rng)
     second = random_pose(rng)
     apart = np.hypot(first.x - second.x, first.y - second.y) > 1.2 * (first.scale + second.scale)
-    return [first, second] if apart and rng.random() < 0.3 else [first]
+    return [first, second] if apart and rng.random() < 0.2 else [first]
 
 
 def random_pose(rng: np.random.Generator) -> Pose:
@@ -71,11 +83,12 @@ def draw_background(canvas: Canvas, rng: np.random.Generator) -> None:
             canvas.polygon(patch, [(-1, -0.6), (1, -0.6), (1, 0.6), (-1, 0.6)], colour)
 
 
-def draw_distractor(canvas: Canvas, rng: np.random.Generator, *, scale: float) -> None:
+def draw_distractor(
+    canvas: Canvas, rng: np.random.Generator, place: tuple[float, float], *, scale: float
+) -> None:
     """A house, tree, ball or box: says nothing about the emotion."""
     kind, colour, other = rng.integers(4), pick(rng, PALETTE), pick(rng, PALETTE)
-    x, y = rng.uniform(0, 1, size=2)
-    pose = Pose(float(x), float(y), scale, rng.uniform(-0.15, 0.15))
+    pose = Pose(*place, scale, rng.uniform(-0.15, 0.15))
     if kind == 0:
         canvas.polygon(pose, [(-0.8, -0.1), (0.8, -0.1), (0.8, 1), (-0.8, 1)], colour)
         canvas.polygon(pose, [(-1, -0.1), (0, -1), (1, -0.1)], other)

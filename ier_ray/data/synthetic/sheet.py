@@ -15,7 +15,13 @@ OUTLINE = (0, 224, 160)
 
 
 def contact_sheet(drawings: Sequence[Drawing], *, columns: int, side: int = 160) -> Image.Image:
-    """Drawings in rows, each ``side`` pixels wide, the cue outlined and the label below."""
+    """Drawings in rows, each ``side`` pixels wide, the cue outlined and the label below.
+
+    Raises:
+        ValueError: for fewer than one column.
+    """
+    if columns < 1:
+        raise ValueError(f"columns must be >= 1, got {columns}")
     rows = -(-len(drawings) // columns)
     cell = (side + MARGIN, side + CAPTION + MARGIN)
     sheet = Image.new("RGB", (columns * cell[0], rows * cell[1]), "white")
