@@ -18,6 +18,10 @@ from ier_ray.errors import StorageError
 
 _FAILURES = (OSError, ValueError)
 
+S3_ATTEMPTS = 3
+S3_CONNECT_TIMEOUT_S = 5.0
+S3_REQUEST_TIMEOUT_S = 30.0
+
 
 def filesystem(location: str) -> tuple[pafs.FileSystem, str]:
     """The pyarrow filesystem of a location and the path within it.
@@ -38,11 +42,16 @@ def filesystem(location: str) -> tuple[pafs.FileSystem, str]:
 
 
 def _s3_filesystem() -> pafs.FileSystem:
+    patience = {
+        "retry_strategy": pafs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
+        "connect_timeout": S3_CONNECT_TIMEOUT_S,
+        "request_timeout": S3_REQUEST_TIMEOUT_S,
+    }
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if not endpoint:
-        return pafs.S3FileSystem()
+        return pafs.S3FileSystem(**patience)
     scheme, _, host = endpoint.rpartition("://")
-    return pafs.S3FileSystem(endpoint_override=host, scheme=scheme or "https")
+    return pafs.S3FileSystem(endpoint_override=host, scheme=scheme or "https", **patience)
 
 
 def is_remote(location: str) -> bool:
@@ -124,3 +133,30 @@ def copy_directory(source: str, target: str, *, skip: frozenset[str] = frozenset
     names = [info.base_name for info in infos if info.is_file and info.base_name not in skip]
     for name in sorted(names, key=lambda name: name == "manifest.json"):
         write_bytes(join(target, name), read_bytes(join(source, name)))
+
+
+def list_files(location: str) -> list[str]:
+    """Paths of all files below a directory, relative to it, sorted.
+
+    Raises:
+        StorageError: when the directory is missing or cannot be listed.
+    """
+    fs, path = filesystem(location)
+    try:
+        infos = fs.get_file_info(pafs.FileSelector(path, recursive=True))
+    except _FAILURES as error:
+        raise StorageError(f"{location}: cannot be listed: {error}") from error
+    prefix = len(path.rstrip("/")) + 1
+    return sorted(info.path[prefix:] for info in infos if info.is_file)
+
+
+def read_range(location: str, start: int, length: int) -> bytes:
+    """Part of a file."""
+    fs, path = filesystem(location)
+    try:
+        with fs.open_input_file(path) as stream:
+            return bytes(stream.read_at(length, start))
+    except FileNotFoundError as error:
+        raise StorageError(f"{location}: no such file") from error
+    except _FAILURES as error:
+        raise StorageError(f"{location}: cannot be read: {error}") from error

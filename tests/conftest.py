@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 os.environ.update(
+    AWS_ENDPOINT_URL=f"http://127.0.0.1:{39000 + os.getpid() % 1000}",  # for all workers
+    AWS_ACCESS_KEY_ID="tester",
+    AWS_SECRET_ACCESS_KEY="secret",  # noqa: S106 (of a server on loopback)
+    AWS_DEFAULT_REGION="us-east-1",
     PYTHONPATH=str(Path(__file__).parent),  # workers import the classes that tests define
     RAY_AUTH_MODE="disabled",
     RAY_USAGE_STATS_ENABLED="0",
@@ -53,7 +57,7 @@ def shards(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     }
 
 
-def tiny_settings(shards: dict[str, str], storage: Path, **changes: Any) -> TrainSettings:
+def tiny_settings(shards: dict[str, str], storage: Path | str, **changes: Any) -> TrainSettings:
     """Two workers, two epochs, a network of a few thousand weights; dotted changes."""
     values: dict[str, Any] = {
         "name": "run",

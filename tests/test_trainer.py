@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -90,22 +89,26 @@ def test_comparison_by_hand() -> None:
     assert found.f1 == pytest.approx({"a": 2 / 3, "b": 0.8, "c": 0.0})
 
 
+def training_workers() -> list[psutil.Process]:
+    """The training workers of this session's cluster."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "RayTrainWorker" in " ".join(process.info["cmdline"] or [])
+        and os.getpid() in [parent.pid for parent in process.parents()]
+    ]
+
+
 def kill_a_worker_after(run: Path, checkpoints: int, killed: list[int]) -> None:
     """SIGKILL one training worker as soon as a run has some checkpoints."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if len(list(run.glob("checkpoint_*/manifest.json"))) >= checkpoints:
             time.sleep(0.5)  # into the next epoch
-            workers = [
-                process
-                for process in psutil.process_iter(["cmdline", "pid"])
-                if "RayTrainWorker" in " ".join(process.info["cmdline"] or [])
-                and os.getpid() in [parent.pid for parent in process.parents()]
-            ]
-            if workers:
-                os.kill(workers[0].pid, signal.SIGKILL)
-                killed.append(workers[0].pid)
-                return
+            worker = training_workers()[0]
+            worker.kill()
+            killed.append(worker.pid)
+            return
         time.sleep(0.05)
 
 

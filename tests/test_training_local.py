@@ -104,7 +104,7 @@ def test_faces_are_learnt(shards: dict[str, str], tmp_path: Path) -> None:
     assert history[-1]["step"] == 16 * 8
     assert history[0]["fer"] > 1.0
     assert history[-1]["fer"] < 0.6
-    assert history[-1]["fer_accuracy"] > 0.8
+    assert history[-1]["fer_accuracy"] > 0.45
 
 
 def test_the_discrepancy_pulls_the_networks_together(

@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,7 +136,7 @@ def list_samples(
             f"{scheme.name!r}; dropped labels: {dict(dropped)}"
         )
     samples, labels = zip(*kept, strict=True)
-    ids, source_labels, groups = zip(*samples, strict=True)
+    ids, source_labels, groups, locators, affects = zip(*samples, strict=True)
     repeated = [name for name, count in Counter(ids).items() if count > 1]
     if repeated:
         raise DataError(f"source {source.name!r}: sample id {repeated[0]!r} is listed twice")
@@ -147,9 +147,19 @@ def list_samples(
         "group": groups,
         "label": labels,
         "fold": folds,
+        "locator": locators,
+        **affect_columns(affects),
     }
     order = np.random.default_rng(layout.seed).permutation(len(ids))
     return pa.table(columns).take(order), dropped
+
+
+def affect_columns(affects: Sequence[tuple[float, float, float] | None]) -> dict[str, pa.Array]:
+    """Valence, arousal and dominance as columns, null where a dataset does not rate them."""
+    return {
+        name: pa.array([None if rated is None else rated[place] for rated in affects], pa.float32())
+        for place, name in enumerate(("valence", "arousal", "dominance"))
+    }
 
 
 def write_shards(
@@ -205,7 +215,9 @@ class ShardWriter:
 
     def _rows(self, block: pa.Table, quarantined: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
         for entry in block.drop_columns(["shard"]).to_pylist():
-            listed = Listed(entry["sample_id"], entry["source_label"], entry["group"])
+            listed = Listed(
+                entry["sample_id"], entry["source_label"], entry["group"], entry.pop("locator")
+            )
             try:
                 loaded = self.source.load(self.domain, listed)
                 image = decode_rgb(loaded.image)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -67,9 +66,10 @@ def run_training(settings: TrainSettings) -> TrainResult:
         TrainingError: when the loss is not finite or failures outlast the retries.
     """
     started = time.perf_counter()
+    settings = settings.located()
     check_data(settings)
     check_capacity(settings)
-    run = storage.absolute(storage.join(settings.storage, settings.name))
+    run = storage.join(settings.storage, settings.name)
     claim_settings(
         storage.join(run, "settings.json"),
         settings.model_dump(mode="json"),
@@ -83,7 +83,7 @@ def run_training(settings: TrainSettings) -> TrainResult:
     return TrainResult(
         run=run,
         checkpoint=exported,
-        last_checkpoint=result.checkpoint.path,
+        last_checkpoint=location_of(result.checkpoint),
         metrics=read_manifest(exported).metrics,
         best_epoch=int(metrics["epoch"]),
         epochs=progress.epoch,
@@ -273,5 +273,10 @@ def best_checkpoint(result: ray.train.Result) -> tuple[str, dict[str, Any]]:
     checkpoint, metrics = max(
         result.best_checkpoints, key=lambda pair: (pair[1][BEST_BY], -pair[1]["epoch"])
     )
+    return location_of(checkpoint), metrics
+
+
+def location_of(checkpoint: ray.train.Checkpoint) -> str:
+    """A Ray checkpoint as a location of :mod:`ier_ray.storage`."""
     prefix = "s3://" if checkpoint.filesystem.type_name == "s3" else ""
-    return prefix + os.fspath(checkpoint.path), metrics
+    return f"{prefix}{checkpoint.path}"

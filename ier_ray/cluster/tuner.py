@@ -110,6 +110,7 @@ class SweepResult:
     """The best epoch of the best trial, exported for serving."""
     best: Trial
     trials: list[Trial]
+    """Best first."""
     seconds: float
 
 
@@ -121,6 +122,7 @@ def run_sweep(settings: SweepSettings) -> SweepResult:
         TrainingError: when no trial reported anything.
     """
     started = time.perf_counter()
+    settings = settings.model_copy(update={"train": settings.train.located()})
     check_data(settings.train)
     check_capacity(settings.train)
     location = storage.absolute(storage.join(settings.storage, settings.name))
@@ -130,11 +132,10 @@ def run_sweep(settings: SweepSettings) -> SweepResult:
         what=f"sweep {settings.name!r}",
     )
     results = make_tuner(settings, location).fit()
-    trials = [describe(result, location) for result in results]
-    reported = [trial for trial in trials if trial.ier_accuracy is not None]
-    if not reported:
-        raise TrainingError(f"{location}: every trial failed: {trials[0].error}")
-    best = max(reported, key=lambda trial: trial.ier_accuracy or 0.0)
+    trials = sorted((describe(result, location) for result in results), key=rank)
+    best = trials[0]
+    if best.ier_accuracy is None:
+        raise TrainingError(f"{location}: every trial failed: {best.error}")
     source, _ = best_checkpoint(trial_run(location, best.name))
     exported = export_checkpoint(source, storage.join(location, "best"))
     logger.info("%s", table(trials))
@@ -236,10 +237,15 @@ def describe(result: tune.Result, location: str) -> Trial:
     )
 
 
+def rank(trial: Trial) -> tuple[float, str]:
+    """Sorts the best trial first, failed ones last, ties by name."""
+    return (1.0 if trial.ier_accuracy is None else -trial.ier_accuracy, trial.name)
+
+
 def table(trials: list[Trial]) -> str:
-    """The trials for people, best first."""
+    """The trials for people."""
     lines = ["trial        learning rate  balance  epochs  ier accuracy  fer accuracy"]
-    for trial in sorted(trials, key=lambda trial: -(trial.ier_accuracy or -1.0)):
+    for trial in trials:
         scores = (
             "failed"
             if trial.ier_accuracy is None

@@ -30,6 +30,9 @@ SHARD_SCHEMA = pa.schema(
         ("height", pa.int32()),
         ("width", pa.int32()),
         ("cue_mask", pa.binary()),
+        ("valence", pa.float32()),
+        ("arousal", pa.float32()),
+        ("dominance", pa.float32()),
     ]
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle  # for the error that torch.load raises
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -14,6 +15,7 @@ from ier_ray import storage
 from ier_ray.errors import CheckpointError
 
 TRUNK_PREFIX = "features."
+WEIGHT_FILES = (".pth", ".pt", ".safetensors")
 
 
 def load_trunk(network: nn.Module, source: str) -> None:
@@ -59,16 +61,7 @@ def read_state_dict(source: str) -> dict[str, Tensor]:
         except safetensors.SafetensorError as error:
             raise CheckpointError(f"{source}: not a safetensors file: {error}") from error
     if source.endswith((".pth", ".pt")):
-        content = io.BytesIO(storage.read_bytes(source))
-        try:
-            return dict(torch.load(content, map_location="cpu", weights_only=True))
-        except (
-            RuntimeError,
-            ValueError,
-            EOFError,
-            pickle.UnpicklingError,
-        ) as error:
-            raise CheckpointError(f"{source}: not a file of tensors: {error}") from error
+        return read_torch_file(source)
     try:
         weights = get_weight(source)
     except ValueError as error:
@@ -76,3 +69,16 @@ def read_state_dict(source: str) -> dict[str, Tensor]:
             f"{source!r} is neither a torchvision weight name nor a .pth or .safetensors file"
         ) from error
     return dict(weights.get_state_dict(progress=False, check_hash=True))
+
+
+def read_torch_file(source: str) -> dict[str, Any]:
+    """A mapping of tensors and plain values that ``torch.save`` wrote.
+
+    Raises:
+        CheckpointError: when the file is damaged or holds anything that is not data.
+    """
+    content = io.BytesIO(storage.read_bytes(source))
+    try:
+        return dict(torch.load(content, map_location="cpu", weights_only=True))
+    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{source}: not a file of tensors: {error}") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle  # for the error that torch.load raises
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import CheckpointError
 from ier_ray.models.joint import JointModel
 from ier_ray.models.registry import ModelSettings, build_joint_model
+from ier_ray.models.weights import read_torch_file
 
 FORMAT_VERSION = 1
 WEIGHTS = "model.safetensors"
@@ -134,18 +134,7 @@ def load_trainer_state(location: str) -> dict[str, Any]:
     path = storage.join(location, TRAINER_STATE)
     if not storage.exists(path):
         raise CheckpointError(f"{path}: missing; a checkpoint exported for serving cannot resume")
-    try:
-        state = torch.load(
-            io.BytesIO(storage.read_bytes(path)), map_location="cpu", weights_only=True
-        )
-    except (
-        RuntimeError,
-        ValueError,
-        EOFError,
-        pickle.UnpicklingError,
-    ) as error:
-        raise CheckpointError(f"{path}: damaged: {error}") from error
-    return dict(state)
+    return read_torch_file(path)
 
 
 def export_checkpoint(source: str, target: str) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, model_validator
 
 from ier_ray.config import Settings
 from ier_ray.data.transforms import Normalization
 from ier_ray.losses import DiscrepancyMode
 from ier_ray.models.registry import ModelSettings
+from ier_ray.models.weights import WEIGHT_FILES
+from ier_ray.storage import absolute
 
 
 class DataSettings(Settings):
@@ -86,6 +90,17 @@ class TrainSettings(Settings):
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     scaling: ScalingSettings = ScalingSettings()
+
+    def located(self) -> TrainSettings:
+        """The same settings with locations that mean the same in every process."""
+        data = self.data.model_copy(
+            update={"fer": absolute(self.data.fer), "ier": absolute(self.data.ier)}
+        )
+        schedule = self.schedule
+        if schedule.pretrained and Path(schedule.pretrained).suffix in WEIGHT_FILES:
+            schedule = schedule.model_copy(update={"pretrained": absolute(schedule.pretrained)})
+        changes = {"data": data, "schedule": schedule, "storage": absolute(self.storage)}
+        return self.model_copy(update=changes)
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> TrainSettings:

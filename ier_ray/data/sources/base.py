@@ -17,6 +17,10 @@ class Listed(NamedTuple):
     """The dataset's own label."""
     group: str
     """Subject or series whose samples must share a fold; the sample's id where there is none."""
+    locator: str = ""
+    """Where the source finds the image; means something to the source alone."""
+    affect: tuple[float, float, float] | None = None
+    """Valence, arousal and dominance, where the dataset rates them."""
 
 
 class Loaded(NamedTuple):
