@@ -54,8 +54,9 @@ def test_concurrency_is_what_the_cluster_holds(shards: dict[str, str], tmp_path:
     assert ray.cluster_resources()["CPU"] == 5
     one = tiny_settings(shards, tmp_path, scaling={"num_workers": 1, "cpus_per_worker": 1.0})
     two = tiny_settings(shards, tmp_path, scaling={"num_workers": 2, "cpus_per_worker": 1.0})
-    assert concurrent_trials(one) == 4
-    assert concurrent_trials(two) == 2
+    # One CPU stays for reading, and each trial's driver holds a sliver: four would starve it.
+    assert concurrent_trials(one) == 3
+    assert concurrent_trials(two) == 1
 
 
 def test_an_inverted_range_is_refused() -> None:

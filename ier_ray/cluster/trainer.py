@@ -219,13 +219,13 @@ def check_data(settings: TrainSettings) -> None:
             )
 
 
-def check_capacity(settings: TrainSettings) -> None:
-    """Raise where the workers, and one CPU to read data, can never fit."""
+def check_capacity(settings: TrainSettings, *, driver_cpus: float = 0.0) -> None:
+    """Raise where the workers, their driver, and one CPU to read data can never fit."""
     scaling = settings.scaling
     workers = scaling.num_workers * scaling.cpus_per_worker
     gpus = float(scaling.num_workers) if scaling.use_gpu else 0.0
     require(
-        Demand(cpus=workers + DATA_CPUS, gpus=gpus),
+        Demand(cpus=workers + driver_cpus + DATA_CPUS, gpus=gpus),
         what=f"training with {scaling.num_workers} workers of {scaling.cpus_per_worker:g} CPUs "
         f"and {DATA_CPUS:g} CPU to read data",
         cure="lower scaling.num_workers or scaling.cpus_per_worker",

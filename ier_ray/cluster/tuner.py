@@ -124,7 +124,7 @@ def run_sweep(settings: SweepSettings) -> SweepResult:
     started = time.perf_counter()
     settings = settings.model_copy(update={"train": settings.train.located()})
     check_data(settings.train)
-    check_capacity(settings.train)
+    check_capacity(settings.train, driver_cpus=DRIVER_CPUS)
     location = storage.absolute(storage.join(settings.storage, settings.name))
     claim_settings(
         storage.join(location, "settings.json"),
@@ -210,7 +210,8 @@ def concurrent_trials(settings: TrainSettings) -> int:
     """How many trials the cluster holds at once, one CPU kept free for reading data."""
     have = ray.cluster_resources()
     scaling = settings.scaling
-    cpus = (have.get("CPU", 0.0) - DATA_CPUS) / (scaling.num_workers * scaling.cpus_per_worker)
+    trial_cpus = scaling.num_workers * scaling.cpus_per_worker + DRIVER_CPUS
+    cpus = (have.get("CPU", 0.0) - DATA_CPUS) / trial_cpus
     gpus = have.get("GPU", 0.0) / scaling.num_workers if scaling.use_gpu else math.inf
     return int(max(1, math.floor(min(cpus, gpus))))
 

@@ -54,7 +54,7 @@ class Rejected(Settings):
     sample_id: str
     """Id of the sample."""
     reason: str
-    """Stable short word: ``empty``, ``unidentified``, ``truncated``, ``too_large``."""
+    """Stable word: ``empty``, ``missing``, ``unidentified``, ``truncated``, ``too_large``."""
     detail: str
     """What the decoder said."""
 

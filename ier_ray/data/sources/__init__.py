@@ -1,6 +1,7 @@
 """Where samples come from: one small file a dataset."""
 
 from ier_ray.data.sources.base import Listed, Loaded, Source
+from ier_ray.data.sources.registry import SOURCES, open_source
 from ier_ray.data.sources.synthetic import SyntheticSource
 
-__all__ = ["Listed", "Loaded", "Source", "SyntheticSource"]
+__all__ = ["SOURCES", "Listed", "Loaded", "Source", "SyntheticSource", "open_source"]

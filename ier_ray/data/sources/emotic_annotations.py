@@ -1,0 +1,92 @@
+"""What EMOTIC's ``Annotations.mat`` says of the persons in each image."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.io import loadmat
+
+from ier_ray import storage
+from ier_ray.errors import DataError
+
+SPLITS = ("train", "val", "test")
+
+Affect = tuple[float, float, float]
+"""Valence, arousal, dominance: 1 to 10."""
+
+
+class Person(NamedTuple):
+    """One annotated person."""
+
+    categories: set[str]
+    """Those that any annotator gave."""
+    affect: Affect | None
+    """Mean over the annotators, where there are ratings."""
+
+
+def read_images(location: str) -> dict[str, list[Person]]:
+    """Persons by the path of their image; an image that is there twice has the persons of both.
+
+    Raises:
+        DataError: when the file cannot be read.
+    """
+    content = io.BytesIO(storage.read_bytes(location))
+    try:
+        splits = loadmat(content, squeeze_me=True, struct_as_record=False)
+    except Exception as error:  # scipy raises whatever it meets in a damaged file
+        raise DataError(f"{location}: cannot be read as a MATLAB 5 file: {error}") from error
+    images: dict[str, list[Person]] = {}
+    for image in (image for split in SPLITS for image in _items(splits.get(split))):
+        parts = [str(part).replace("\\", "/").strip("/") for part in (image.folder, image.filename)]
+        path = "/".join(filter(None, parts))
+        persons = [_person(person) for person in _items(getattr(image, "person", None))]
+        images.setdefault(path, []).extend(persons)
+    return images
+
+
+def affect_of(persons: Sequence[Person]) -> Affect | None:
+    """Mean over the persons with ratings, None without any."""
+    return _mean([person.affect for person in persons])
+
+
+def _person(structure: Any) -> Person:
+    return Person(_categories(structure), _affect(structure))
+
+
+def _items(value: Any) -> list[Any]:
+    """The elements of what ``squeeze_me`` made of an array: an array, one element, or nothing."""
+    return [] if value is None else list(np.atleast_1d(value).ravel())
+
+
+def _categories(person: Any) -> set[str]:
+    combined = _items(getattr(person, "combined_categories", None))
+    given = combined or _items(getattr(person, "annotations_categories", None))
+    nested = (_items(getattr(entry, "categories", entry)) for entry in given)
+    return {str(category).strip() for entry in nested for category in entry}
+
+
+def _affect(person: Any) -> Affect | None:
+    combined = _items(getattr(person, "combined_continuous", None))
+    given = combined or _items(getattr(person, "annotations_continuous", None))
+    return _mean([_ratings(entry) for entry in given])
+
+
+def _ratings(entry: Any) -> Affect | None:
+    values = [getattr(entry, name, np.nan) for name in ("valence", "arousal", "dominance")]
+    if not all(isinstance(value, Real) and math.isfinite(value) for value in values):
+        return None
+    valence, arousal, dominance = map(float, values)
+    return valence, arousal, dominance
+
+
+def _mean(ratings: Sequence[Affect | None]) -> Affect | None:
+    known = [rating for rating in ratings if rating is not None]
+    if not known:
+        return None
+    valence, arousal, dominance = np.mean(known, axis=0).tolist()
+    return valence, arousal, dominance

@@ -1,0 +1,43 @@
+"""How the categories of EMOTIC become one emotion."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import NamedTuple
+
+import yaml
+
+from ier_ray.errors import DataError
+
+
+class Vote(NamedTuple):
+    """How categories become one emotion; ``emotic_vote.yaml``."""
+
+    categories: dict[str, str]
+    """Emotion of each category, or ``none``."""
+    tie_order: tuple[str, ...]
+    """Emotions, the first of which wins a tie."""
+
+    def winner(self, categories: Sequence[str]) -> str:
+        """The emotion with most votes, every category casting one; ``none`` without any.
+
+        Raises:
+            DataError: for a category the table does not have.
+        """
+        unknown = sorted(set(categories) - set(self.categories))
+        if unknown:
+            raise DataError(
+                f"EMOTIC categories {unknown} are not in emotic_vote.yaml, "
+                f"which has {sorted(self.categories)}"
+            )
+        votes = Counter(self.categories[category] for category in categories)
+        return max((e for e in self.tie_order if votes[e]), key=votes.__getitem__, default="none")
+
+
+def read_vote() -> Vote:
+    """The table that comes with the package."""
+    table = files("ier_ray.data.sources").joinpath("emotic_vote.yaml")
+    content = yaml.safe_load(table.read_text(encoding="utf-8"))
+    return Vote(content["categories"], tuple(content["tie_order"]))

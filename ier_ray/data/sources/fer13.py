@@ -1,0 +1,124 @@
+"""FER13: faces of 48x48 grey pixels in one CSV file, or as image folders."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ier_ray import storage
+from ier_ray.data.images import encode_png
+from ier_ray.data.schema import Domain
+from ier_ray.data.sources.base import Listed, Loaded
+from ier_ray.data.sources.files import images_among, is_image, is_visible, load_image
+from ier_ray.errors import DataError, ImageError
+
+SIDE = 48
+CODES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+_SYNONYMS = frozenset({"anger", "happiness", "sadness", "surprised"})
+_PICTURE = re.compile(r"(?:^|/)(?:train|test|validation|val)/([^/]+)/[^/]+$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Fer13Source:
+    """``fer2013.csv``, or ``train/<emotion>/*.jpg`` and ``test/<emotion>/*.jpg``.
+
+    Where both are there, the CSV file is read. A locator is ``file:offset:length``, the bytes of
+    one row's pixels, or an image's path.
+    """
+
+    root: str
+    name: str = "fer13"
+
+    looked_for: ClassVar[str] = "fer2013.csv, or train/<emotion>/*.jpg and test/<emotion>/*.jpg"
+
+    @classmethod
+    def recognises(cls, files: Sequence[str]) -> bool:
+        """Whether the CSV file is there, or every image folder is one of the seven emotions."""
+        labels = {match[1].lower() for match in map(_PICTURE.search, images_among(files)) if match}
+        known = bool(labels) and labels <= _SYNONYMS.union(CODES)
+        return known or _csv_among(files) is not None
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """Facial expressions."""
+        return ("fer",)
+
+    def list(self, domain: Domain) -> Iterator[Listed]:
+        """Rows in the file's order, or images by path.
+
+        Raises:
+            DataError: when the CSV file lacks a column.
+        """
+        files = storage.list_files(self.root)
+        table = _csv_among(files)
+        if table is not None:
+            location = storage.join(self.root, table)
+            for row, (label, offset, length) in enumerate(_pixel_fields(location)):
+                sample_id = f"{self.name}/{table}:{row}"
+                yield Listed(sample_id, label, sample_id, f"{table}:{offset}:{length}")
+            return
+        for path in images_among(files):
+            if match := _PICTURE.search(path):
+                sample_id = f"{self.name}/{path}"
+                yield Listed(sample_id, match[1].lower(), sample_id, path)
+
+    def load(self, domain: Domain, sample: Listed) -> Loaded:
+        """The image file as it is, or a PNG of a row's pixels.
+
+        Raises:
+            ImageError: when the file is missing or the pixels are not 48x48 numbers up to 255.
+        """
+        if is_image(sample.locator):
+            return load_image(storage.join(self.root, sample.locator))
+        table, offset, length = sample.locator.rsplit(":", 2)
+        field = storage.read_range(storage.join(self.root, table), int(offset), int(length))
+        return Loaded(_png_of(field), None)
+
+
+def _csv_among(files: Sequence[str]) -> str | None:
+    named = (path for path in files if path.lower().rpartition("/")[2] == "fer2013.csv")
+    return next(filter(is_visible, named), None)
+
+
+def _pixel_fields(location: str) -> Iterator[tuple[str, int, int]]:
+    """Label of each row, and offset and length of its pixels in the file."""
+    lines = io.BytesIO(storage.read_bytes(location))
+    header = lines.readline()
+    columns = [name.strip().lower() for name in header.decode("utf-8-sig", "replace").split(",")]
+    if "emotion" not in columns or "pixels" not in columns:
+        raise DataError(f"{location}: needs the columns emotion and pixels, has {columns}")
+    emotion, pixels = columns.index("emotion"), columns.index("pixels")
+    start = len(header)
+    for line in lines:
+        fields = line.split(b",")
+        if line.strip():
+            code = (
+                fields[emotion].decode("utf-8", "replace").strip() if emotion < len(fields) else ""
+            )
+            offset = start + sum(len(field) + 1 for field in fields[:pixels])
+            length = len(fields[pixels].rstrip()) if pixels < len(fields) else 0
+            yield _label(code), offset, length
+        start += len(line)
+
+
+def _label(code: str) -> str:
+    return CODES[int(code)] if re.fullmatch("[0-6]", code) else f"unknown code {code!r}"
+
+
+def _png_of(field: bytes) -> bytes:
+    numbers = field.strip(b' "').split()
+    if len(numbers) != SIDE * SIDE:
+        raise ImageError("truncated", f"{len(numbers)} pixels, a face has {SIDE}x{SIDE}")
+    try:
+        pixels = np.array([int(number) for number in numbers]).reshape(SIDE, SIDE)
+    except ValueError as error:
+        raise ImageError("unidentified", f"pixels are not numbers: {error}") from error
+    if pixels.min() < 0 or pixels.max() > 255:
+        raise ImageError("unidentified", f"pixels of {pixels.min()}..{pixels.max()}, not 0..255")
+    return encode_png(pixels.astype(np.uint8))

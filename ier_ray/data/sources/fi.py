@@ -1,0 +1,44 @@
+"""FI: photographs from Flickr and Instagram in a folder for each emotion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ier_ray import storage
+from ier_ray.data.schema import Domain
+from ier_ray.data.sources.annotations import MIKELS, MIKELS_ONLY
+from ier_ray.data.sources.base import Listed
+from ier_ray.data.sources.files import ImageFiles, images_among
+
+
+@dataclass(frozen=True)
+class FiSource(ImageFiles):
+    """``<emotion>/<id>.jpg`` with Mikels' eight emotions, at any depth."""
+
+    name: str = "fi"
+
+    looked_for: ClassVar[str] = "<emotion>/<id>.jpg with Mikels' emotions, as in awe/0001.jpg"
+
+    @classmethod
+    def recognises(cls, files: Sequence[str]) -> bool:
+        """Whether all image folders are emotions, one at least of Mikels' set alone."""
+        labels = set(map(_folder, images_among(files)))
+        return labels <= set(MIKELS) and not labels.isdisjoint(MIKELS_ONLY)
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """Image emotions."""
+        return ("ier",)
+
+    def list(self, domain: Domain) -> Iterator[Listed]:
+        """Images by path."""
+        for path in images_among(storage.list_files(self.root)):
+            if _folder(path) in MIKELS:
+                sample_id = f"{self.name}/{path}"
+                yield Listed(sample_id, _folder(path), sample_id, path)
+
+
+def _folder(path: str) -> str:
+    return f"/{path}".split("/")[-2].lower()

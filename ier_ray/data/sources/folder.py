@@ -1,0 +1,40 @@
+"""Any dataset that keeps its images in a folder for each label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ier_ray import storage
+from ier_ray.data.schema import Domain
+from ier_ray.data.sources.base import Listed
+from ier_ray.data.sources.files import ImageFiles, images_among
+
+
+@dataclass(frozen=True)
+class FolderSource(ImageFiles):
+    """``<label>/**/*.jpg`` with any labels; images outside of a folder have none."""
+
+    domain: Domain
+    name: str = "folder"
+
+    looked_for: ClassVar[str] = "<label>/**/*.jpg with any labels"
+
+    @classmethod
+    def recognises(cls, files: Sequence[str]) -> bool:
+        """Whether an image lies in a folder."""
+        return any("/" in path for path in images_among(files))
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """The one that was said."""
+        return (self.domain,)
+
+    def list(self, domain: Domain) -> Iterator[Listed]:
+        """Images by path."""
+        for path in images_among(storage.list_files(self.root)):
+            label, separator, _ = path.partition("/")
+            if separator:
+                sample_id = f"{self.name}/{path}"
+                yield Listed(sample_id, label.lower(), sample_id, path)

@@ -1,0 +1,53 @@
+"""JAFFE: posed expressions of ten subjects, told by the file's name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ier_ray import storage
+from ier_ray.data.schema import Domain
+from ier_ray.data.sources.base import Listed
+from ier_ray.data.sources.files import ImageFiles, images_among
+
+CODES = {
+    "AN": "anger",
+    "DI": "disgust",
+    "FE": "fear",
+    "HA": "happy",
+    "NE": "neutral",
+    "SA": "sad",
+    "SU": "surprise",
+}
+
+_PICTURE = re.compile(rf"(?:^|/)([A-Z]{{2}})\.({'|'.join(CODES)})\d*\.\d+\.\w+$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class JaffeSource(ImageFiles):
+    """``KA.AN1.39.tiff``: subject, expression and number, serial; a subject is a group."""
+
+    name: str = "jaffe"
+
+    looked_for: ClassVar[str] = (
+        "<subject>.<AN|DI|FE|HA|NE|SA|SU><number>.<serial>.tiff, as in KA.AN1.39.tiff"
+    )
+
+    @classmethod
+    def recognises(cls, files: Sequence[str]) -> bool:
+        """Whether an image has such a name."""
+        return any(map(_PICTURE.search, images_among(files)))
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """Facial expressions."""
+        return ("fer",)
+
+    def list(self, domain: Domain) -> Iterator[Listed]:
+        """Images by path."""
+        for path in images_among(storage.list_files(self.root)):
+            if match := _PICTURE.search(path):
+                label = CODES[match[2].upper()]
+                yield Listed(f"{self.name}/{path}", label, match[1].upper(), path)

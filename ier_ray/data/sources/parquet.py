@@ -1,0 +1,48 @@
+"""Reading encoded images out of a Parquet table, a cell at a time."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ier_ray import storage
+from ier_ray.errors import DataError
+
+
+def open_parquet(location: str) -> pq.ParquetFile:
+    """A Parquet file, to be closed by the caller.
+
+    Raises:
+        DataError: when it is none.
+    """
+    fs, path = storage.filesystem(location)
+    try:
+        return pq.ParquetFile(fs.open_input_file(path))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{location}: cannot be read as Parquet: {error}") from error
+
+
+def read_cell(location: str, row_group: int, row: int) -> bytes:
+    """One image of the column ``bytes``; nothing where it is null."""
+    content = _row_group(location, row_group, _version(location))[row].as_py()
+    return bytes(content or b"")
+
+
+def _version(location: str) -> tuple[int | None, int | None]:
+    """What tells a file from one that replaced it."""
+    fs, path = storage.filesystem(location)
+    info = fs.get_file_info(path)
+    return info.size, info.mtime_ns
+
+
+@lru_cache(maxsize=2)
+def _row_group(
+    location: str,
+    row_group: int,
+    version: tuple[int | None, int | None],  # noqa: ARG001 (part of the key)
+) -> pa.ChunkedArray:
+    """Images of one row group, the least that can be read."""
+    with open_parquet(location) as file:
+        return file.read_row_group(row_group, columns=["bytes"])["bytes"]
