@@ -1,47 +1,75 @@
-"""Turn a dataset into shards that training streams."""
+"""Turn a dataset into shards that training streams, or look at shards (--inspect)."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from ier_ray import storage
 from ier_ray.cluster.ingest import LayoutSettings, ingest
 from ier_ray.cluster.job import run_job
+from ier_ray.data.inspection import as_text, contact_sheet, inspect_shards
 from ier_ray.data.schema import Domain
-from ier_ray.data.sources import SyntheticSource
+from ier_ray.data.shards import ShardSet
+from ier_ray.data.sources import SOURCES, Source, SyntheticSource, open_source
 from ier_ray.emotions import scheme_named
+
+NAMES = ("auto", "synthetic", *SOURCES)
 
 
 class IngestSettings(LayoutSettings):
     """What to ingest, and where to."""
 
-    source: Literal["synthetic"]
-    """Dataset: synthetic draws faces and scenes with known evidence."""
-    output: str = "data/synthetic"
-    """Directory or s3:// URI; each domain becomes a shard set <output>/<domain>."""
-    domains: tuple[Domain, ...] = ("fer", "ier")
-    """Domains to write."""
+    source: str = "auto"
+    """Dataset: auto (told by its files), synthetic (drawn), emotic, ck_plus, jaffe, ferg, fer13,
+    fi, artphoto, iapsa, table (CSV or Parquet of path or bytes, label) or folder (by label)."""
+    path: str | None = None
+    """Folder of the dataset as downloaded, or s3:// URI."""
+    domain: Domain | None = None
+    """fer or ier: needed by table and folder, known for the others."""
+    output: str | None = None
+    """Directory or s3:// URI [data/<source>]; each domain becomes a shard set <output>/<domain>."""
     scheme: str = "four"
     """Label scheme: four (happy, sad, hate, anger) or seven."""
     samples: int = Field(2000, ge=1)
     """Synthetic drawings in each domain."""
     size: int = Field(64, ge=32, le=1024)
     """Side of a synthetic drawing in pixels."""
+    inspect: str | None = None
+    """Shard set to describe instead: counts by class, fold and dataset, sizes, quarantine."""
+    sheet: str | None = None
+    """With inspect: PNG file for a contact sheet."""
+
+    @field_validator("source")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in NAMES:
+            raise ValueError(f"must be one of {', '.join(NAMES)}")
+        return name
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> IngestSettings:
+        if self.inspect is None and self.source != "synthetic" and self.path is None:
+            raise ValueError("path is required: the dataset's folder (or --source synthetic)")
+        return self
 
 
 def main(settings: IngestSettings) -> dict[str, Any]:
-    source = SyntheticSource(samples=settings.samples, size=settings.size, seed=settings.seed)
+    if settings.inspect is not None:
+        return inspect(settings.inspect, settings.sheet)
+    source = open_settings(settings)
     layout = LayoutSettings(**settings.model_dump(include=set(LayoutSettings.model_fields)))
+    output = storage.absolute(settings.output or f"data/{source.name}")
     record: dict[str, Any] = {}
-    for domain in settings.domains:
-        location = storage.join(storage.absolute(settings.output), domain)
+    for domain in source.domains:
+        location = storage.join(output, domain)
         scheme = scheme_named(settings.scheme)
         report = ingest(source, domain, location, scheme=scheme, layout=layout)
         record[domain] = {
             "location": report.location,
+            "listed": report.manifest.listed,
             "rows": report.manifest.rows,
             "counts": report.manifest.counts,
             "dropped": report.manifest.dropped,
@@ -49,6 +77,21 @@ def main(settings: IngestSettings) -> dict[str, Any]:
             "unchanged": report.unchanged,
         }
     return record
+
+
+def open_settings(settings: IngestSettings) -> Source:
+    if settings.source == "synthetic":
+        return SyntheticSource(samples=settings.samples, size=settings.size, seed=settings.seed)
+    return open_source(settings.source, settings.path or "", domain=settings.domain)
+
+
+def inspect(location: str, sheet: str | None) -> dict[str, Any]:
+    shards = ShardSet.open(location)
+    described = inspect_shards(shards)
+    print(as_text(described), file=sys.stderr)
+    if sheet is not None:
+        storage.write_bytes(sheet, contact_sheet(shards))
+    return {**described, "sheet": sheet}
 
 
 if __name__ == "__main__":

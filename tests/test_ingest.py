@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from ier_ray.cluster.ingest import LayoutSettings, ingest
+from ier_ray.data.inspection import as_text, contact_sheet, inspect_shards
 from ier_ray.data.samples import images_from_files, images_from_shards
 from ier_ray.data.schema import SHARD_SCHEMA, Domain, read_manifest, require_scheme
 from ier_ray.data.shards import ShardSet
-from ier_ray.data.sources import Listed, Loaded
+from ier_ray.data.sources import Listed, Loaded, open_source
 from ier_ray.emotions import FOUR, SEVEN
 from ier_ray.errors import DataError, StorageError
 
@@ -156,3 +158,53 @@ def test_image_files_are_read_or_named(tmp_path: Path) -> None:
         images_from_files([f"{tmp_path}/b.jpg"], size=32)
     with pytest.raises(StorageError, match=r"c\.jpg: no such file"):
         images_from_files([f"{tmp_path}/c.jpg"], size=32)
+
+
+def jaffe(root: Path) -> Path:
+    """Six subjects, two expressions each, and one that the scheme has no place for."""
+    for subject in ("KA", "KL", "KM", "KR", "MK", "NA"):
+        for code, shade in (("HA1", 200), ("SA2", 90), ("NE3", 40)):
+            image = Image.new("L", (96, 64), shade)
+            root.mkdir(exist_ok=True)
+            image.save(root / f"{subject}.{code}.{ord(subject[1])}.tiff")
+    (root / "KA.HA1.75.tiff").write_bytes(b"II*\0 cut")
+    return root
+
+
+def test_a_dataset_as_downloaded_becomes_shards(cluster: None, tmp_path: Path) -> None:
+    source = open_source("auto", str(jaffe(tmp_path / "jaffe")))
+    layout = LayoutSettings(max_bad=1, resize=32)
+    location = f"{tmp_path}/shards/fer"
+    manifest = ingest(source, "fer", location, scheme=FOUR, layout=layout).manifest
+    assert (source.name, manifest.datasets, manifest.domain) == ("jaffe", ["jaffe"], "fer")
+    assert (manifest.listed, manifest.rows, manifest.dropped) == (19, 12, {"neutral": 6})
+    assert [bad.reason for bad in manifest.quarantined] == ["unidentified"]
+    rows = pq.read_table(f"{location}/{manifest.shards[0].file}").to_pylist()
+    by_group = {(row["group"], row["fold"]) for row in rows}
+    assert len(by_group) == 6  # a subject is in one fold
+    for row in rows:
+        image = Image.open(io.BytesIO(row["image"]))
+        assert image.format == "JPEG"
+        assert image.size == (row["width"], row["height"]) == (48, 32)
+        assert image.convert("L").getpixel((5, 5)) == pytest.approx(
+            {"happy": 200, "sad": 90}[row["label"]], abs=2
+        )
+        assert row["valence"] is None
+
+
+def test_inspection_counts_what_is_there(cluster: None, tmp_path: Path) -> None:
+    location = f"{tmp_path}/album"
+    ingest(Album(), "ier", location, scheme=FOUR, layout=LAYOUT)
+    found = inspect_shards(ShardSet.open(location))
+    assert found["datasets"] == {"album": 28}
+    assert found["sizes"]["width"] == {"min": 9.0, "median": 9.0, "max": 9.0}
+    text = as_text(found)
+    assert "28 ier images of 40 listed" in text
+    assert "dropped 'awe': 10" in text
+    assert "quarantined image-7: empty (the image has no bytes)" in text
+    happy = next(line for line in text.splitlines() if line.startswith("happy"))
+    assert happy.split()[-1] == "10"
+    sheet = np.asarray(Image.open(io.BytesIO(contact_sheet(ShardSet.open(location)))))
+    teal = (np.abs(sheet.astype(int) - (0, 128, 128)) < 3).all(2)
+    shown = min(8, found["counts"]["happy"][0]) + min(8, found["counts"]["sad"][0])
+    assert teal.sum() == shown * 96 * 96

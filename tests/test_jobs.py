@@ -132,7 +132,8 @@ def test_a_submitted_job_with_a_bad_setting_fails_and_names_it(head: str) -> Non
         ("train", ["--los.balance=1"], 2, "unrecognized arguments: --los.balance=1"),
         ("train", ["--data.fer=x"], 2, "data.ier is required"),
         ("explain", ["--checkpoint=x"], 2, "give either images or shards"),
-        ("ingest", ["--source=instagram"], 2, "source must be 'synthetic', got 'instagram'"),
+        ("ingest", ["--source=instagram"], 2, "source: must be one of auto, synthetic, emotic"),
+        ("ingest", ["--source=fi"], 2, "path is required: the dataset's folder"),
     ],
 )
 def test_misuse_is_told_before_a_cluster_starts(

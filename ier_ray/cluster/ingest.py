@@ -25,7 +25,7 @@ from tqdm import tqdm
 from ier_ray import storage
 from ier_ray.config import Settings
 from ier_ray.data.folds import assign_folds
-from ier_ray.data.images import decode_rgb
+from ier_ray.data.images import decode_rgb, reduced
 from ier_ray.data.schema import (
     MANIFEST,
     SHARD_SCHEMA,
@@ -51,6 +51,8 @@ class LayoutSettings(Settings):
     """Seed of folds, shuffle and synthetic drawings."""
     max_bad: int = Field(0, ge=0)
     """Unusable images tolerated: they are quarantined and named; more fail the job."""
+    resize: int | None = Field(None, ge=32)
+    """Shorter side in pixels: larger images are reduced, to JPEG; by default all as delivered."""
     rows_per_shard: int = Field(4096, ge=1)
     """Rows in a Parquet file."""
     rows_per_group: int = Field(128, ge=1)
@@ -172,7 +174,7 @@ def write_shards(
         block.append_column("shard", pa.array([number] * len(block)))
         for number, block in enumerate(blocks)
     ]
-    writer = ShardWriter(source, domain, location, layout.rows_per_group)
+    writer = ShardWriter(source, domain, location, layout.rows_per_group, layout.resize)
     written = ray.data.from_arrow(numbered).map_batches(
         writer, batch_size=None, batch_format="pyarrow"
     )
@@ -193,6 +195,7 @@ class ShardWriter:
     domain: Domain
     location: str
     rows_per_group: int
+    resize: int | None
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Write a block; returns one row with a JSON summary."""
@@ -220,7 +223,7 @@ class ShardWriter:
             )
             try:
                 loaded = self.source.load(self.domain, listed)
-                image = decode_rgb(loaded.image)
+                encoded, image = loaded.image, decode_rgb(loaded.image)
             except ImageError as error:
                 quarantined.append(
                     {
@@ -230,9 +233,11 @@ class ShardWriter:
                     }
                 )
                 continue
+            if self.resize is not None and min(image.size) > self.resize:
+                encoded, image = reduced(image, shorter_side=self.resize)
             yield {
                 **entry,
-                "image": loaded.image,
+                "image": encoded,
                 "dataset": self.source.name,
                 "domain": self.domain,
                 "height": image.height,

@@ -13,6 +13,8 @@ from ier_ray.errors import ImageError
 MAX_PIXELS = 50_000_000
 """Largest image accepted, in pixels; checked before anything is decoded."""
 
+JPEG_QUALITY = 95
+
 Pixels = NDArray[np.uint8]
 
 
@@ -62,6 +64,16 @@ def decode_square(encoded: bytes, size: int, *, max_pixels: int = MAX_PIXELS) ->
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(image, dtype=np.uint8)
+
+
+def reduced(image: Image.Image, *, shorter_side: int) -> tuple[bytes, Image.Image]:
+    """The image made smaller, keeping its proportions: as JPEG bytes, and decoded."""
+    factor = shorter_side / min(image.size)
+    width, height = (max(1, round(side * factor)) for side in image.size)
+    small = image.resize((width, height), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, format="JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue(), small
 
 
 def encode_png(pixels: Pixels | NDArray[np.bool_]) -> bytes:

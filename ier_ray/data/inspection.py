@@ -1,0 +1,101 @@
+"""What is in a shard set: numbers for people and programs, and a sheet to look at."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image, ImageDraw
+
+from ier_ray.data.samples import images_from_shards
+from ier_ray.data.shards import ShardSet
+
+THUMBNAIL = 96
+CAPTION = 14
+PER_CLASS = 8
+
+
+def inspect_shards(shards: ShardSet) -> dict[str, Any]:
+    """Counts by class, fold and dataset, image sizes, and what was left out.
+
+    Raises:
+        DataError: when a file is missing or damaged.
+    """
+    manifest = shards.manifest
+    datasets: Counter[str] = Counter()
+    sizes: list[pa.Table] = []
+    for number in range(len(manifest.shards)):
+        with shards.parquet(number) as file:
+            table = file.read(columns=["dataset", "height", "width"])
+        datasets.update(table["dataset"].to_pylist())
+        sizes.append(table.select(["height", "width"]))
+    measured = pa.concat_tables(sizes)
+    return {
+        "location": shards.location,
+        "domain": manifest.domain,
+        "scheme": manifest.scheme,
+        "rows": manifest.rows,
+        "listed": manifest.listed,
+        "counts": manifest.counts,
+        "datasets": dict(datasets),
+        "sizes": {side: _spread(measured[side].to_numpy()) for side in ("height", "width")},
+        "dropped": manifest.dropped,
+        "quarantined": [bad.model_dump() for bad in manifest.quarantined],
+    }
+
+
+def _spread(values: np.ndarray[Any, Any]) -> dict[str, float]:
+    return {
+        "min": float(values.min()),
+        "median": float(np.median(values)),
+        "max": float(values.max()),
+    }
+
+
+def as_text(described: dict[str, Any]) -> str:
+    """The numbers as a page."""
+    folds = range(len(next(iter(described["counts"].values()))))
+    lines = [
+        f"{described['location']}: {described['rows']} {described['domain']} images of "
+        f"{described['listed']} listed, scheme {described['scheme']}",
+        "",
+        f"{'class':<12}" + "".join(f"fold {fold:<4}" for fold in folds) + "all",
+    ]
+    for name, counts in described["counts"].items():
+        lines.append(f"{name:<12}" + "".join(f"{n:<9}" for n in counts) + str(sum(counts)))
+    lines.append("")
+    lines += [f"dataset {name}: {count}" for name, count in described["datasets"].items()]
+    for side, spread in described["sizes"].items():
+        lines.append(
+            f"{side}: {spread['min']:.0f} to {spread['max']:.0f} pixels, "
+            f"median {spread['median']:.0f}"
+        )
+    lines += [f"dropped {label!r}: {count}" for label, count in described["dropped"].items()]
+    lines += [
+        f"quarantined {bad['sample_id']}: {bad['reason']} ({bad['detail']})"
+        for bad in described["quarantined"]
+    ]
+    return "\n".join(lines)
+
+
+def contact_sheet(shards: ShardSet) -> bytes:
+    """PNG: a row of images for each class, from the first fold that has any."""
+    fold = int(shards.index().fold.min())
+    images = images_from_shards(shards.location, per_class=PER_CLASS, fold=fold, size=THUMBNAIL)
+    row_height = THUMBNAIL + CAPTION
+    sheet = Image.new(
+        "RGB", (PER_CLASS * THUMBNAIL, len(shards.scheme.classes) * row_height), "white"
+    )
+    text = ImageDraw.Draw(sheet)
+    for row, label in enumerate(shards.scheme.classes):
+        text.text((2, row * row_height), label, fill="black")
+        members = [image for image in images if image.label == label]
+        for column, image in enumerate(members):
+            place = (column * THUMBNAIL, row * row_height + CAPTION)
+            sheet.paste(Image.fromarray(image.pixels), place)
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG")
+    return buffer.getvalue()
