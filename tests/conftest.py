@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 os.environ.update(
-    AWS_ENDPOINT_URL=f"http://127.0.0.1:{39000 + os.getpid() % 1000}",  # for all workers
+    AWS_ENDPOINT_URL=f"http://127.0.0.1:{28000 + os.getpid() % 1000}",  # for all workers
     AWS_ACCESS_KEY_ID="tester",
     AWS_SECRET_ACCESS_KEY="secret",  # noqa: S106 (of a server on loopback)
     AWS_DEFAULT_REGION="us-east-1",
