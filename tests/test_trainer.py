@@ -19,7 +19,7 @@ from test_training_local import local_streams
 from ier_ray import storage
 from ier_ray.cluster.predictor import compare, evaluate
 from ier_ray.cluster.streams import read_on_cluster
-from ier_ray.cluster.trainer import TrainResult, run_training
+from ier_ray.cluster.trainer import TrainResult, make_trainer, run_training
 from ier_ray.data.streams import JointBatch, JointStreams
 from ier_ray.errors import CapacityError, CheckpointError, DataError, SettingsError, TrainingError
 from ier_ray.inference import Recognizer
@@ -150,6 +150,17 @@ def test_what_can_never_fit_is_refused_before_anything_starts(
         with pytest.raises(CapacityError, match="1 GPUs"):
             run_training(gpu)
     assert not any(tmp_path.iterdir())
+
+
+def test_an_autoscaler_gets_minutes_to_bring_nodes(
+    shards: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+    make_trainer(tiny_settings(shards, tmp_path))
+    assert os.environ[variable] == "30"  # what the user set stands
+    monkeypatch.delenv(variable)
+    make_trainer(tiny_settings(shards, tmp_path))
+    assert int(os.environ[variable]) >= 600
 
 
 def test_bad_data_is_refused_before_anything_starts(shards: dict[str, str], tmp_path: Path) -> None:

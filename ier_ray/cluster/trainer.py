@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -30,8 +31,10 @@ from ier_ray.training.settings import TrainSettings
 logger = logging.getLogger(__name__)
 
 BEST_BY = "ier_accuracy"
-START_ATTEMPTS = 2
-"""Times a worker group may fail to start before the run is given up."""
+START_RETRIES = 1
+"""Times a worker group that did not start is tried again before the run is given up."""
+START_TIMEOUT = ("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "900")
+"""How long workers may take to start: an autoscaler needs minutes to bring GPU nodes."""
 GROWING = ("schedule", "scaling")
 """Settings that may change when a run is resumed."""
 
@@ -95,6 +98,7 @@ def run_training(settings: TrainSettings) -> TrainResult:
 
 def make_trainer(settings: TrainSettings, callbacks: list[Any] | None = None) -> TorchTrainer:
     """The Ray Train trainer of a run."""
+    os.environ.setdefault(*START_TIMEOUT)  # Ray Train reads it from the environment alone
     scaling = settings.scaling
     fs, path = storage.filesystem(settings.storage)
     return TorchTrainer(
@@ -114,7 +118,7 @@ def make_trainer(settings: TrainSettings, callbacks: list[Any] | None = None) ->
             storage_path=path,
             storage_filesystem=fs,
             failure_config=FailureConfig(
-                max_failures=scaling.max_failures, controller_failure_limit=START_ATTEMPTS
+                max_failures=scaling.max_failures, controller_failure_limit=START_RETRIES
             ),
             # Ray also keeps the newest, whatever its score.
             checkpoint_config=CheckpointConfig(
