@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from ier_ray.errors import StorageError
@@ -80,10 +82,19 @@ def exists(location: str) -> bool:
 
 def read_bytes(location: str) -> bytes:
     """A whole file."""
+    return _read(location, lambda stream: stream.readall())
+
+
+def read_range(location: str, start: int, length: int) -> bytes:
+    """Part of a file."""
+    return _read(location, lambda stream: stream.read_at(length, start))
+
+
+def _read(location: str, read: Callable[[pa.NativeFile], bytes]) -> bytes:
     fs, path = filesystem(location)
     try:
         with fs.open_input_file(path) as stream:
-            return bytes(stream.readall())
+            return bytes(read(stream))
     except FileNotFoundError as error:
         raise StorageError(f"{location}: no such file") from error
     except _FAILURES as error:
@@ -148,15 +159,3 @@ def list_files(location: str) -> list[str]:
         raise StorageError(f"{location}: cannot be listed: {error}") from error
     prefix = len(path.rstrip("/")) + 1
     return sorted(info.path[prefix:] for info in infos if info.is_file)
-
-
-def read_range(location: str, start: int, length: int) -> bytes:
-    """Part of a file."""
-    fs, path = filesystem(location)
-    try:
-        with fs.open_input_file(path) as stream:
-            return bytes(stream.read_at(length, start))
-    except FileNotFoundError as error:
-        raise StorageError(f"{location}: no such file") from error
-    except _FAILURES as error:
-        raise StorageError(f"{location}: cannot be read: {error}") from error

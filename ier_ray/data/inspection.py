@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageDraw
 
+from ier_ray.data.images import encode_png
 from ier_ray.data.samples import images_from_shards
 from ier_ray.data.shards import ShardSet
 
@@ -83,7 +83,8 @@ def as_text(described: dict[str, Any]) -> str:
 
 def contact_sheet(shards: ShardSet) -> bytes:
     """PNG: a row of images for each class, from the first fold that has any."""
-    fold = int(shards.index().fold.min())
+    held = np.sum(list(shards.manifest.counts.values()), axis=0)
+    fold = int(np.flatnonzero(held)[0])
     images = images_from_shards(shards.location, per_class=PER_CLASS, fold=fold, size=THUMBNAIL)
     row_height = THUMBNAIL + CAPTION
     sheet = Image.new(
@@ -96,6 +97,4 @@ def contact_sheet(shards: ShardSet) -> bytes:
         for column, image in enumerate(members):
             place = (column * THUMBNAIL, row * row_height + CAPTION)
             sheet.paste(Image.fromarray(image.pixels), place)
-    buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG")
-    return buffer.getvalue()
+    return encode_png(np.asarray(sheet))

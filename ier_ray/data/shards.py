@@ -93,12 +93,20 @@ class ShardSet:
         Raises:
             DataError: when it is missing or cut short.
         """
-        location = storage.join(self.location, self.manifest.shards[number].file)
-        fs, path = storage.filesystem(location)
-        try:
-            return pq.ParquetFile(fs.open_input_file(path))
-        except (OSError, pa.ArrowInvalid) as error:
-            raise DataError(f"{location}: cannot be read as Parquet: {error}") from error
+        return open_parquet(storage.join(self.location, self.manifest.shards[number].file))
+
+
+def open_parquet(location: str) -> pq.ParquetFile:
+    """A Parquet file, to be closed by the caller.
+
+    Raises:
+        DataError: when it is missing or none.
+    """
+    fs, path = storage.filesystem(location)
+    try:
+        return pq.ParquetFile(fs.open_input_file(path))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{location}: cannot be read as Parquet: {error}") from error
 
 
 @dataclass(frozen=True)

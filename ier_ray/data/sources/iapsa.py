@@ -12,11 +12,13 @@ from ier_ray import storage
 from ier_ray.data.schema import Domain
 from ier_ray.data.sources.annotations import agreed_label, first_column, read_delimited
 from ier_ray.data.sources.base import Listed
-from ier_ray.data.sources.files import ImageFiles, images_among, is_visible, without_suffix
+from ier_ray.data.sources.files import ImageFiles, images_among, without_suffix
+from ier_ray.data.sources.table import tables_among
 from ier_ray.errors import DataError
 
 IMAGE_COLUMNS = ("image", "file", "filename", "picture", "slide", "iaps", "id")
 LABEL_COLUMNS = ("emotion", "label", "category")
+TEXT = (".csv", ".tsv")
 
 _NUMBER = re.compile(r"(?:^|/)\d{4}(?:\.\d)?\.\w+$")
 
@@ -39,7 +41,7 @@ class IapsaSource(ImageFiles):
     @classmethod
     def recognises(cls, files: Sequence[str]) -> bool:
         """Whether there is a table, and images with IAPS numbers or a table named after IAPS."""
-        tables, images = _tables_among(files), images_among(files)
+        tables, images = tables_among(files, TEXT), images_among(files)
         numbered = any(map(_NUMBER.search, images))
         return bool(tables and images) and (numbered or any("iaps" in t.lower() for t in tables))
 
@@ -57,18 +59,13 @@ class IapsaSource(ImageFiles):
         files = storage.list_files(self.root)
         pictures = _by_name(images_among(files))
         labels: dict[str, set[str]] = {}
-        for named, label in _labelled(self.root, _tables_among(files)):
+        for named, label in _labelled(self.root, tables_among(files, TEXT)):
             key = _key(named)
             path = pictures.get(key) or pictures.get(without_suffix(key)) or named
             labels.setdefault(path, set()).add(label.lower())
         for path in sorted(labels):
             sample_id = f"{self.name}/{path}"
             yield Listed(sample_id, agreed_label(labels[path]), sample_id, path)
-
-
-def _tables_among(files: Sequence[str]) -> list[str]:
-    in_root = (path for path in files if "/" not in path and is_visible(path))
-    return [path for path in in_root if path.lower().endswith((".csv", ".tsv"))]
 
 
 def _labelled(root: str, tables: Sequence[str]) -> list[tuple[str, str]]:

@@ -5,23 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ier_ray import storage
-from ier_ray.errors import DataError
-
-
-def open_parquet(location: str) -> pq.ParquetFile:
-    """A Parquet file, to be closed by the caller.
-
-    Raises:
-        DataError: when it is none.
-    """
-    fs, path = storage.filesystem(location)
-    try:
-        return pq.ParquetFile(fs.open_input_file(path))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{location}: cannot be read as Parquet: {error}") from error
+from ier_ray.data.shards import open_parquet
 
 
 def read_cell(location: str, row_group: int, row: int) -> bytes:

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 
 from ier_ray import storage
 from ier_ray.data.schema import Domain
+from ier_ray.data.shards import open_parquet
 from ier_ray.data.sources.annotations import agreed_label, read_delimited
 from ier_ray.data.sources.base import Listed, Loaded
 from ier_ray.data.sources.files import is_visible, load_image
-from ier_ray.data.sources.parquet import open_parquet, read_cell
+from ier_ray.data.sources.parquet import read_cell
 from ier_ray.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -78,10 +79,10 @@ class TableSource:
         return load_image(path if absolute else storage.join(self.root.rpartition("/")[0], path))
 
 
-def tables_among(files: Sequence[str]) -> list[str]:
+def tables_among(files: Sequence[str], suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
     """The tables that lie in a folder itself."""
     in_root = (path for path in files if "/" not in path and is_visible(path))
-    return [path for path in in_root if path.lower().endswith(SUFFIXES)]
+    return [path for path in in_root if path.lower().endswith(suffixes)]
 
 
 def _is_parquet(location: str) -> bool:
