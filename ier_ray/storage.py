@@ -9,12 +9,17 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import boto3
 import pyarrow as pa
 import pyarrow.fs as pafs
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from ier_ray.errors import StorageError
 
@@ -23,6 +28,7 @@ _FAILURES = (OSError, ValueError)
 S3_ATTEMPTS = 3
 S3_CONNECT_TIMEOUT_S = 5.0
 S3_REQUEST_TIMEOUT_S = 30.0
+AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
 
 
 def filesystem(location: str) -> tuple[pafs.FileSystem, str]:
@@ -44,16 +50,37 @@ def filesystem(location: str) -> tuple[pafs.FileSystem, str]:
 
 
 def _s3_filesystem() -> pafs.FileSystem:
-    patience = {
-        "retry_strategy": pafs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
-        "connect_timeout": S3_CONNECT_TIMEOUT_S,
-        "request_timeout": S3_REQUEST_TIMEOUT_S,
-    }
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if not endpoint:
-        return pafs.S3FileSystem(**patience)
-    scheme, _, host = endpoint.rpartition("://")
-    return pafs.S3FileSystem(endpoint_override=host, scheme=scheme or "https", **patience)
+    """The filesystem of the AWS settings as they are now."""
+    return _s3_filesystem_of(tuple(sorted(_aws_settings().items())))
+
+
+def _aws_settings() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+
+
+@lru_cache(maxsize=4)
+def _s3_filesystem_of(
+    settings: tuple[tuple[str, str], ...],  # noqa: ARG001 (the key: pyarrow and boto3 read them)
+) -> pafs.FileSystem:
+    meta = _s3_client().meta  # knows the configuration files, too
+    scheme, _, host = meta.endpoint_url.rpartition("://")
+    custom = {} if host.endswith(AWS_HOSTS) else {"endpoint_override": host, "scheme": scheme}
+    return pafs.S3FileSystem(
+        region=meta.region_name,
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
+        connect_timeout=S3_CONNECT_TIMEOUT_S,
+        request_timeout=S3_REQUEST_TIMEOUT_S,
+        **custom,
+    )
+
+
+def _s3_client() -> Any:
+    patience = Config(
+        retries={"mode": "standard", "max_attempts": S3_ATTEMPTS},
+        connect_timeout=S3_CONNECT_TIMEOUT_S,
+        read_timeout=S3_REQUEST_TIMEOUT_S,
+    )
+    return boto3.Session().client("s3", config=patience)  # boto3's own session remembers settings
 
 
 def is_remote(location: str) -> bool:
@@ -101,24 +128,83 @@ def _read(location: str, read: Callable[[pa.NativeFile], bytes]) -> bytes:
         raise StorageError(f"{location}: cannot be read: {error}") from error
 
 
-def write_bytes(location: str, content: bytes) -> None:
-    """Write a file whole or not at all: locally by rename, on S3 by its atomic put."""
-    fs, path = filesystem(location)
+@contextmanager
+def writing(location: str) -> Iterator[BinaryIO]:
+    """A stream that becomes the file when the block ends; a block that raises leaves none.
+
+    Locally by rename, on S3 by its atomic (multipart) upload.
+    """
+    write = _uploading if is_remote(location) else _writing_beside
     try:
-        if is_remote(location):
-            with fs.open_output_stream(path) as stream:
-                stream.write(content)
-            return
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-        try:
-            partial.write_bytes(content)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-    except _FAILURES as error:
+        with write(location) as stream:
+            yield stream
+    except OSError as error:
         raise StorageError(f"{location}: cannot be written: {error}") from error
+
+
+@contextmanager
+def _writing_beside(location: str) -> Iterator[BinaryIO]:
+    target = Path(filesystem(location)[1])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with partial.open("wb") as stream:
+            yield stream
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _uploading(location: str) -> Iterator[BinaryIO]:
+    fs, path = filesystem(location)
+    stream = fs.open_output_stream(path)
+    try:
+        yield stream
+    except BaseException:
+        stream.close()  # completes the upload: there is no other way to end it
+        fs.delete_file(path)
+        raise
+    stream.close()
+
+
+def write_bytes(location: str, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    with writing(location) as stream:
+        stream.write(content)
+
+
+def create_json(location: str, content: Any) -> bool:
+    """Write a JSON file unless there is one; whether it was written. Two callers: one wins."""
+    encoded = _json_bytes(content)
+    if is_remote(location):
+        return _create_object(location, encoded)
+    target = Path(filesystem(location)[1])
+    complete = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+    write_bytes(str(complete), encoded)
+    try:
+        target.hardlink_to(complete)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise StorageError(f"{location}: cannot be written: {error}") from error
+    finally:
+        complete.unlink()
+    return True
+
+
+def _create_object(location: str, content: bytes) -> bool:
+    """A conditional put, which pyarrow does not have."""
+    bucket, _, key = filesystem(location)[1].partition("/")
+    try:
+        _s3_client().put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict"):
+            return False
+        raise StorageError(f"{location}: cannot be written: {error}") from error
+    except BotoCoreError as error:
+        raise StorageError(f"{location}: cannot be written: {error}") from error
+    return True
 
 
 def read_json(location: str) -> Any:
@@ -131,7 +217,11 @@ def read_json(location: str) -> Any:
 
 def write_json(location: str, content: Any) -> None:
     """A JSON file, indented for people; refuses NaN, which is not JSON."""
-    write_bytes(location, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+    write_bytes(location, _json_bytes(content))
+
+
+def _json_bytes(content: Any) -> bytes:
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
 
 def copy_directory(source: str, target: str, *, skip: frozenset[str] = frozenset()) -> None:

@@ -13,7 +13,7 @@ from ier_ray.cluster.job import run_job
 from ier_ray.data.inspection import as_text, contact_sheet, inspect_shards
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import ShardSet
-from ier_ray.data.sources import SOURCES, Source, SyntheticSource, open_source
+from ier_ray.data.sources import SOURCES, CombinedSource, Source, SyntheticSource, open_source
 from ier_ray.emotions import scheme_named
 
 NAMES = ("auto", "synthetic", *SOURCES)
@@ -25,8 +25,8 @@ class IngestSettings(LayoutSettings):
     source: str = "auto"
     """Dataset: auto (told by its files), synthetic (drawn), emotic, ck_plus, jaffe, ferg, fer13,
     fi, artphoto, iapsa, table (CSV or Parquet of path or bytes, label) or folder (by label)."""
-    path: str | None = None
-    """Folder of the dataset as downloaded, or s3:// URI."""
+    path: str | list[str] | None = None
+    """Folder of the dataset as downloaded, or s3:// URI; [A, B, ...] puts several into one set."""
     domain: Domain | None = None
     """fer or ier: needed by table and folder, known for the others."""
     output: str | None = None
@@ -51,7 +51,7 @@ class IngestSettings(LayoutSettings):
 
     @model_validator(mode="after")
     def _something_to_do(self) -> IngestSettings:
-        if self.inspect is None and self.source != "synthetic" and self.path is None:
+        if self.inspect is None and self.source != "synthetic" and not self.path:
             raise ValueError("path is required: the dataset's folder (or --source synthetic)")
         return self
 
@@ -82,7 +82,9 @@ def main(settings: IngestSettings) -> dict[str, Any]:
 def open_settings(settings: IngestSettings) -> Source:
     if settings.source == "synthetic":
         return SyntheticSource(samples=settings.samples, size=settings.size, seed=settings.seed)
-    return open_source(settings.source, settings.path or "", domain=settings.domain)
+    paths = [settings.path or ""] if not isinstance(settings.path, list) else settings.path
+    sources = [open_source(settings.source, path, domain=settings.domain) for path in paths]
+    return sources[0] if len(sources) == 1 else CombinedSource(tuple(sources))
 
 
 def inspect(location: str, sheet: str | None) -> dict[str, Any]:

@@ -63,6 +63,8 @@ def test_cmyk_and_first_frame() -> None:
         (b"", "empty"),
         (b"not an image", "unidentified"),
         (encoded(Image.effect_noise((64, 64), 90), "JPEG")[:900], "truncated"),
+        (encoded(Image.effect_noise((64, 64), 90).convert("RGB"), "JPEG")[:900], "truncated"),
+        (encoded(Image.effect_noise((64, 64), 90), "PNG")[:900], "truncated"),
         (encoded(Image.new("L", (200, 100))), "too_large"),
     ],
 )
@@ -70,6 +72,15 @@ def test_unusable_bytes_have_a_reason(content: bytes, reason: str) -> None:
     with pytest.raises(ImageError) as caught:
         decode_rgb(content, max_pixels=10_000)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("shape", [(90, 61), (20, 33)])
+def test_resizing_equals_pillow(shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    expected = Image.fromarray(pixels).resize((48, 48), Image.Resampling.BILINEAR)
+    found = decode_square(encode_png(pixels), 48)
+    assert np.abs(found.astype(int) - np.asarray(expected)).max() <= 1
+    assert found.flags.c_contiguous
 
 
 def test_square_resize_and_mask() -> None:

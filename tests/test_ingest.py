@@ -19,7 +19,7 @@ from ier_ray.data.inspection import as_text, contact_sheet, inspect_shards
 from ier_ray.data.samples import images_from_files, images_from_shards
 from ier_ray.data.schema import SHARD_SCHEMA, Domain, read_manifest, require_scheme
 from ier_ray.data.shards import ShardSet
-from ier_ray.data.sources import Listed, Loaded, open_source
+from ier_ray.data.sources import CombinedSource, Listed, Loaded, open_source
 from ier_ray.emotions import FOUR, SEVEN
 from ier_ray.errors import DataError, StorageError
 
@@ -208,3 +208,49 @@ def test_inspection_counts_what_is_there(cluster: None, tmp_path: Path) -> None:
     teal = (np.abs(sheet.astype(int) - (0, 128, 128)) < 3).all(2)
     shown = min(8, found["counts"]["happy"][0]) + min(8, found["counts"]["sad"][0])
     assert teal.sum() == shown * 96 * 96
+
+
+def test_several_datasets_in_one_shard_set(cluster: None, tmp_path: Path) -> None:
+    for number, label in enumerate(("happy", "sad") * 6):
+        folder = tmp_path / "Ferg" / f"subject{number % 6}" / f"subject{number % 6}_{label}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30, 20), "olive").save(folder / f"{number}.png")
+    paths = [str(tmp_path / "Ferg"), str(jaffe(tmp_path / "jaffe"))]
+    sources = tuple(open_source("auto", path) for path in paths)
+    source = CombinedSource(sources)
+    assert (source.name, source.domains) == ("ferg+jaffe", ("fer",))
+    location = f"{tmp_path}/all/fer"
+    layout = LayoutSettings(max_bad=1, rows_per_shard=5)
+    manifest = ingest(source, "fer", location, scheme=FOUR, layout=layout).manifest
+    assert manifest.datasets == ["ferg", "jaffe"]
+    assert (manifest.listed, manifest.rows) == (12 + 19, 12 + 12)
+    rows = [
+        row
+        for shard in manifest.shards
+        for row in pq.read_table(f"{location}/{shard.file}").to_pylist()
+    ]
+    assert Counter(row["dataset"] for row in rows) == {"ferg": 12, "jaffe": 12}
+    sizes = {(row["dataset"], row["width"], row["height"]) for row in rows}
+    assert sizes == {("ferg", 30, 20), ("jaffe", 96, 64)}  # each image is its own dataset's
+    assert len({row["sample_id"] for row in rows}) == 24
+    folds = {(row["group"], row["fold"]) for row in rows}
+    assert len(folds) == len({group for group, _ in folds}) == 12
+    inspected = inspect_shards(ShardSet.open(location))
+    assert inspected["datasets"] == {"ferg": 12, "jaffe": 12}
+
+
+def test_a_shard_of_which_nothing_is_usable_is_left_out(cluster: None, tmp_path: Path) -> None:
+    location = f"{tmp_path}/album"
+    layout = LAYOUT.model_copy(update={"rows_per_shard": 1})
+    manifest = ingest(Album(), "ier", location, scheme=FOUR, layout=layout).manifest
+    assert len(manifest.shards) == manifest.rows == 28
+    assert len(manifest.quarantined) == 2
+    assert len(ShardSet.open(location).index()) == 28
+
+
+def test_row_groups_have_the_asked_size(cluster: None, tmp_path: Path) -> None:
+    location = f"{tmp_path}/album"
+    ingest(Album(broken=0), "ier", location, scheme=FOUR, layout=LAYOUT)
+    with ShardSet.open(location).parquet(0) as file:
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    assert sizes == [3, 3, 2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import boto3
 import httpx
@@ -65,6 +66,47 @@ def test_files_on_s3(bucket: str) -> None:
         storage.write_bytes("s3://no-such-bucket/x", b"")
 
 
+def test_an_upload_that_fails_half_way_leaves_no_object(bucket: str) -> None:
+    def fail_half_way() -> None:
+        with storage.writing(f"{bucket}/half/file") as stream:
+            stream.write(bytes(2**20))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert not storage.exists(f"{bucket}/half/file")
+
+
+def test_large_files_are_uploaded_in_parts(bucket: str) -> None:
+    content = os.urandom(12 * 2**20)
+    with storage.writing(f"{bucket}/large") as stream:
+        for start in range(0, len(content), 2**20):
+            stream.write(content[start : start + 2**20])
+    assert storage.read_bytes(f"{bucket}/large") == content
+    head = boto3.client("s3").head_object(Bucket=BUCKET, Key="large")
+    assert "-" in head["ETag"]  # the mark of parts
+
+
+def test_an_object_is_created_once(bucket: str) -> None:
+    assert storage.create_json(f"{bucket}/claim.json", 1)
+    assert not storage.create_json(f"{bucket}/claim.json", 2)
+    assert storage.read_json(f"{bucket}/claim.json") == 1
+    with pytest.raises(StorageError, match=r"s3://no-such-bucket/x: cannot be written"):
+        storage.create_json("s3://no-such-bucket/x", 1)
+
+
+def test_endpoint_and_region_may_come_from_the_configuration_file(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.write_json(f"{bucket}/found.json", 1)
+    (tmp_path / "config").write_text(f"[default]\nregion = eu-west-3\nendpoint_url = {SERVER}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", f"{tmp_path}/config")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    assert storage.read_json(f"{bucket}/found.json") == 1
+    assert storage.filesystem(bucket)[0].region == "eu-west-3"
+
+
 @pytest.mark.timeout(400)
 def test_training_reads_from_and_writes_to_s3_and_survives_a_kill(
     remote_shards: dict[str, str], bucket: str
@@ -107,6 +149,10 @@ def test_wrong_credentials_give_one_clear_error(bucket: str) -> None:
         with pytest.raises(StorageError, match=r"private\.json: cannot be (read|reached)"):
             storage.read_json(f"{bucket}/private.json")
         shards = {domain: f"{bucket}/shards/{domain}" for domain in ("fer", "ier")}
+        with pytest.raises(
+            StorageError, match=r"claim\.json: cannot be written: .*InvalidAccessKeyId"
+        ):
+            storage.create_json(f"{bucket}/claim.json", 1)
         with pytest.raises(StorageError, match=r"shards/fer/manifest\.json: cannot be reached"):
             run_training(tiny_settings(shards, f"{bucket}/denied"))
     finally:
@@ -123,3 +169,5 @@ def test_an_unreachable_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(StorageError, match=r"s3://any/thing: cannot be reached"):
         storage.exists("s3://any/thing")
+    with pytest.raises(StorageError, match=r"s3://any/thing: cannot be written"):
+        storage.create_json("s3://any/thing", 1)

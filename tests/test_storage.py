@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import resource
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,3 +51,40 @@ def test_copied_directories_are_complete_last(tmp_path: Path) -> None:
     copied = sorted((tmp_path / "to").iterdir(), key=lambda p: p.stat().st_mtime_ns)
     assert {p.name for p in copied} == {"a", "z", "manifest.json"}
     assert copied[-1].name == "manifest.json"
+
+
+def test_a_block_that_raises_leaves_no_file(tmp_path: Path) -> None:
+    def fail_half_way() -> None:
+        with storage.writing(f"{tmp_path}/file") as stream:
+            stream.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_named_and_leaves_no_file(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # no file may grow beyond it
+    try:
+        with pytest.raises(StorageError, match=r"file: cannot be written: .*File too large"):
+            storage.write_bytes(f"{tmp_path}/file", bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_that_create_a_file_one_wins(tmp_path: Path) -> None:
+    location = f"{tmp_path}/deep/claim.json"
+    start = threading.Barrier(8)
+
+    def claim(number: int) -> bool:
+        start.wait()
+        return storage.create_json(location, number)
+
+    with ThreadPoolExecutor(8) as threads:
+        won = list(threads.map(claim, range(8)))
+    assert won.count(True) == 1
+    assert storage.read_json(location) == won.index(True)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["claim.json"]

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def test_reading_on_the_cluster_gives_the_same_batches_as_reading_here(
     shards: dict[str, str],
 ) -> None:
     here = local_streams(shards, rank=1, world_size=2)
-    there = JointStreams(**{**vars(here), "execute": read_on_cluster})
+    there = JointStreams(**{**vars(here), "execute": partial(read_on_cluster, ahead=2)})
 
     def content(batches: Iterator[JointBatch]) -> list[Any]:
         return [

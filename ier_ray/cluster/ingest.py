@@ -8,12 +8,14 @@ leaves nothing that looks complete, and the same request repeated has nothing to
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -95,7 +97,10 @@ def ingest(
     listing, dropped = list_samples(source, domain, scheme, layout)
     summaries = write_shards(source, domain, location, listing, layout)
     listed = len(listing) + dropped.total()
-    manifest = make_manifest(source, domain, scheme, layout, summaries, dropped, listed, request)
+    datasets = sorted(listing["dataset"].unique().to_pylist())
+    manifest = make_manifest(
+        source, domain, scheme, layout, datasets, summaries, dropped, listed, request
+    )
     if len(manifest.quarantined) > layout.max_bad:
         named = ", ".join(f"{bad.sample_id} ({bad.reason})" for bad in manifest.quarantined[:5])
         raise DataError(
@@ -138,7 +143,7 @@ def list_samples(
             f"{scheme.name!r}; dropped labels: {dict(dropped)}"
         )
     samples, labels = zip(*kept, strict=True)
-    ids, source_labels, groups, locators, affects = zip(*samples, strict=True)
+    ids, source_labels, groups, locators, affects, datasets = zip(*samples, strict=True)
     repeated = [name for name, count in Counter(ids).items() if count > 1]
     if repeated:
         raise DataError(f"source {source.name!r}: sample id {repeated[0]!r} is listed twice")
@@ -147,6 +152,7 @@ def list_samples(
         "sample_id": ids,
         "source_label": source_labels,
         "group": groups,
+        "dataset": [dataset or source.name for dataset in datasets],
         "label": labels,
         "fold": folds,
         "locator": locators,
@@ -199,21 +205,26 @@ class ShardWriter:
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Write a block; returns one row with a JSON summary."""
-        quarantined: list[dict[str, str]] = []
-        rows = list(self._rows(block, quarantined))
         number = block["shard"][0].as_py()
+        file = f"shards/part-{number:05d}.parquet"
+        location = storage.join(self.location, file)
+        quarantined: list[dict[str, str]] = []
+        counts: Counter[str] = Counter()
+        with storage.writing(location) as stream:
+            hashed = HashedStream(stream)
+            # Encoded images do not compress; the small columns are not worth a codec.
+            with pq.ParquetWriter(hashed, SHARD_SCHEMA, compression="none") as parquet:
+                rows = self._rows(block, quarantined)
+                while group := list(islice(rows, self.rows_per_group)):
+                    parquet.write_table(pa.Table.from_pylist(group, schema=SHARD_SCHEMA))
+                    counts.update(f"{row['fold']} {row['label']}" for row in group)
         summary: dict[str, Any] = {
             "shard": number,
             "listed": len(block),
             "quarantined": quarantined,
-            "counts": Counter(f"{row['fold']} {row['label']}" for row in rows),
+            "counts": counts,
+            "file": {"file": file, "rows": counts.total(), "sha256": hashed.sha256.hexdigest()},
         }
-        if rows:
-            file = f"shards/part-{number:05d}.parquet"
-            content = self._parquet(rows)
-            storage.write_bytes(storage.join(self.location, file), content)
-            digest = hashlib.sha256(content).hexdigest()
-            summary["file"] = {"file": file, "rows": len(rows), "sha256": digest}
         return pa.table({"summary": [json.dumps(summary)]})
 
     def _rows(self, block: pa.Table, quarantined: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
@@ -238,19 +249,29 @@ class ShardWriter:
             yield {
                 **entry,
                 "image": encoded,
-                "dataset": self.source.name,
                 "domain": self.domain,
                 "height": image.height,
                 "width": image.width,
                 "cue_mask": loaded.cue_mask,
             }
 
-    def _parquet(self, rows: list[dict[str, Any]]) -> bytes:
-        sink = pa.BufferOutputStream()
-        table = pa.Table.from_pylist(rows, schema=SHARD_SCHEMA)
-        # Encoded images do not compress; the small columns are not worth a codec.
-        pq.write_table(table, sink, row_group_size=self.rows_per_group, compression="none")
-        return bytes(sink.getvalue())
+
+class HashedStream(io.RawIOBase):
+    """Passes bytes on and keeps their hash."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__()
+        self.sha256 = hashlib.sha256()
+        self._stream = stream
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, content: Any) -> int:
+        """Hash and pass on."""
+        self.sha256.update(content)
+        return self._stream.write(content)
 
 
 def make_manifest(
@@ -258,13 +279,15 @@ def make_manifest(
     domain: Domain,
     scheme: EmotionScheme,
     layout: LayoutSettings,
+    datasets: list[str],
     summaries: list[dict[str, Any]],
     dropped: Counter[str],
     listed: int,
     request: str,
 ) -> Manifest:
     """Put the shards' summaries together; every listed sample is accounted for."""
-    shards = [ShardFile(**summary["file"]) for summary in summaries if "file" in summary]
+    files = [ShardFile(**summary["file"]) for summary in summaries]
+    shards = [file for file in files if file.rows]  # all images of a shard may be quarantined
     counts = {name: [0] * layout.folds for name in scheme.classes}
     for summary in summaries:
         for key, count in summary["counts"].items():
@@ -280,7 +303,7 @@ def make_manifest(
     content = hashlib.sha256("".join(shard.sha256 for shard in shards).encode()).hexdigest()
     return Manifest(
         domain=domain,
-        datasets=[source.name],
+        datasets=datasets,
         scheme=scheme.name,
         classes=list(scheme.classes),
         folds=layout.folds,

@@ -10,7 +10,7 @@ import ray
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, f1_score
 
-from ier_ray.cluster.streams import decoded_rows
+from ier_ray.cluster.streams import decoded_rows, tasks_ahead
 from ier_ray.data.order import held_out_tasks
 from ier_ray.data.schema import Domain, require_scheme
 from ier_ray.data.shards import RowReader, ShardSet
@@ -66,8 +66,8 @@ def evaluate(
     require_scheme(shards.manifest, manifest.label_scheme, location)
     held_out = SplitIndex.read(shards, val_fold=val_fold).validation
     tasks = held_out_tasks(held_out, rank=0, world_size=1, window=WINDOW)
-    reader = RowReader(shards, manifest.model.image_size)
-    predictions = decoded_rows(reader, tasks).map_batches(
+    reader = RowReader.of(shards, manifest.model.image_size)
+    predictions = decoded_rows(reader, tasks, ahead=tasks_ahead(streams=1)).map_batches(
         Predict,
         fn_constructor_args=(absolute(checkpoint), domain),
         batch_size=BATCH,

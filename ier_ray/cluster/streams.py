@@ -8,6 +8,7 @@ resumed run goes on where an undisturbed one would be.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 
+from ier_ray.cluster.read_ahead import limit_read_ahead
 from ier_ray.data.order import Columns
 from ier_ray.data.shards import RowReader
 
@@ -28,26 +30,47 @@ class ReadBlock:
 
     reader: RowReader
 
-    def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
-        """Read one task's rows."""
+    def __call__(self, block: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Read one task's rows, a chunk at a time."""
         return self.reader.read(block)
 
 
-def decoded_rows(reader: RowReader, tasks: list[Columns]) -> ray.data.Dataset:
-    """Rows of read tasks (not none), decoded by Ray tasks, in order."""
+def decoded_rows(reader: RowReader, tasks: list[Columns], *, ahead: int) -> ray.data.Dataset:
+    """Rows of read tasks (not none), decoded by Ray tasks, in order.
+
+    Args:
+        ahead: tasks that may run, or wait for the consumer, at once.
+    """
     dataset = ray.data.from_arrow([pa.table(task) for task in tasks])
     dataset.context.execution_options.preserve_order = True
+    # A chunk goes on as soon as it is there: neither held for the next one, nor cut.
+    dataset.context.target_max_block_size = reader.chunk_rows * reader.row_bytes
+    largest = max(len(task["row"]) for task in tasks)
+    limit_read_ahead(dataset.context, tasks=ahead, task_bytes=largest * reader.row_bytes)
     return dataset.map_batches(ReadBlock(reader), batch_size=None, batch_format="numpy")
 
 
 def read_on_cluster(
-    reader: RowReader, tasks: list[Columns], batch_size: int
+    reader: RowReader, tasks: list[Columns], batch_size: int, *, ahead: int
 ) -> Iterator[dict[str, Any]]:
     """Run read tasks as Ray tasks; the same rows in the same order as reading here."""
     if not tasks:
         return
-    batches = decoded_rows(reader, tasks).iter_batches(
+    batches = decoded_rows(reader, tasks, ahead=ahead).iter_batches(
         batch_size=batch_size, batch_format="numpy", prefetch_batches=PREFETCHED_BATCHES
     )
     for batch in batches:
         yield {name: np.asarray(column) for name, column in batch.items()}
+
+
+def tasks_ahead(*, streams: int, busy_cpus: float = 0.0) -> int:
+    """Read tasks that a stream may have under way.
+
+    As many as its share of the CPUs run, as many wait to be consumed, and one waits to run.
+
+    Args:
+        streams: streams that are read at the same time.
+        busy_cpus: CPUs that others hold.
+    """
+    free: float = ray.cluster_resources().get("CPU", 1.0) - busy_cpus
+    return 2 * max(1, math.ceil(free / streams)) + 1

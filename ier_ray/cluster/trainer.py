@@ -7,6 +7,7 @@ import os
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from ier_ray import storage
 from ier_ray.cluster.connection import DATA_CPUS, Demand, quiet_data, require
-from ier_ray.cluster.streams import read_on_cluster
+from ier_ray.cluster.streams import read_on_cluster, tasks_ahead
 from ier_ray.data.schema import require_scheme
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.streams import JointStreams, SplitIndex
@@ -146,10 +147,18 @@ def train_worker(config: dict[str, Any]) -> Progress | TrainingError:
 
 def open_streams(settings: TrainSettings, *, rank: int, world_size: int) -> JointStreams:
     """One rank's batches, read and decoded by Ray tasks."""
+    scaling = settings.scaling
+    ahead = tasks_ahead(
+        streams=2 * world_size, busy_cpus=scaling.num_workers * scaling.cpus_per_worker
+    )
     splits = {
         domain: SplitIndex.read(ShardSet.open(location), val_fold=settings.data.val_fold)
         for domain, location in (("fer", settings.data.fer), ("ier", settings.data.ier))
     }
+    if settings.data.mix > 0:
+        splits["fer"] = splits["fer"].mixed_with(
+            splits["ier"], fraction=settings.data.mix, seed=settings.seed
+        )
     return JointStreams(
         **splits,
         image_size=settings.model.image_size,
@@ -159,7 +168,7 @@ def open_streams(settings: TrainSettings, *, rank: int, world_size: int) -> Join
         window=settings.data.shuffle_window,
         rank=rank,
         world_size=world_size,
-        execute=read_on_cluster,
+        execute=partial(read_on_cluster, ahead=ahead),
     )
 
 
@@ -242,19 +251,20 @@ def claim_settings(location: str, asked: dict[str, Any], *, what: str) -> None:
     Raises:
         SettingsError: naming what differs.
     """
-    if storage.exists(location):
-        recorded = storage.read_json(location)
-        changed = [
-            f"{name} was {recorded.get(name)}, is {value}"
-            for name, value in asked.items()
-            if name not in GROWING and value != recorded.get(name)
-        ]
-        if changed:
-            raise SettingsError(
-                f"{what} exists with other settings ({location}): {'; '.join(changed)}. "
-                f"Give another --name, or remove it"
-            )
-        logger.info("%s exists: going on from where it stopped", what)
+    if storage.create_json(location, asked):
+        return
+    recorded = storage.read_json(location)
+    changed = [
+        f"{name} was {recorded.get(name)}, is {value}"
+        for name, value in asked.items()
+        if name not in GROWING and value != recorded.get(name)
+    ]
+    if changed:
+        raise SettingsError(
+            f"{what} exists with other settings ({location}): {'; '.join(changed)}. "
+            f"Give another --name, or remove it"
+        )
+    logger.info("%s exists: going on from where it stopped", what)
     storage.write_json(location, asked)
 
 

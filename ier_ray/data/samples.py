@@ -61,7 +61,7 @@ def images_from_shards(location: str, *, per_class: int, fold: int, size: int) -
         raise DataError(f"{location}: fold {fold} holds no image")
     columns = {name: getattr(index, name)[rows] for name in ("file", "row_group", "row")}
     names = ["image", "label", "sample_id", "cue_mask"]
-    table = RowReader(shards, size).table(columns, names)
+    table = RowReader.of(shards, size).table(columns, names)
     return [
         NamedImage(
             name=row["sample_id"],

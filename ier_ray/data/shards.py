@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,13 @@ from ier_ray.data.images import Pixels, decode_square
 from ier_ray.data.schema import Manifest, read_manifest
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DataError, ImageError
+
+CHUNK_BYTES = 16 * 2**20
+"""Decoded images that leave a reader together: a window of them may be large, and the first batch
+should not wait for it."""
+
+INDEX_THREADS = 8
+"""Files whose small columns are read at once: on S3 each is a few round trips."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,16 @@ class RowIndex:
         """The rows where ``mask`` is true."""
         return RowIndex(**{name: column[mask] for name, column in vars(self).items()})
 
+    @classmethod
+    def concatenated(cls, parts: Sequence[RowIndex]) -> RowIndex:
+        """The rows of all parts, which count the same files."""
+        return cls(
+            **{
+                name: np.concatenate([vars(part)[name] for part in parts])
+                for name in vars(parts[0])
+            }
+        )
+
 
 @dataclass(frozen=True)
 class ShardSet:
@@ -60,11 +79,14 @@ class ShardSet:
 
     def index(self) -> RowIndex:
         """Read the small columns of every file."""
-        parts = [self._index_file(number) for number in range(len(self.manifest.shards))]
-        columns = {
-            name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])
-        }
-        return RowIndex(**columns)
+        with ThreadPoolExecutor(INDEX_THREADS) as threads:
+            parts = threads.map(self._index_file, range(len(self.files)))
+            return RowIndex.concatenated(list(parts))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Locations of the Parquet files, in order."""
+        return tuple(storage.join(self.location, shard.file) for shard in self.manifest.shards)
 
     def _index_file(self, number: int) -> RowIndex:
         with self.parquet(number) as file:
@@ -73,7 +95,7 @@ class ShardSet:
         rows = len(table)
         if rows != self.manifest.shards[number].rows:
             raise DataError(
-                f"{self.location}/{self.manifest.shards[number].file}: has {rows} rows, the "
+                f"{self.files[number]}: has {rows} rows, the "
                 f"manifest says {self.manifest.shards[number].rows}; ingest the data again"
             )
         class_of = {name: index for index, name in enumerate(self.manifest.classes)}
@@ -93,7 +115,7 @@ class ShardSet:
         Raises:
             DataError: when it is missing or cut short.
         """
-        return open_parquet(storage.join(self.location, self.manifest.shards[number].file))
+        return open_parquet(self.files[number])
 
 
 def open_parquet(location: str) -> pq.ParquetFile:
@@ -111,13 +133,37 @@ def open_parquet(location: str) -> pq.ParquetFile:
 
 @dataclass(frozen=True)
 class RowReader:
-    """Reads rows of a shard set by number into arrays: small enough to travel to any worker."""
+    """Reads rows by number into arrays: small enough to travel to any worker.
 
-    shards: ShardSet
+    Attributes:
+        files: locations of the Parquet files, as the rows' ``file`` counts them.
+        classes: label names in the network's order.
+        image_size: side S that images are resized to.
+    """
+
+    files: tuple[str, ...]
+    classes: tuple[str, ...]
     image_size: int
 
-    def read(self, columns: dict[str, NDArray[np.int32]]) -> dict[str, Pixels | NDArray[np.int64]]:
-        """Rows in the order asked for, repeats included.
+    @classmethod
+    def of(cls, shards: ShardSet, image_size: int) -> RowReader:
+        """A reader of one shard set."""
+        return cls(shards.files, shards.scheme.classes, image_size)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a decoded image."""
+        return 3 * self.image_size**2
+
+    @property
+    def chunk_rows(self) -> int:
+        """Rows of a chunk."""
+        return max(1, CHUNK_BYTES // self.row_bytes)
+
+    def read(
+        self, columns: dict[str, NDArray[np.int32]]
+    ) -> Iterator[dict[str, Pixels | NDArray[np.int64]]]:
+        """Rows in the order asked for, repeats included, a chunk of :data:`CHUNK_BYTES` at a time.
 
         Args:
             columns: ``file``, ``row_group`` and ``row`` of each wanted row.
@@ -126,17 +172,8 @@ class RowReader:
             ``image`` ``(N, S, S, 3)`` uint8 and ``label`` ``(N,)``, ``sample_id`` ``(N,)``.
         """
         table = self.table(columns, ["image", "label", "sample_id"])
-        class_of = {name: index for index, name in enumerate(self.shards.manifest.classes)}
-        names = table["sample_id"].to_pylist()
-        images = [
-            self._decode(encoded.as_buffer(), name)
-            for encoded, name in zip(table["image"], names, strict=True)
-        ]
-        return {
-            "image": np.stack(images),
-            "label": np.asarray([class_of[name] for name in table["label"].to_pylist()]),
-            "sample_id": np.asarray(names),
-        }
+        for start in range(0, len(table), self.chunk_rows):
+            yield self._arrays(table.slice(start, self.chunk_rows))
 
     def table(self, columns: dict[str, NDArray[np.int32]], names: list[str]) -> pa.Table:
         """The wanted rows as stored, each row group read once."""
@@ -144,18 +181,30 @@ class RowReader:
         groups, membership = np.unique(keys, axis=0, return_inverse=True)
         parts, starts, total = [], [], 0
         for file, row_group in groups:
-            with self.shards.parquet(int(file)) as parquet:
+            with open_parquet(self.files[file]) as parquet:
                 parts.append(parquet.read_row_group(int(row_group), columns=names))
             starts.append(total)
             total += len(parts[-1])
         wanted = np.asarray(starts)[membership.reshape(-1)] + columns["row"]
         return pa.concat_tables(parts).take(pa.array(wanted))
 
+    def _arrays(self, table: pa.Table) -> dict[str, Pixels | NDArray[np.int64]]:
+        class_of = {name: index for index, name in enumerate(self.classes)}
+        names = table["sample_id"].to_pylist()
+        images = np.empty((len(table), self.image_size, self.image_size, 3), dtype=np.uint8)
+        for place, (encoded, name) in enumerate(zip(table["image"], names, strict=True)):
+            images[place] = self._decode(encoded.as_buffer(), name)
+        return {
+            "image": images,
+            "label": np.asarray([class_of[name] for name in table["label"].to_pylist()]),
+            "sample_id": np.asarray(names),
+        }
+
     def _decode(self, encoded: pa.Buffer, sample_id: str) -> Pixels:
         try:
             return decode_square(bytes(encoded), self.image_size)
         except ImageError as error:
             raise DataError(
-                f"{self.shards.location}: image {sample_id!r} passed ingest but is unreadable now "
-                f"({error}); ingest the data again"
+                f"image {sample_id!r} passed ingest but is unreadable now ({error}); "
+                f"ingest the data again"
             ) from error

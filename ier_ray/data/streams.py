@@ -8,14 +8,16 @@ give the same batches.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ier_ray.data.balancing import uniforms
 from ier_ray.data.order import (
     Columns,
     EpochOrder,
@@ -51,9 +53,14 @@ class JointBatch:
 
 @dataclass(frozen=True)
 class SplitIndex:
-    """A domain's rows, divided into training and validation."""
+    """A domain's rows, divided into training and validation.
+
+    ``files`` are those that the rows count: of the domain's own shard set, and after them of one
+    that was mixed in.
+    """
 
     shards: ShardSet
+    files: tuple[str, ...]
     train: RowIndex
     validation: RowIndex
 
@@ -71,7 +78,7 @@ class SplitIndex:
             )
         index = shards.index()
         held_out = index.fold == val_fold
-        split = cls(shards, index.select(~held_out), index.select(held_out))
+        split = cls(shards, shards.files, index.select(~held_out), index.select(held_out))
         if not len(split.train) or not len(split.validation):
             raise DataError(
                 f"{shards.location}: data.val_fold {val_fold} leaves {len(split.train)} rows to "
@@ -79,12 +86,38 @@ class SplitIndex:
             )
         return split
 
+    def mixed_with(self, other: SplitIndex, *, fraction: float, seed: int) -> SplitIndex:
+        """With a fraction of another domain's training rows among its own (paper's Table 5).
+
+        The same share of every class is drawn, by sample: with one seed, a larger fraction holds
+        all rows of a smaller one. Validation rows stay the domain's own.
+        """
+        drawn = other.train.select(share_of_each(other.train, fraction, seed=seed))
+        moved = replace(drawn, file=drawn.file + np.int32(len(self.files)))
+        return replace(
+            self,
+            files=self.files + other.files,
+            train=RowIndex.concatenated([self.train, moved]),
+        )
+
+
+def share_of_each(index: RowIndex, fraction: float, *, seed: int) -> NDArray[np.bool_]:
+    """Marks a fraction of each class's rows, drawn by (seed, sample)."""
+    rank = np.empty(len(index), dtype=np.int64)
+    draw = uniforms(index.hash, seed=seed, epoch=0)
+    for label in np.unique(index.label):
+        rows = np.flatnonzero(index.label == label)
+        rank[rows[np.argsort(draw[rows], kind="stable")]] = np.arange(len(rows))
+    wanted = np.rint(fraction * np.bincount(index.label)).astype(np.int64)
+    chosen: NDArray[np.bool_] = rank < wanted[index.label]
+    return chosen
+
 
 def read_locally(
     reader: RowReader, tasks: list[Columns], batch_size: int
 ) -> Iterator[dict[str, Any]]:
     """Run read tasks in this process."""
-    return rebatch((reader.read(task) for task in tasks), batch_size)
+    return rebatch((rows for task in tasks for rows in reader.read(task)), batch_size)
 
 
 def rebatch(blocks: Iterable[dict[str, Any]], batch_size: int) -> Iterator[dict[str, Any]]:
@@ -171,7 +204,7 @@ class JointStreams:
         return self._run(split, tasks)
 
     def _run(self, split: SplitIndex, tasks: list[Columns]) -> Iterator[Batch]:
-        reader = RowReader(split.shards, self.image_size)
+        reader = RowReader(split.files, split.shards.scheme.classes, self.image_size)
         for rows in self.execute(reader, tasks, self.batch_size):
             yield Batch(
                 images=torch.as_tensor(np.array(rows["image"])),

@@ -153,13 +153,12 @@ def make_shards(settings: DemoSettings, output: str, *, size: int) -> dict[Domai
 def logistic_regression_accuracy(location: str, *, val_fold: int, size: int = 64) -> float:
     """Held-out accuracy of multinomial logistic regression on the same pixels: the control."""
     split = SplitIndex.read(ShardSet.open(location), val_fold=val_fold)
-    reader = RowReader(split.shards, size)
+    reader = RowReader.of(split.shards, size)
 
     def pixels(index: RowIndex) -> tuple[Any, Any]:
         columns = {"file": index.file, "row_group": index.row_group, "row": index.row}
-        rows = reader.read(columns)
-        images = np.asarray(rows["image"], dtype=np.float64)
-        return images.reshape(len(index), -1) / 255.0, rows["label"]
+        images = np.concatenate([rows["image"] for rows in reader.read(columns)], dtype=np.float64)
+        return images.reshape(len(index), -1) / 255.0, index.label
 
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=100, tol=1e-2))
     model.fit(*pixels(split.train))

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from ier_ray.config import Settings
+from ier_ray.data.augmentation import AugmentSettings
 from ier_ray.data.transforms import Normalization
 from ier_ray.losses import DiscrepancyMode
 from ier_ray.models.registry import ModelSettings
@@ -27,8 +28,12 @@ class DataSettings(Settings):
     """per_image (zero mean, unit variance of each image) or imagenet (with ImageNet weights)."""
     balance: float = Field(1.0, ge=0, le=1)
     """Class balancing by repetition: 0 none, 1 equal classes."""
-    shuffle_window: int = Field(8, ge=1)
+    shuffle_window: int = Field(4, ge=1)
     """Row groups shuffled together; a reader holds this many in memory."""
+    mix: float = Field(0.0, ge=0, le=1)
+    """Fraction of the IER training images that FER trains on as well (Table 5 of the paper)."""
+    augment: AugmentSettings = AugmentSettings()
+    """Random changes of training images."""
 
 
 class LossSettings(Settings):

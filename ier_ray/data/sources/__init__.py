@@ -1,7 +1,16 @@
 """Where samples come from: one small file a dataset."""
 
 from ier_ray.data.sources.base import Listed, Loaded, Source
+from ier_ray.data.sources.combined import CombinedSource
 from ier_ray.data.sources.registry import SOURCES, open_source
 from ier_ray.data.sources.synthetic import SyntheticSource
 
-__all__ = ["SOURCES", "Listed", "Loaded", "Source", "SyntheticSource", "open_source"]
+__all__ = [
+    "SOURCES",
+    "CombinedSource",
+    "Listed",
+    "Loaded",
+    "Source",
+    "SyntheticSource",
+    "open_source",
+]

@@ -21,6 +21,8 @@ class Listed(NamedTuple):
     """Where the source finds the image; means something to the source alone."""
     affect: tuple[float, float, float] | None = None
     """Valence, arousal and dominance, where the dataset rates them."""
+    dataset: str | None = None
+    """The dataset's name, where a source holds several; else the source's."""
 
 
 class Loaded(NamedTuple):

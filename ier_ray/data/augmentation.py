@@ -1,0 +1,80 @@
+"""Random changes of training images, on the device, a batch at a time.
+
+What is drawn is a pure function of the generator's seed, so a run can be repeated.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the field's name for it)
+from pydantic import Field
+from torch import Tensor
+
+from ier_ray.config import Settings
+
+GREY = (0.2989, 0.587, 0.114)
+"""Share of red, green and blue in brightness (ITU-R 601)."""
+
+
+class AugmentSettings(Settings):
+    """How training images are changed; by default not at all."""
+
+    flip: float = Field(0.0, ge=0, le=1)
+    """Probability that an image is mirrored."""
+    crop: float = Field(1.0, gt=0, le=1)
+    """Smallest share of the area that a random crop keeps, enlarged to the full size; 1 is all."""
+    jitter: float = Field(0.0, ge=0, lt=1)
+    """Largest relative change of brightness, contrast and saturation."""
+
+
+def augment(images: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+    """Changed copies of ``(N, 3, H, W)`` images in [0, 1].
+
+    Args:
+        generator: on the CPU. The same numbers are drawn whatever the settings, so that switching
+            one change on leaves the others as they were.
+    """
+    draws = torch.rand((7, len(images)), generator=generator).to(images.device)
+    mirrored, area, across, down = draws[:4]
+    if settings.flip > 0:
+        flipped = (mirrored < settings.flip)[:, None, None, None]
+        images = torch.where(flipped, images.flip(-1), images)
+    if settings.crop < 1:
+        side = torch.sqrt(settings.crop + (1 - settings.crop) * area)
+        images = crop(images, side, across * (1 - side), down * (1 - side))
+    if settings.jitter > 0:
+        brightness, contrast, saturation = 1 + settings.jitter * (2 * draws[4:] - 1)
+        images = jitter(images, brightness, contrast, saturation)
+    return images
+
+
+def crop(images: Tensor, side: Tensor, left: Tensor, top: Tensor) -> Tensor:
+    """A part of each image, enlarged to its size (bilinear).
+
+    Args:
+        side, left, top: ``(N,)``, in units of the image's width and height.
+    """
+    zero = torch.zeros_like(side)
+    across = torch.stack([side, zero, 2 * left + side - 1], dim=1)
+    down = torch.stack([zero, side, 2 * top + side - 1], dim=1)
+    grid = F.affine_grid(
+        torch.stack([across, down], dim=1), list(images.shape), align_corners=False
+    )
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def jitter(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
+    """Brightness, then contrast, then saturation, times a factor ``(N,)``; 1 changes nothing."""
+    images = _blended(images, torch.zeros_like(images), brightness)
+    images = _blended(images, _grey(images).mean((1, 2, 3), keepdim=True), contrast)
+    return _blended(images, _grey(images), saturation)
+
+
+def _blended(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    share = factor[:, None, None, None]
+    return (share * images + (1 - share) * other).clamp(0, 1)
+
+
+def _grey(images: Tensor) -> Tensor:
+    weights = images.new_tensor(GREY)[None, :, None, None]
+    return (images * weights).sum(1, keepdim=True)
