@@ -147,6 +147,8 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(SettingsError, match=r"pip install 'ier_ray\[captions\]'"):
         caption_bert(num_classes=4, width=0.1, dropout=0.0)
+    with pytest.raises(SettingsError, match=r"pip install 'ier_ray\[captions\]'"):
+        caption_shards("unused", "unused", CaptionModels("unused", "unused"))
 
 
 def test_the_text_network_is_bert_base_at_width_1() -> None:

@@ -24,7 +24,7 @@ from ier_ray.data.images import decode_rgb
 from ier_ray.data.schema import MANIFEST, Manifest, ShardFile, read_manifest
 from ier_ray.data.shards import ShardSet
 from ier_ray.errors import DataError, SettingsError
-from ier_ray.models.captions import CAPTION_TOKENS, Captioner
+from ier_ray.models.captions import CAPTION_TOKENS, Captioner, transformers
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class CaptionModels:
     tokenizer: str
 
     def check(self) -> None:
-        """Raise :class:`SettingsError` where a directory is missing."""
+        """Raise :class:`SettingsError` where the library or a directory is missing."""
+        transformers()
         for name, directory in vars(self).items():
             if not Path(directory).is_dir():
                 raise SettingsError(
@@ -120,6 +121,7 @@ class CaptionShard:
         self._shards = shards
         self._location = location
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        transformers().utils.logging.disable_progress_bar()  # of reading weights, one an actor
         self._captioner = Captioner(models.captioner, models.tokenizer, device=device)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
