@@ -11,7 +11,7 @@ from torchvision.models import vgg16
 
 from ier_ray.errors import CheckpointError
 from ier_ray.models import EmotionNet, JointModel, ModelSettings, build_joint_model
-from ier_ray.models.weights import load_trunk
+from ier_ray.models.weights import load_pretrained
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_trunk_loads_from_a_file(tmp_path: Path, kind: str) -> None:
     else:
         safetensors.torch.save_file(state, file)
     network = EmotionNet(num_classes=4, image_size=32, width=0.02)
-    load_trunk(network, str(file))
+    load_pretrained([network], str(file))
     for name, tensor in network.features.state_dict().items():
         torch.testing.assert_close(tensor, source.features.state_dict()[name], rtol=0, atol=0)
 
@@ -135,7 +135,7 @@ def test_misfit_trunks_are_named(tmp_path: Path) -> None:
     state["features.99.bias"] = state.pop("features.2.bias")
     torch.save(state, tmp_path / "vgg.pth")
     with pytest.raises(CheckpointError) as caught:
-        load_trunk(network, str(tmp_path / "vgg.pth"))
+        load_pretrained([network], str(tmp_path / "vgg.pth"))
     message = str(caught.value)
     assert "features.2.bias is missing" in message
     assert "features.99.bias is unexpected" in message
@@ -147,6 +147,6 @@ def test_what_is_not_weights_is_refused(tmp_path: Path) -> None:
     for name in ("bad.pth", "bad.safetensors"):
         (tmp_path / name).write_bytes(b"nonsense")
         with pytest.raises(CheckpointError, match=f"{name}: not a"):
-            load_trunk(network, str(tmp_path / name))
+            load_pretrained([network], str(tmp_path / name))
     with pytest.raises(CheckpointError, match="neither a torchvision weight name"):
-        load_trunk(network, "VGG99_Weights.DEFAULT")
+        load_pretrained([network], "VGG99_Weights.DEFAULT")

@@ -34,6 +34,9 @@ class EmotionNet(nn.Module):
     Input ``(N, 3, image_size, image_size)``, output logits ``(N, num_classes)``.
     """
 
+    new_layers = ("branches.", "classifier.")
+    """Prefixes of what pretrained weights do not fill."""
+
     def __init__(
         self,
         *,
@@ -87,6 +90,11 @@ class EmotionNet(nn.Module):
     def dense_weights(self) -> list[Tensor]:
         """Weight matrices of the dense layers: ``w_fc`` of Eq. 1."""
         return [layer.weight for layer in self.classifier if isinstance(layer, nn.Linear)]
+
+    def backbone(self) -> dict[str, Tensor]:
+        """The trunk, by the names that VGG16 gives it: what pretrained weights fill."""
+        trunk = self.features.state_dict(prefix="features.")
+        return dict(trunk)
 
 
 def vgg_trunk(channels: Sequence[int], convolutions: Sequence[int]) -> nn.Sequential:

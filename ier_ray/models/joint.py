@@ -19,6 +19,13 @@ class EmotionClassifier(Protocol):
     def dense_weights(self) -> list[Tensor]:
         """Weight matrices of the dense layers."""
 
+    def backbone(self) -> dict[str, Tensor]:
+        """What pretrained weights fill: the tensors themselves, by their names in a file."""
+
+    @property
+    def new_layers(self) -> tuple[str, ...]:
+        """Prefixes of names in a file that are not used."""
+
 
 class JointModel(nn.Module):
     """``fer`` and ``ier`` under one forward pass, so that one DDP wrap serves both."""

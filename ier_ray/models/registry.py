@@ -5,51 +5,79 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import nn
 
 from ier_ray.config import Settings
+from ier_ray.models import baselines
 from ier_ray.models.emotion_net import EmotionNet
 from ier_ray.models.joint import JointModel
-from ier_ray.models.weights import load_trunk
+from ier_ray.models.weights import load_pretrained
 
-Architecture = Literal["emotion_net"]
+Architecture = Literal[
+    "emotion_net", "alexnet", "vgg16", "resnet", "deep_emotion", "efficientnet", "vit", "swin"
+]
 
 
 class ModelSettings(Settings):
     """Which network, and how large. Travels with the checkpoint."""
 
     architecture: Architecture = "emotion_net"
-    """Name of the network: emotion_net is the paper's (VGG16 with four residual branches)."""
+    """Name of the network: emotion_net is the paper's (VGG16 with four residual branches); its
+    baselines are alexnet, vgg16, resnet (ResNet-50), deep_emotion (convolutions behind a spatial
+    transformer), efficientnet (B0), vit (ViT-B/16) and swin (Swin-T)."""
     image_size: int = Field(224, ge=32, multiple_of=32)
     """Side of the input in pixels."""
     width: float = Field(1.0, gt=0, le=4)
-    """Factor on all channel and unit counts; 1 is the paper's."""
+    """Factor on channel and unit counts (resnet: its bottlenecks, vit and swin: the embedding);
+    1 is as published."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    """Dropout after each hidden dense layer."""
+    """Dropout after each hidden dense layer; efficientnet and deep_emotion: before the dense
+    layers, vit and swin: in every block; resnet has none."""
+
+    @field_validator("image_size")
+    @classmethod
+    def _something_is_left(cls, size: int, info: ValidationInfo) -> int:
+        smallest = baselines.ALEXNET_SMALLEST
+        if info.data.get("architecture") == "alexnet" and size < smallest:
+            raise ValueError(f"alexnet needs at least {smallest}")
+        return size
+
+    @field_validator("dropout")
+    @classmethod
+    def _has_a_place(cls, probability: float, info: ValidationInfo) -> float:
+        if info.data.get("architecture") == "resnet" and probability > 0:
+            raise ValueError("resnet has no hidden dense layer; leave it at 0")
+        return probability
 
 
-BUILDERS: dict[str, Callable[[ModelSettings, int], nn.Module]] = {
-    "emotion_net": lambda settings, num_classes: EmotionNet(
-        num_classes=num_classes,
-        image_size=settings.image_size,
-        width=settings.width,
-        dropout=settings.dropout,
-    ),
+BUILDERS: dict[Architecture, Callable[..., nn.Module]] = {
+    "emotion_net": EmotionNet,
+    "alexnet": baselines.alexnet,
+    "vgg16": baselines.vgg16,
+    "resnet": baselines.resnet,
+    "deep_emotion": baselines.deep_emotion,
+    "efficientnet": baselines.efficientnet,
+    "vit": baselines.vit,
+    "swin": baselines.swin,
 }
 
 
 def build_network(settings: ModelSettings, *, num_classes: int) -> nn.Module:
     """One freshly initialised network."""
-    return BUILDERS[settings.architecture](settings, num_classes)
+    return BUILDERS[settings.architecture](
+        num_classes=num_classes,
+        image_size=settings.image_size,
+        width=settings.width,
+        dropout=settings.dropout,
+    )
 
 
 def build_joint_model(
     settings: ModelSettings, *, num_classes: int, pretrained: str | None = None
 ) -> JointModel:
-    """Both networks; ``pretrained`` (see :func:`load_trunk`) fills the trunks of both."""
+    """Both networks; ``pretrained`` (see :func:`load_pretrained`) fills the backbones of both."""
     networks = [build_network(settings, num_classes=num_classes) for _ in range(2)]
     if pretrained is not None:
-        for network in networks:
-            load_trunk(network, pretrained)
+        load_pretrained(networks, pretrained)
     return JointModel(*networks)

@@ -1,0 +1,154 @@
+"""Captions of every image of a shard set: a Ray Data job that writes a new shard set.
+
+Each task captions one Parquet file on an actor that holds the model. The new shard set has all
+the columns of the old one, the caption and its token ids; its manifest comes last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+import torch
+from tqdm import tqdm
+
+from ier_ray import storage
+from ier_ray.data.captions import CAPTION, TOKENS
+from ier_ray.data.images import decode_rgb
+from ier_ray.data.schema import MANIFEST, Manifest, ShardFile, read_manifest
+from ier_ray.data.shards import ShardSet
+from ier_ray.errors import DataError, SettingsError
+from ier_ray.models.captions import CAPTION_TOKENS, Captioner, transformers
+
+
+@dataclass(frozen=True)
+class CaptionReport:
+    """What a captioning did."""
+
+    location: str
+    manifest: Manifest
+    unchanged: bool
+    """Whether the shard set was there already."""
+
+
+@dataclass(frozen=True)
+class CaptionModels:
+    """Directories, on every node, of what makes captions and what cuts them into tokens."""
+
+    captioner: str
+    tokenizer: str
+
+    def check(self) -> None:
+        """Raise :class:`SettingsError` where the library or a directory is missing."""
+        transformers()
+        for name, directory in vars(self).items():
+            if not Path(directory).is_dir():
+                raise SettingsError(
+                    f"{name}: {directory} is not a directory; give one that save_pretrained of "
+                    f"the transformers library wrote"
+                )
+
+
+def caption_shards(
+    source: str, location: str, models: CaptionModels, *, workers: int = 1
+) -> CaptionReport:
+    """Write a shard set with captions, with ``workers`` copies of the captioning model.
+
+    Raises:
+        SettingsError: when a model is missing.
+        DataError: when ``source`` is no shard set or has captions, or ``location`` holds another
+            shard set.
+    """
+    models.check()
+    shards = ShardSet.open(storage.absolute(source))
+    with shards.parquet(0) as parquet:
+        if CAPTION in parquet.schema_arrow.names:
+            raise DataError(f"{source}: has captions; give the shard set they were made from")
+    request = request_hash(shards.manifest, models)
+    if storage.exists(storage.join(location, MANIFEST)):
+        found = read_manifest(location)
+        if found.request_hash != request:
+            raise DataError(
+                f"{location}: holds a shard set made with other settings; "
+                f"choose another --output, or remove it"
+            )
+        return CaptionReport(location, found, unchanged=True)
+    files = [ShardFile(**written) for written in write_shards(shards, location, models, workers)]
+    content = hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()
+    changes = {"shards": files, "content_hash": content, "request_hash": request}
+    manifest = shards.manifest.model_copy(update=changes)
+    storage.write_json(storage.join(location, MANIFEST), manifest.model_dump(mode="json"))
+    return CaptionReport(location, manifest, unchanged=False)
+
+
+def request_hash(manifest: Manifest, models: CaptionModels) -> str:
+    """Hash of everything that decides what a captioned shard set contains."""
+    asked = {"data": manifest.content_hash, "tokens": CAPTION_TOKENS, **vars(models)}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def write_shards(
+    shards: ShardSet, location: str, models: CaptionModels, workers: int
+) -> list[dict[str, Any]]:
+    """Caption every file; what was written, in order."""
+    numbers = [pa.table({"shard": [number]}) for number in range(len(shards.manifest.shards))]
+    written = ray.data.from_arrow(numbers).map_batches(
+        CaptionShard,
+        fn_constructor_args=(shards, storage.absolute(location), models),
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        num_gpus=1 if ray.cluster_resources().get("GPU") else 0,
+    )
+    files = []
+    with tqdm(total=shards.manifest.rows, unit="image", desc="caption", disable=None) as bar:
+        for row in written.iter_rows():
+            files.append(json.loads(row["file"]))
+            bar.update(files[-1]["rows"])
+    return sorted(files, key=lambda file: str(file["file"]))
+
+
+class CaptionShard:
+    """The Ray Data stage: the models in an actor, a file's number in, one file written."""
+
+    def __init__(self, shards: ShardSet, location: str, models: CaptionModels) -> None:
+        self._shards = shards
+        self._location = location
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        transformers().utils.logging.disable_progress_bar()  # of reading weights, one an actor
+        self._captioner = Captioner(models.captioner, models.tokenizer, device=device)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Caption one file, a row group at a time; returns a row with its record as JSON."""
+        number = batch["shard"][0].as_py()
+        file = self._shards.manifest.shards[number].file
+        sink = pa.BufferOutputStream()
+        with self._shards.parquet(number) as parquet:
+            schema = captioned(parquet.schema_arrow)
+            with pq.ParquetWriter(sink, schema, compression="none") as writer:
+                for group in range(parquet.num_row_groups):
+                    writer.write_table(self._captioned(parquet.read_row_group(group), schema))
+            rows = parquet.metadata.num_rows
+        content = bytes(sink.getvalue())
+        storage.write_bytes(storage.join(self._location, file), content)
+        digest = hashlib.sha256(content).hexdigest()
+        return pa.table({"file": [json.dumps({"file": file, "rows": rows, "sha256": digest})]})
+
+    def _captioned(self, rows: pa.Table, schema: pa.Schema) -> pa.Table:
+        images = [decode_rgb(encoded) for encoded in rows["image"].to_pylist()]
+        captions = self._captioner.describe(images)
+        tokens = self._captioner.tokens(captions).tolist()
+        return pa.table([*rows.columns, captions, tokens], schema=schema)
+
+
+def captioned(schema: pa.Schema) -> pa.Schema:
+    """A shard's columns and those that captioning adds."""
+    return schema.append(pa.field(CAPTION, pa.string())).append(
+        pa.field(TOKENS, pa.list_(pa.int32(), CAPTION_TOKENS))
+    )

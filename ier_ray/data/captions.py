@@ -1,0 +1,39 @@
+"""Captions of a shard set in place of its images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ier_ray.data.shards import RowReader
+from ier_ray.errors import DataError
+
+CAPTION, TOKENS = "caption", "tokens"
+"""The columns that captioning adds: the text, and its token ids in a list of fixed length."""
+
+
+@dataclass(frozen=True)
+class CaptionReader(RowReader):
+    """Reads token ids where a :class:`RowReader` reads pixels."""
+
+    def read(self, columns: dict[str, NDArray[np.int32]]) -> dict[str, Any]:
+        """Rows in the order asked for: ``image`` is token ids ``(N, L)`` int64.
+
+        Raises:
+            DataError: when the shard set has no captions.
+        """
+        table = self.table(columns, [TOKENS, "label", "sample_id"])
+        if TOKENS not in table.column_names:
+            raise DataError(
+                f"{self.shards.location}: has no captions; make a shard set that has them with "
+                f"jobs/caption.py"
+            )
+        class_of = {name: index for index, name in enumerate(self.shards.manifest.classes)}
+        return {
+            "image": np.asarray(table[TOKENS].to_pylist(), dtype=np.int64),
+            "label": np.asarray([class_of[name] for name in table["label"].to_pylist()]),
+            "sample_id": np.asarray(table["sample_id"].to_pylist()),
+        }

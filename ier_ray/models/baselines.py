@@ -1,0 +1,197 @@
+"""The networks that the paper compares with, behind one interface.
+
+``width`` scales each where its construction allows: all channels and units of AlexNet, VGG16,
+Deep-Emotion and EfficientNet, the bottlenecks of ResNet, the embedding of ViT and Swin. At width 1
+each has the parameters of torchvision's own (which has no Deep-Emotion), but for the classes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+from torchvision.models import EfficientNet, SwinTransformer, VisionTransformer, resnet50
+from torchvision.models.efficientnet import MBConvConfig
+
+from ier_ray.models.deep_emotion import DeepEmotion
+from ier_ray.models.emotion_net import BLOCKS, initialise, scaled, vgg_trunk
+
+ALEXNET_SMALLEST = 64
+"""Side below which nothing is left of an image after AlexNet's pools."""
+ALEXNET_CHANNELS = (64, 192, 384, 256, 256)
+HIDDEN_UNITS = 4096
+"""Units of each hidden dense layer of AlexNet and VGG16."""
+
+EFFICIENTNET_B0: tuple[tuple[int, int, int, int, int, int], ...] = (
+    (1, 3, 1, 32, 16, 1),
+    (6, 3, 2, 16, 24, 2),
+    (6, 5, 2, 24, 40, 2),
+    (6, 3, 2, 40, 80, 3),
+    (6, 5, 1, 80, 112, 3),
+    (6, 5, 2, 112, 192, 4),
+    (6, 3, 1, 192, 320, 1),
+)
+"""Expansion, kernel, stride, input and output channels and layers of each stage."""
+
+VIT_HEADS, VIT_HEAD_CHANNELS, VIT_LAYERS, VIT_PATCH = 12, 64, 12, 16
+SWIN_HEADS = (3, 6, 12, 24)
+SWIN_HEAD_CHANNELS = 32
+STOCHASTIC_DEPTH = 0.2
+"""Share of residual branches dropped in training, as published for EfficientNet-B0 and Swin-T."""
+
+
+class Baseline(nn.Module):
+    """A network whose last part, named ``head``, holds the dense layers.
+
+    Input ``(N, 3, image_size, image_size)``, output logits ``(N, num_classes)``.
+    """
+
+    def __init__(self, network: nn.Module, *, head: str) -> None:
+        super().__init__()
+        self.network = network
+        self._dense = [
+            name
+            for name, layer in network.named_modules()
+            if isinstance(layer, nn.Linear) and name.split(".")[0] == head
+        ]  # names, not layers: a copy of this module must find its own
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of normalised images."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    def dense_weights(self) -> list[Tensor]:
+        """Weight matrices of the dense layers: ``w_fc`` of Eq. 1."""
+        return [self.network.get_parameter(f"{name}.weight") for name in self._dense]
+
+    def backbone(self) -> dict[str, Tensor]:
+        """All but the layer of the classes: what pretrained weights fill."""
+        return {
+            name: tensor
+            for name, tensor in self.network.state_dict().items()
+            if not name.startswith(self.new_layers)
+        }
+
+    @property
+    def new_layers(self) -> tuple[str, ...]:
+        """Prefix of the layer of the classes, which pretrained weights do not fill."""
+        return (f"{self._dense[-1]}.",)
+
+
+def alexnet(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
+    """AlexNet in one column, ``ALEXNET_SMALLEST`` pixels or more; He initialisation."""
+    del image_size  # pooled to 6x6, whatever it is
+    first, second, third, fourth, fifth = (scaled(count, width) for count in ALEXNET_CHANNELS)
+    hidden = scaled(HIDDEN_UNITS, width)
+    features = nn.Sequential(
+        nn.Conv2d(3, first, 11, stride=4, padding=2),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, stride=2),
+        nn.Conv2d(first, second, 5, padding=2),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, stride=2),
+        nn.Conv2d(second, third, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(third, fourth, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(fourth, fifth, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, stride=2),
+    )
+    classifier = nn.Sequential(
+        nn.Dropout(dropout),
+        nn.Linear(fifth * 6 * 6, hidden),
+        nn.ReLU(inplace=True),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden, num_classes),
+    )
+    return convolutional(features, classifier, side=6)
+
+
+def vgg16(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
+    """VGG16 without batch normalisation; He initialisation."""
+    del image_size  # pooled to 7x7, whatever it is
+    channels = [scaled(count, width) for count, _ in BLOCKS]
+    hidden = scaled(HIDDEN_UNITS, width)
+    classifier = nn.Sequential(
+        nn.Linear(channels[-1] * 7 * 7, hidden),
+        nn.ReLU(inplace=True),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(inplace=True),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, num_classes),
+    )
+    return convolutional(vgg_trunk(channels, [convs for _, convs in BLOCKS]), classifier, side=7)
+
+
+def convolutional(features: nn.Module, classifier: nn.Module, *, side: int) -> Baseline:
+    """Convolutions, pooled to ``side`` x ``side``, then dense layers."""
+    layers = OrderedDict(
+        features=features,
+        avgpool=nn.AdaptiveAvgPool2d(side),
+        flatten=nn.Flatten(),
+        classifier=classifier,
+    )
+    return Baseline(nn.Sequential(layers).apply(initialise), head="classifier")
+
+
+def deep_emotion(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
+    """Deep-Emotion; see :class:`DeepEmotion`."""
+    network = DeepEmotion(
+        num_classes=num_classes, image_size=image_size, width=width, dropout=dropout
+    )
+    return Baseline(network, head="classifier")
+
+
+def resnet(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
+    """ResNet-50; ``width`` scales the 3x3 convolutions of its bottlenecks."""
+    del image_size, dropout  # pooled to 1x1; there are no hidden dense layers
+    network = resnet50(num_classes=num_classes, width_per_group=scaled(64, width))
+    return Baseline(network, head="fc")
+
+
+def efficientnet(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
+    """EfficientNet-B0; channels are multiples of 8 at any ``width``."""
+    del image_size  # pooled to 1x1, whatever it is
+    network = EfficientNet(
+        [MBConvConfig(*stage, width_mult=width) for stage in EFFICIENTNET_B0],
+        dropout=dropout,
+        stochastic_depth_prob=STOCHASTIC_DEPTH,
+        num_classes=num_classes,
+    )
+    return Baseline(network, head="classifier")
+
+
+def vit(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
+    """ViT-B/16; ``width`` scales the channels of each of its 12 heads."""
+    hidden = VIT_HEADS * scaled(VIT_HEAD_CHANNELS, width)
+    network = VisionTransformer(
+        image_size=image_size,
+        patch_size=VIT_PATCH,
+        num_layers=VIT_LAYERS,
+        num_heads=VIT_HEADS,
+        hidden_dim=hidden,
+        mlp_dim=4 * hidden,
+        dropout=dropout,
+        num_classes=num_classes,
+    )
+    return Baseline(network, head="heads")
+
+
+def swin(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
+    """Swin-T; ``width`` scales the channels of each head."""
+    del image_size  # windows are padded and the last map is averaged, whatever it is
+    network = SwinTransformer(
+        patch_size=[4, 4],
+        embed_dim=SWIN_HEADS[0] * scaled(SWIN_HEAD_CHANNELS, width),
+        depths=[2, 2, 6, 2],
+        num_heads=list(SWIN_HEADS),
+        window_size=[7, 7],
+        dropout=dropout,
+        stochastic_depth_prob=STOCHASTIC_DEPTH,
+        num_classes=num_classes,
+    )
+    return Baseline(network, head="head")

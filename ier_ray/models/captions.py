@@ -1,0 +1,130 @@
+"""The paper's baseline 4: an image becomes a caption, the caption's emotion is recognised by BERT.
+
+Both models come from the ``transformers`` library, an optional dependency (extra ``captions``).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ier_ray.errors import SettingsError
+from ier_ray.models.baselines import Baseline
+from ier_ray.models.emotion_net import scaled
+
+CAPTION_TOKENS = 32
+"""Length of every caption in tokens: shorter ones are padded, longer ones cut."""
+PADDING = 0
+"""Id of BERT's padding token."""
+VOCABULARY = 30522
+"""Tokens that BERT-base knows."""
+HEADS, HEAD_CHANNELS, LAYERS = 12, 64, 12
+
+
+def transformers() -> Any:
+    """The library.
+
+    Raises:
+        SettingsError: when it is not installed.
+    """
+    try:
+        return importlib.import_module("transformers")
+    except ImportError as error:
+        raise SettingsError(
+            f"captions need the transformers library ({error}); "
+            f"install it with: pip install 'ier_ray[captions]'"
+        ) from error
+
+
+class CaptionBert(Baseline):
+    """BERT as a classifier of captions.
+
+    Input token ids ``(N, L)``, 0 where a caption has ended; output logits ``(N, num_classes)``.
+    Pretrained weights are those of ``BertForSequenceClassification``, as its ``save_pretrained``
+    writes them.
+    """
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits of captions."""
+        logits: Tensor = self.network(input_ids=tokens, attention_mask=tokens != PADDING).logits
+        return logits
+
+
+def caption_bert(*, num_classes: int, width: float, dropout: float) -> CaptionBert:
+    """BERT-base; ``width`` scales the channels of each of its 12 heads.
+
+    Raises:
+        SettingsError: when the transformers library is not installed.
+    """
+    library = transformers()
+    hidden = HEADS * scaled(HEAD_CHANNELS, width)
+    config = library.BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=hidden,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=4 * hidden,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        pad_token_id=PADDING,
+        num_labels=num_classes,
+    )
+    return CaptionBert(library.BertForSequenceClassification(config), head="classifier")
+
+
+class Captioner:
+    """An image captioning model, and the tokenizer of the network that reads its captions.
+
+    Args:
+        model: directory of an image-to-text model with its image processor and tokenizer, as
+            ``save_pretrained`` writes them (a vision encoder-decoder, BLIP, GIT, …).
+        tokenizer: directory of the tokenizer of the BERT that reads the captions.
+        device: where the model runs.
+
+    Raises:
+        SettingsError: when transformers is missing, or the tokenizer is not one of BERT's.
+    """
+
+    def __init__(self, model: str, tokenizer: str, *, device: torch.device) -> None:
+        library = transformers()
+        self._device = device
+        captioner = library.AutoModelForImageTextToText.from_pretrained(
+            model, local_files_only=True
+        )
+        self._model = captioner.to(device).eval()
+        self._processor = library.AutoImageProcessor.from_pretrained(model, local_files_only=True)
+        self._words = library.AutoTokenizer.from_pretrained(model, local_files_only=True)
+        self._tokenizer = library.AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)
+        if self._tokenizer.pad_token_id != PADDING or len(self._tokenizer) > VOCABULARY:
+            raise SettingsError(
+                f"tokenizer {tokenizer}: has {len(self._tokenizer)} tokens and pads with "
+                f"{self._tokenizer.pad_token_id}; caption_bert reads at most {VOCABULARY}, "
+                f"padded with {PADDING}, as the tokenizers of BERT-base do"
+            )
+
+    @torch.inference_mode()
+    def describe(self, images: Sequence[Image.Image]) -> list[str]:
+        """A caption of each RGB image, by greedy decoding."""
+        pixels = self._processor(images=list(images), return_tensors="pt").pixel_values
+        tokens = self._model.generate(
+            pixel_values=pixels.to(self._device),
+            max_new_tokens=CAPTION_TOKENS,
+            num_beams=1,
+            do_sample=False,
+        )
+        texts: list[str] = self._words.batch_decode(tokens, skip_special_tokens=True)
+        return [text.strip() for text in texts]
+
+    def tokens(self, captions: Sequence[str]) -> NDArray[np.int32]:
+        """Token ids ``(N, CAPTION_TOKENS)`` of captions."""
+        encoded = self._tokenizer(
+            list(captions), padding="max_length", truncation=True, max_length=CAPTION_TOKENS
+        )
+        return np.asarray(encoded["input_ids"], dtype=np.int32)
