@@ -164,11 +164,12 @@ def test_the_discriminator_judges_features_and_turns_their_gradient() -> None:
     judged = model(fer, ier, compared="domains").compared
     torch.testing.assert_close(judged[0], model.discriminator(seen[0]))
     torch.testing.assert_close(judged[1], model.discriminator(seen[1]))
-    weight = model.ier.features[0].weight
-    (turned,) = torch.autograd.grad(judged[1].sum(), weight)
-    (plain,) = torch.autograd.grad(model.discriminator(seen[1]).sum(), weight)
-    assert plain.abs().max() > 0
-    torch.testing.assert_close(turned, -plain)
+    for network, features, logits in zip((model.fer, model.ier), seen, judged, strict=True):
+        weight = network.features[0].weight
+        (turned,) = torch.autograd.grad(logits.sum(), weight)
+        (plain,) = torch.autograd.grad(model.discriminator(features).sum(), weight)
+        assert plain.abs().max() > 0
+        torch.testing.assert_close(turned, -plain)
 
 
 def test_the_two_networks_start_apart() -> None:
