@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 Compared = Literal["logits", "cross", "contested", "features", "domains"]
@@ -28,10 +29,17 @@ class JointOutputs(NamedTuple):
     ier_on_fer: Tensor | None = None
     """Logits of ``ier`` on the FER images, where the loss needs them."""
 
-    def float(self) -> JointOutputs:
-        """The same in single precision: losses are not computed in half."""
+    def in_full_precision(self) -> JointOutputs:
+        """The same in float32 or better: losses are not computed in half precision."""
         first, second = self.compared
-        swapped = None if self.ier_on_fer is None else self.ier_on_fer.float()
         return JointOutputs(
-            self.fer.float(), self.ier.float(), (first.float(), second.float()), swapped
+            full(self.fer),
+            full(self.ier),
+            (full(first), full(second)),
+            None if self.ier_on_fer is None else full(self.ier_on_fer),
         )
+
+
+def full(values: Tensor) -> Tensor:
+    """Values of half precision as float32, others as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -72,7 +72,12 @@ def joint_loss(trainee: Trainee, loss: JointLoss, batch: DeviceBatch) -> LossPar
             compared=loss.compared,
             ier_on_fer=loss.ier_on_fer,
         )
-    return loss(outputs.float(), batch.fer_labels, batch.ier_labels, trainee.model.dense_weights())
+    return loss(
+        outputs.in_full_precision(),
+        batch.fer_labels,
+        batch.ier_labels,
+        trainee.model.dense_weights(),
+    )
 
 
 def without_averaging(wrapped: nn.Module) -> AbstractContextManager[object]:
