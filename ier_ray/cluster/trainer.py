@@ -141,9 +141,9 @@ def train_worker(config: dict[str, Any]) -> Progress | TrainingError:
     streams = open_streams(settings, rank=context.rank, world_size=context.world_size)
     try:
         return train(settings, streams, streams.ier.shards.scheme, context)
-    except DeviceMemoryError:
-        raise  # the other workers wait for this one: only Ray can end them
     except TrainingError as error:
+        if isinstance(error, DeviceMemoryError) and context.world_size > 1:
+            raise  # the other workers wait for this one: only Ray can end them
         return error
 
 
