@@ -13,7 +13,7 @@ from torchvision.models import vgg16
 from ier_ray.errors import CheckpointError
 from ier_ray.losses import DiscrepancyMode, JointLoss, joint_discrepancy
 from ier_ray.models import EmotionNet, JointModel, ModelSettings, build_joint_model, build_network
-from ier_ray.models.joint import last_dense, with_features
+from ier_ray.models.joint import last_dense
 from ier_ray.models.registry import Architecture
 from ier_ray.models.weights import load_trunk
 
@@ -130,10 +130,8 @@ def test_features_are_what_the_last_dense_layer_sees() -> None:
 @pytest.mark.parametrize("architecture", get_args(Architecture))
 def test_every_architectures_last_dense_weight_gives_its_logits(architecture: Architecture) -> None:
     with torch.device("meta"):
-        network = build_network(ModelSettings(architecture=architecture), num_classes=5).eval()
-        logits, features = with_features(network, torch.empty(2, 3, 224, 224))
-    assert logits.shape == (2, 5)
-    assert features.shape == (2, last_dense(network).in_features)
+        network = build_network(ModelSettings(architecture=architecture), num_classes=5)
+    assert last_dense(network).out_features == 5
 
 
 def test_contested_heads_climb_where_trunks_descend() -> None:
