@@ -64,12 +64,11 @@ class JointModel(nn.Module):
 
     def _compare(self, compared: Compared, fer: Tensor, ier: Tensor) -> tuple[Tensor, Tensor]:
         if compared == "contested":
-            heads = last_dense(self.fer), last_dense(self.ier)
-            return heads[0](reverse_gradient(fer)), heads[1](reverse_gradient(ier))
+            fer_head, ier_head = last_dense(self.fer), last_dense(self.ier)
+            return fer_head(reverse_gradient(fer)), ier_head(reverse_gradient(ier))
         if compared == "domains":
-            return self.discriminator(reverse_gradient(fer)), self.discriminator(
-                reverse_gradient(ier)
-            )
+            judge = self.discriminator
+            return judge(reverse_gradient(fer)), judge(reverse_gradient(ier))
         return fer, ier
 
     def add_discriminator(self) -> None:

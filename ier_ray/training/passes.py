@@ -9,7 +9,12 @@ from ier_ray.training.settings import TrainSettings
 
 
 def epoch_passes(settings: TrainSettings, epoch: int) -> list[JointLoss]:
-    """The loss of each pass over the epoch's data."""
+    """The loss of each pass over the epoch's data.
+
+    An alignment pass minimises the discrepancy alone, with the optimiser (and the moments) of the
+    cross-entropy pass before it. The cross-entropies keep weight 0 in it: every parameter then has
+    a gradient, which DDP asks for.
+    """
     loss = JointLoss(
         balance=settings.loss.balance,
         regularization=settings.loss.regularization,
