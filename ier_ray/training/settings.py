@@ -48,8 +48,9 @@ class LossSettings(Settings):
     discrepancy: DiscrepancyMode = "same_image"
     """Eq. 3 of both networks on the same_image, of paired samples or of class_mean; or a peer from
     domain adaptation: mcd (classifier discrepancy), mmd, coral (distances of the features before
-    the last dense layer), dann (a discriminator of those features). paired, class_mean, mmd and
-    coral compare what is within one batch on one worker."""
+    the last dense layer), dann (a discriminator of those features; a balance above 1 may make
+    them explode). paired, class_mean, mmd and coral compare what is within one batch on one
+    worker."""
     supervision: Supervision = "both"
     """Whose labels are read. both: each network learns from its own domain's. fer: no IER label is
     used, both networks learn from the FER labels (unsupervised adaptation); with loss.balance 0
