@@ -37,3 +37,7 @@ class CapacityError(IerRayError):
 
 class TrainingError(IerRayError):
     """Training cannot go on (a loss that is not finite, a failure that retries do not cure)."""
+
+
+class DeviceMemoryError(TrainingError):
+    """One worker's device is out of memory. The other workers may not know."""

@@ -119,7 +119,9 @@ def test_a_missing_model_is_named(shards: dict[str, str], models: CaptionModels)
 def test_the_reader_gives_tokens_in_place_of_pixels(captioned: CaptionReport) -> None:
     shards = ShardSet.open(captioned.location)
     [task, *_] = held_out_tasks(shards.index(), rank=0, world_size=1, window=8)
-    pixels, tokens = (kind(shards, 32).read(task) for kind in (RowReader, CaptionReader))
+    pixels, tokens = (
+        next(kind.of(shards, 32).read(task)) for kind in (RowReader, CaptionReader)
+    )
     assert list(tokens["sample_id"]) == list(pixels["sample_id"])
     assert list(tokens["label"]) == list(pixels["label"])
     table = pa.concat_tables(read_all(captioned.location))

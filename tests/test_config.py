@@ -44,10 +44,28 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> N
         ("los: {balance: 1}", "los is not a setting; did you mean loss?"),
         ("loss: {balanse: 1}", "loss.balanse is not a setting; did you mean balance? valid here:"),
         ("loss: {balance: -1}", "loss.balance must be >= 0, got -1"),
-        ("loss: {discrepancy: l2}", "loss.discrepancy must be 'same_image', 'paired' or"),
+        (
+            "loss: {discrepancy: l2}",
+            "loss.discrepancy must be 'same_image', 'paired', 'class_mean'",
+        ),
         ("model: {image_size: 100}", "model.image_size: Input should be a multiple of 32, got 100"),
         ("loss: 3", "loss: Input should be a valid dictionary"),
         ("loss: {balance: .nan}", "loss.balance: Input should be a finite number"),
+        ("schedule: {patience: 0}", "schedule.patience must be >= 1, got 0"),
+        ("optimizer: {clip_norm: 0}", "optimizer.clip_norm must be > 0, got 0"),
+        ("optimizer: {precision: half}", "optimizer.precision must be 'float32' or 'bfloat16'"),
+        (
+            "loss: {supervision: fer, discrepancy: paired}",
+            "loss.discrepancy paired reads IER labels, which loss.supervision fer forbids",
+        ),
+        (
+            "loss: {discrepancy: dann}\nschedule: {alignment: per_epoch}",
+            "dann is a game that needs the cross-entropy beside it: use per_step",
+        ),
+        (
+            "loss: {discrepancy: mmd}\noptimizer: {compile: true}",
+            "optimizer.compile cannot be used with loss.discrepancy mmd",
+        ),
         ("schedule: {epochs: 2, warmup_epochs: 3}", "schedule.warmup_epochs (3) must not exceed"),
     ],
 )
@@ -57,6 +75,11 @@ def test_bad_values_name_the_field_the_value_and_what_is_allowed(
     with pytest.raises(SettingsError) as caught:
         load(tmp_path, MINIMAL + text)
     assert message in str(caught.value)
+
+
+def test_source_only_may_name_any_discrepancy(tmp_path: Path) -> None:
+    text = "loss: {supervision: fer, discrepancy: paired, balance: 0}\n"
+    assert load(tmp_path, MINIMAL + text).loss.supervision == "fer"
 
 
 def test_missing_setting_is_named() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import safetensors.torch
@@ -10,7 +11,10 @@ from torch import nn
 from torchvision.models import vgg16
 
 from ier_ray.errors import CheckpointError
-from ier_ray.models import EmotionNet, JointModel, ModelSettings, build_joint_model
+from ier_ray.losses import DiscrepancyMode, JointLoss, joint_discrepancy
+from ier_ray.models import EmotionNet, JointModel, ModelSettings, build_joint_model, build_network
+from ier_ray.models.joint import last_dense
+from ier_ray.models.registry import Architecture
 from ier_ray.models.weights import load_pretrained
 
 
@@ -98,13 +102,72 @@ def tiny_joint() -> JointModel:
 def test_joint_forward_is_the_networks_on_their_domains() -> None:
     model = tiny_joint().eval()
     fer, ier = torch.randn(3, 3, 32, 32), torch.randn(5, 3, 32, 32)
-    logits = model(fer, ier, cross=True)
-    torch.testing.assert_close(logits.fer, model.fer(fer))
-    torch.testing.assert_close(logits.ier, model.ier(ier))
-    torch.testing.assert_close(logits.cross, model.fer(ier))
-    assert model(fer, ier, cross=False).cross is None
+    outputs = model(fer, ier)
+    torch.testing.assert_close(outputs.fer, model.fer(fer))
+    torch.testing.assert_close(outputs.ier, model.ier(ier))
+    torch.testing.assert_close(outputs.compared, (outputs.fer, outputs.ier))
+    assert outputs.ier_on_fer is None
+    crossed = model(fer, ier, compared="cross", ier_on_fer=True)
+    torch.testing.assert_close(crossed.fer, model.fer(fer))
+    torch.testing.assert_close(crossed.ier, model.ier(ier))
+    torch.testing.assert_close(crossed.compared, (model.fer(ier), model.ier(ier)))
+    torch.testing.assert_close(crossed.ier_on_fer, model.ier(fer))
     assert len(model.dense_weights()) == 6
     assert all(weight.dim() == 2 for weight in model.dense_weights())
+
+
+def test_features_are_what_the_last_dense_layer_sees() -> None:
+    model = tiny_joint().eval()
+    fer, ier = torch.randn(3, 3, 32, 32), torch.randn(5, 3, 32, 32)
+    outputs = model(fer, ier, compared="features", ier_on_fer=True)
+    hidden = model.ier.classifier[:-1](model.ier.embed(ier).flatten(1))
+    torch.testing.assert_close(outputs.compared[1], hidden)
+    torch.testing.assert_close(model.fer.classifier[-1](outputs.compared[0]), model.fer(fer))
+    torch.testing.assert_close(outputs.ier_on_fer, model.ier(fer))
+    assert not model.fer.classifier[-1]._forward_pre_hooks  # nothing stays behind
+
+
+@pytest.mark.parametrize("architecture", get_args(Architecture))
+def test_every_architectures_last_dense_weight_gives_its_logits(architecture: Architecture) -> None:
+    with torch.device("meta"):
+        network = build_network(ModelSettings(architecture=architecture), num_classes=5)
+    assert last_dense(network).out_features == 5
+
+
+def test_contested_heads_climb_where_trunks_descend() -> None:
+    """Against plain descent of the same value: the heads' gradients are reversed, no others."""
+    model = tiny_joint().double()
+    fer, ier = torch.randn(2, 3, 32, 32).double(), torch.randn(4, 3, 32, 32).double()
+    labels = torch.zeros(2, dtype=torch.long), torch.zeros(4, dtype=torch.long)
+    gradients, values = {}, {}
+    modes: tuple[DiscrepancyMode, ...] = ("same_image", "mcd")
+    for mode in modes:
+        outputs = model(fer, ier, compared=JointLoss(mode=mode).compared)
+        apart = joint_discrepancy(outputs, *labels, mode)
+        gradients[mode] = torch.autograd.grad(apart, list(model.parameters()))
+        values[mode] = apart.item()
+    assert values["mcd"] == pytest.approx(values["same_image"], abs=1e-12)
+    names = [name for name, _ in model.named_parameters()]
+    for name, plain, contested in zip(names, *gradients.values(), strict=True):
+        sign = -1 if name.split(".", 1)[1].startswith("classifier.6") else 1
+        assert plain.abs().max() > 0
+        torch.testing.assert_close(contested, sign * plain, msg=name)
+
+
+def test_the_discriminator_judges_features_and_turns_their_gradient() -> None:
+    model = tiny_joint()
+    model.add_discriminator()
+    fer, ier = torch.randn(3, 3, 32, 32), torch.randn(5, 3, 32, 32)
+    seen = model(fer, ier, compared="features").compared
+    judged = model(fer, ier, compared="domains").compared
+    torch.testing.assert_close(judged[0], model.discriminator(seen[0]))
+    torch.testing.assert_close(judged[1], model.discriminator(seen[1]))
+    for network, features, logits in zip((model.fer, model.ier), seen, judged, strict=True):
+        weight = network.features[0].weight
+        (turned,) = torch.autograd.grad(logits.sum(), weight)
+        (plain,) = torch.autograd.grad(model.discriminator(features).sum(), weight)
+        assert plain.abs().max() > 0
+        torch.testing.assert_close(turned, -plain)
 
 
 def test_the_two_networks_start_apart() -> None:

@@ -19,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from ier_ray import storage
+from ier_ray.cluster.ingest import HashedStream
 from ier_ray.data.captions import CAPTION, TOKENS
 from ier_ray.data.images import decode_rgb
 from ier_ray.data.schema import MANIFEST, Manifest, ShardFile, read_manifest
@@ -128,16 +129,17 @@ class CaptionShard:
         """Caption one file, a row group at a time; returns a row with its record as JSON."""
         number = batch["shard"][0].as_py()
         file = self._shards.manifest.shards[number].file
-        sink = pa.BufferOutputStream()
-        with self._shards.parquet(number) as parquet:
+        with (
+            self._shards.parquet(number) as parquet,
+            storage.writing(storage.join(self._location, file)) as stream,
+        ):
+            rows = parquet.metadata.num_rows
             schema = captioned(parquet.schema_arrow)
-            with pq.ParquetWriter(sink, schema, compression="none") as writer:
+            hashed = HashedStream(stream)
+            with pq.ParquetWriter(hashed, schema, compression="none") as writer:
                 for group in range(parquet.num_row_groups):
                     writer.write_table(self._captioned(parquet.read_row_group(group), schema))
-            rows = parquet.metadata.num_rows
-        content = bytes(sink.getvalue())
-        storage.write_bytes(storage.join(self._location, file), content)
-        digest = hashlib.sha256(content).hexdigest()
+        digest = hashed.sha256.hexdigest()
         return pa.table({"file": [json.dumps({"file": file, "rows": rows, "sha256": digest})]})
 
     def _captioned(self, rows: pa.Table, schema: pa.Schema) -> pa.Table:

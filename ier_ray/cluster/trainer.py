@@ -24,9 +24,10 @@ from ier_ray.cluster.streams import read_on_cluster, tasks_ahead
 from ier_ray.data.schema import require_scheme
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.streams import JointStreams, SplitIndex
-from ier_ray.errors import SettingsError, TrainingError
+from ier_ray.errors import DeviceMemoryError, SettingsError, TrainingError
 from ier_ray.training.checkpoint import export_checkpoint, read_manifest
-from ier_ray.training.loop import Progress, train
+from ier_ray.training.loop import train
+from ier_ray.training.progress import Progress
 from ier_ray.training.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
@@ -142,6 +143,8 @@ def train_worker(config: dict[str, Any]) -> Progress | TrainingError:
     try:
         return train(settings, streams, streams.ier.shards.scheme, context)
     except TrainingError as error:
+        if isinstance(error, DeviceMemoryError) and context.world_size > 1:
+            raise  # the other workers wait for this one: only Ray can end them
         return error
 
 
@@ -198,6 +201,11 @@ class RayTrainContext:
         if checkpoint is None:
             return nullcontext(None)
         return LocalCopy(checkpoint)
+
+    def last_checkpoint(self) -> str | None:
+        """Where the run's last checkpoint is stored."""
+        checkpoint = ray.train.get_checkpoint()
+        return None if checkpoint is None else location_of(checkpoint)
 
     def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
         """Report an epoch; Ray uploads rank 0's directory to the run's storage."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +14,20 @@ from ier_ray.errors import DataError
 
 CAPTION, TOKENS = "caption", "tokens"
 """The columns that captioning adds: the text, and its token ids in a list of fixed length."""
+CAPTION_BYTES = 512
+"""About what a row of token ids and its names take."""
 
 
 @dataclass(frozen=True)
 class CaptionReader(RowReader):
     """Reads token ids where a :class:`RowReader` reads pixels."""
 
-    def read(self, columns: dict[str, NDArray[np.int32]]) -> dict[str, Any]:
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a caption."""
+        return CAPTION_BYTES
+
+    def read(self, columns: dict[str, NDArray[np.int32]]) -> Iterator[dict[str, Any]]:
         """Rows in the order asked for: ``image`` is token ids ``(N, L)`` int64.
 
         Raises:
@@ -28,11 +36,11 @@ class CaptionReader(RowReader):
         table = self.table(columns, [TOKENS, "label", "sample_id"])
         if TOKENS not in table.column_names:
             raise DataError(
-                f"{self.shards.location}: has no captions; make a shard set that has them with "
+                f"{self.files[0]}: has no captions; make a shard set that has them with "
                 f"jobs/caption.py"
             )
-        class_of = {name: index for index, name in enumerate(self.shards.manifest.classes)}
-        return {
+        class_of = {name: index for index, name in enumerate(self.classes)}
+        yield {
             "image": np.asarray(table[TOKENS].to_pylist(), dtype=np.int64),
             "label": np.asarray([class_of[name] for name in table["label"].to_pylist()]),
             "sample_id": np.asarray(table["sample_id"].to_pylist()),

@@ -7,7 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ier_ray.losses import JointLogits
+from ier_ray.losses import Compared, JointOutputs, reverse_gradient
+
+DISCRIMINATOR_UNITS = 256
 
 
 class EmotionClassifier(Protocol):
@@ -17,7 +19,7 @@ class EmotionClassifier(Protocol):
         """Logits ``(N, classes)`` of images ``(N, 3, S, S)``."""
 
     def dense_weights(self) -> list[Tensor]:
-        """Weight matrices of the dense layers."""
+        """Weight matrices of the dense layers; the layer that gives the logits comes last."""
 
     def backbone(self) -> dict[str, Tensor]:
         """What pretrained weights fill: the tensors themselves, by their names in a file."""
@@ -28,22 +30,79 @@ class EmotionClassifier(Protocol):
 
 
 class JointModel(nn.Module):
-    """``fer`` and ``ier`` under one forward pass, so that one DDP wrap serves both."""
+    """``fer`` and ``ier`` under one forward pass, so that one DDP wrap serves both.
+
+    ``discriminator`` is there only while training against one (see :meth:`add_discriminator`);
+    checkpoints keep it with the optimiser, apart from the networks.
+    """
 
     def __init__(self, fer: nn.Module, ier: nn.Module) -> None:
         super().__init__()
         self.fer = fer
         self.ier = ier
+        self.register_module("discriminator", None)
 
-    def forward(self, fer_images: Tensor, ier_images: Tensor, *, cross: bool) -> JointLogits:
-        """Logits of each network on its domain; with ``cross``, of ``fer`` on both."""
-        ier_logits = self.ier(ier_images)
-        if not cross:
-            return JointLogits(self.fer(fer_images), ier_logits, None)
-        both = self.fer(torch.cat([fer_images, ier_images]))
-        own, foreign = both.split([len(fer_images), len(ier_images)])
-        return JointLogits(own, ier_logits, foreign)
+    def forward(
+        self,
+        fer_images: Tensor,
+        ier_images: Tensor,
+        *,
+        compared: Compared = "logits",
+        ier_on_fer: bool = False,
+    ) -> JointOutputs:
+        """Logits of each network on its domain, and what the loss asks for besides."""
+        crossed = compared in ("cross", "contested")
+        fer_seen = torch.cat([fer_images, ier_images]) if crossed else fer_images
+        ier_seen = torch.cat([ier_images, fer_images]) if ier_on_fer else ier_images
+        if compared in ("logits", "cross"):
+            fer_logits, ier_logits = self.fer(fer_seen), self.ier(ier_seen)
+            fer_pair, ier_pair = fer_logits, ier_logits
+        else:
+            fer_logits, fer_pair = with_features(self.fer, fer_seen)
+            ier_logits, ier_pair = with_features(self.ier, ier_seen)
+        own, taught = ier_logits[: len(ier_images)], ier_logits[len(ier_images) :]
+        fer_pair = fer_pair[len(fer_images) :] if crossed else fer_pair
+        return JointOutputs(
+            fer=fer_logits[: len(fer_images)],
+            ier=own,
+            compared=self._compare(compared, fer_pair, ier_pair[: len(ier_images)]),
+            ier_on_fer=taught if ier_on_fer else None,
+        )
+
+    def _compare(self, compared: Compared, fer: Tensor, ier: Tensor) -> tuple[Tensor, Tensor]:
+        if compared == "contested":
+            fer_head, ier_head = last_dense(self.fer), last_dense(self.ier)
+            return fer_head(reverse_gradient(fer)), ier_head(reverse_gradient(ier))
+        if compared == "domains":
+            judge = self.discriminator
+            return judge(reverse_gradient(fer)), judge(reverse_gradient(ier))
+        return fer, ier
+
+    def add_discriminator(self) -> None:
+        """Give the model a domain discriminator: two dense layers on the networks' features."""
+        self.discriminator = nn.Sequential(
+            nn.Linear(last_dense(self.fer).in_features, DISCRIMINATOR_UNITS),
+            nn.ReLU(),
+            nn.Linear(DISCRIMINATOR_UNITS, 1),
+        )
 
     def dense_weights(self) -> list[Tensor]:
         """Weight matrices of both networks' dense layers (``w_fc`` of Eq. 1)."""
         return [*self.fer.dense_weights(), *self.ier.dense_weights()]  # type: ignore[operator]
+
+
+def last_dense(network: nn.Module) -> nn.Linear:
+    """The dense layer that gives a network's logits; its input are the network's features."""
+    weight = network.dense_weights()[-1]  # type: ignore[operator]
+    return next(m for m in network.modules() if isinstance(m, nn.Linear) and m.weight is weight)
+
+
+def with_features(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits ``(N, classes)`` and features ``(N, d)``: the input of the last dense layer."""
+    seen: list[Tensor] = []
+    hook = last_dense(network).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        logits = network(images)
+    finally:
+        hook.remove()
+    return logits, seen[0]

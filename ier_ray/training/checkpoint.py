@@ -67,7 +67,11 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint directory; the manifest, which makes it complete, comes last."""
     location = str(directory)
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {
+        f"{domain}.{name}": tensor.contiguous()
+        for domain, network in (("fer", model.fer), ("ier", model.ier))
+        for name, tensor in network.state_dict().items()
+    }
     weights = safetensors.torch.save(tensors)
     storage.write_bytes(storage.join(location, WEIGHTS), weights)
     state = io.BytesIO()

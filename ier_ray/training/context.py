@@ -28,6 +28,9 @@ class TrainContext(Protocol):
     def checkpoint(self) -> AbstractContextManager[Path | None]:
         """The last checkpoint directory of this run, or None at its first start."""
 
+    def last_checkpoint(self) -> str | None:
+        """Where the run's last checkpoint is kept, for people."""
+
     def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
         """End an epoch. Every rank calls it; rank 0 brings a checkpoint directory."""
 
@@ -57,6 +60,11 @@ class LocalContext:
         """``directory/last`` where it exists."""
         last = self.directory / "last"
         return nullcontext(last if last.exists() else None)
+
+    def last_checkpoint(self) -> str | None:
+        """``directory/last`` where it exists."""
+        last = self.directory / "last"
+        return str(last) if last.exists() else None
 
     def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
         """Record the metrics and keep the checkpoint as ``directory/last``."""

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from ier_ray.config import Settings
 from ier_ray.data.augmentation import AugmentSettings
 from ier_ray.data.transforms import Normalization
-from ier_ray.losses import DiscrepancyMode
+from ier_ray.losses import (
+    ADVERSARIAL_MODES,
+    FEATURE_MODES,
+    LABEL_MODES,
+    DiscrepancyMode,
+    Supervision,
+)
 from ier_ray.models.registry import ModelSettings
 from ier_ray.models.weights import WEIGHT_FILES
 from ier_ray.storage import absolute
@@ -44,16 +51,33 @@ class LossSettings(Settings):
     regularization: float = Field(0.0, ge=0)
     """Weight λ of the dense layers' squared weights."""
     discrepancy: DiscrepancyMode = "same_image"
-    """What is compared: both networks on the same_image, paired samples, or class_mean."""
+    """Eq. 3 of both networks on the same_image, of paired samples or of class_mean; or a peer from
+    domain adaptation: mcd (classifier discrepancy), mmd, coral (distances of the features before
+    the last dense layer), dann (a discriminator of those features; a balance above 1 may make
+    them explode). paired, class_mean, mmd and coral compare what is within one batch on one
+    worker."""
+    supervision: Supervision = "both"
+    """Whose labels are read. both: each network learns from its own domain's. fer: no IER label is
+    used, both networks learn from the FER labels (unsupervised adaptation); with loss.balance 0
+    this is the source-only control."""
 
 
 class OptimizerSettings(Settings):
-    """Adam."""
+    """Adam, and how a step is computed."""
 
     learning_rate: float = Field(8e-5, gt=0)
     """Step size; the paper searches 8e-5 to 8e-4."""
     batch_size: int = Field(16, ge=1)
-    """Images of each domain in a step, on each worker."""
+    """Images of each domain in a forward pass, on each worker."""
+    accumulate: int = Field(1, ge=1)
+    """Batches whose gradients are averaged for one optimiser step: a larger batch in the memory of
+    a small one."""
+    clip_norm: float | None = Field(None, gt=0)
+    """Largest norm of a step's gradient; longer ones are scaled down to it. None: no limit."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the networks' forward and backward pass. Weights and losses are float32."""
+    compile: bool = False
+    """Compile the networks with torch.compile: a slow first step, faster ones after."""
 
 
 class ScheduleSettings(Settings):
@@ -63,6 +87,16 @@ class ScheduleSettings(Settings):
     """Passes over the balanced IER data."""
     warmup_epochs: int = Field(1, ge=0)
     """First epochs with cross-entropy only."""
+    alignment: Literal["per_step", "per_epoch"] = "per_step"
+    """When the discrepancy is minimised: per_step, together with the cross-entropy; per_epoch, in
+    a second pass over the data of its own after each epoch's cross-entropy."""
+    patience: int | None = Field(None, ge=1)
+    """Stop when ier_val_loss has not fallen for this many epochs. None: train all epochs."""
+    fer_checkpoint: str | None = None
+    """A trained checkpoint (directory or s3:// URI) whose fer network fer starts from. With
+    ier_start fer, both do: transfer from a trained FER model."""
+    ier_start: Literal["own", "fer"] = "own"
+    """Initial weights of ier: its own, or a copy of those that fer starts from."""
     pretrained: str | None = None
     """Trunk weights: a torchvision name (VGG16_Weights.IMAGENET1K_V1), or a .pth/.safetensors."""
 
@@ -104,6 +138,9 @@ class TrainSettings(Settings):
         schedule = self.schedule
         if schedule.pretrained and Path(schedule.pretrained).suffix in WEIGHT_FILES:
             schedule = schedule.model_copy(update={"pretrained": absolute(schedule.pretrained)})
+        if schedule.fer_checkpoint:
+            start = absolute(schedule.fer_checkpoint)
+            schedule = schedule.model_copy(update={"fer_checkpoint": start})
         changes = {"data": data, "schedule": schedule, "storage": absolute(self.storage)}
         return self.model_copy(update=changes)
 
@@ -113,5 +150,25 @@ class TrainSettings(Settings):
             raise ValueError(
                 f"schedule.warmup_epochs ({self.schedule.warmup_epochs}) must not exceed "
                 f"schedule.epochs ({self.schedule.epochs})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _discrepancy_is_possible(self) -> TrainSettings:
+        mode = self.loss.discrepancy
+        if self.loss.supervision == "fer" and self.loss.balance > 0 and mode in LABEL_MODES:
+            raise ValueError(
+                f"loss.discrepancy {mode} reads IER labels, which loss.supervision fer forbids; "
+                f"use another discrepancy, or loss.balance 0"
+            )
+        if self.schedule.alignment == "per_epoch" and mode in ADVERSARIAL_MODES:
+            raise ValueError(
+                f"schedule.alignment per_epoch minimises the discrepancy alone; {mode} is a game "
+                f"that needs the cross-entropy beside it: use per_step"
+            )
+        if self.optimizer.compile and mode in FEATURE_MODES:
+            raise ValueError(
+                f"optimizer.compile cannot be used with loss.discrepancy {mode}: compiled networks "
+                f"do not give the features it compares"
             )
         return self

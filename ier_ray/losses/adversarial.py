@@ -1,0 +1,47 @@
+"""Losses that one part of a network minimises while another maximises them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the field's name for it)
+from torch import Tensor
+
+
+class _Reversal(torch.autograd.Function):
+    """Identity forward, minus identity backward."""
+
+    @staticmethod
+    def forward(_context: Any, values: Tensor) -> Tensor:
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(_context: Any, *gradients: Tensor) -> Tensor:
+        return -gradients[0]
+
+
+def reverse_gradient(values: Tensor) -> Tensor:
+    """The same values; what lies before them climbs where what follows descends.
+
+    Source: Ganin et al., Domain-Adversarial Training of Neural Networks, 2016, Eq. 16-17.
+    """
+    reversed_: Tensor = _Reversal.apply(values)
+    return reversed_
+
+
+def domain_confusion(fer: Tensor, ier: Tensor) -> Tensor:
+    """Cross-entropy of a discriminator that should call ``fer`` 1 and ``ier`` 0.
+
+    Each domain counts half; ``log 2`` where the discriminator cannot tell them apart.
+
+    Args:
+        fer, ier: its logits ``(A, 1)`` and ``(B, 1)`` on features of each domain. The features
+            come through :func:`reverse_gradient`: the discriminator learns to tell the domains
+            apart, the networks to confuse it.
+
+    Source: Ganin et al., 2016, Eq. 9.
+    """
+    told_fer = F.binary_cross_entropy_with_logits(fer, torch.ones_like(fer))
+    told_ier = F.binary_cross_entropy_with_logits(ier, torch.zeros_like(ier))
+    return (told_fer + told_ier) / 2
