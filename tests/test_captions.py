@@ -119,9 +119,7 @@ def test_a_missing_model_is_named(shards: dict[str, str], models: CaptionModels)
 def test_the_reader_gives_tokens_in_place_of_pixels(captioned: CaptionReport) -> None:
     shards = ShardSet.open(captioned.location)
     [task, *_] = held_out_tasks(shards.index(), rank=0, world_size=1, window=8)
-    pixels, tokens = (
-        next(kind.of(shards, 32).read(task)) for kind in (RowReader, CaptionReader)
-    )
+    pixels, tokens = (next(kind.of(shards, 32).read(task)) for kind in (RowReader, CaptionReader))
     assert list(tokens["sample_id"]) == list(pixels["sample_id"])
     assert list(tokens["label"]) == list(pixels["label"])
     table = pa.concat_tables(read_all(captioned.location))
@@ -135,7 +133,7 @@ def test_shards_without_captions_are_refused(shards: dict[str, str]) -> None:
     plain = ShardSet.open(shards["ier"])
     [task, *_] = held_out_tasks(plain.index(), rank=0, world_size=1, window=8)
     with pytest.raises(DataError, match=r"has no captions; .* jobs/caption\.py"):
-        CaptionReader(plain, 32).read(task)
+        next(CaptionReader.of(plain, 32).read(task))
 
 
 def test_a_tokenizer_that_is_not_berts_is_refused(models: CaptionModels, tmp_path: Path) -> None:

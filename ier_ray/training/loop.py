@@ -188,7 +188,7 @@ def out_of_memory(settings: TrainSettings, epoch: int) -> DeviceMemoryError:
 
 
 def epoch_seed(seed: int, epoch: int, rank: int) -> int:
-    """Seed of an epoch's dropout and augmentation: a resumed run draws what an undisturbed one would have."""
+    """Seed of an epoch's dropout and augmentation: resumed or not, a run draws the same."""
     return int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1, np.uint64)[0])
 
 
