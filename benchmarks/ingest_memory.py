@@ -43,7 +43,7 @@ MIB = 2**20
 
 
 def jpeg(seed: int) -> bytes:
-    """A noisy 96x96 JPEG of about 5 kB."""
+    """A noisy 96x96 JPEG of about 2 kB."""
     pixels = np.random.default_rng(seed).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="JPEG", quality=30)

@@ -76,5 +76,6 @@ def scheme_named(name: str) -> EmotionScheme:
         return SCHEMES[name]
     except KeyError:
         raise SettingsError(
-            f"unknown label scheme {name!r}; built in are {sorted(SCHEMES)}"
+            f"scheme: unknown name {name!r}; built in are {sorted(SCHEMES)}, and a path that ends "
+            f"in .yaml is one of your own"
         ) from None

@@ -12,9 +12,9 @@ from ier_ray.cluster.ingest import LayoutSettings, ingest
 from ier_ray.cluster.job import run_job
 from ier_ray.data.inspection import as_text, contact_sheet, inspect_shards
 from ier_ray.data.schema import Domain
+from ier_ray.data.schemes import open_scheme
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.sources import SOURCES, CombinedSource, Source, SyntheticSource, open_source
-from ier_ray.emotions import scheme_named
 
 NAMES = ("auto", "synthetic", *SOURCES)
 
@@ -32,7 +32,8 @@ class IngestSettings(LayoutSettings):
     output: str | None = None
     """Directory or s3:// URI [data/<source>]; each domain becomes a shard set <output>/<domain>."""
     scheme: str = "four"
-    """Label scheme: four (happy, sad, hate, anger) or seven."""
+    """Label scheme: four (happy, sad, hate, anger), seven, or a YAML file of your own: name,
+    classes, and merges of labels into classes."""
     samples: int = Field(2000, ge=1)
     """Synthetic drawings in each domain."""
     size: int = Field(64, ge=32, le=1024)
@@ -65,7 +66,7 @@ def main(settings: IngestSettings) -> dict[str, Any]:
     record: dict[str, Any] = {}
     for domain in source.domains:
         location = storage.join(output, domain)
-        scheme = scheme_named(settings.scheme)
+        scheme = open_scheme(settings.scheme)
         report = ingest(source, domain, location, scheme=scheme, layout=layout)
         record[domain] = {
             "location": report.location,

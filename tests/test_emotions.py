@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from ier_ray.data.schemes import open_scheme
 from ier_ray.emotions import FOUR, SEVEN, EmotionScheme, scheme_named
 from ier_ray.errors import SettingsError
 
@@ -39,5 +42,23 @@ def test_bad_schemes_are_refused() -> None:
         EmotionScheme("mine", ("a", "b"), (("awe", "wonder"),))
     with pytest.raises(SettingsError, match="two or more different names"):
         EmotionScheme("mine", ("a", "a"))
-    with pytest.raises(SettingsError, match=r"unknown label scheme 'nine'.*'four', 'seven'"):
+    with pytest.raises(
+        SettingsError, match=r"scheme: unknown name 'nine'.*'four', 'seven'.*\.yaml"
+    ):
         scheme_named("nine")
+
+
+def test_a_scheme_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\nclasses: [calm, tense]\nmerges: {Awe: calm, fear: tense}\n")
+    scheme = open_scheme(str(file))
+    assert (scheme.name, scheme.classes) == ("mine", ("calm", "tense"))
+    labels = ("awe", "FEAR", "Calm", "sad")
+    assert [scheme.class_of(label) for label in labels] == ["calm", "tense", "calm", None]
+    assert open_scheme("four") is FOUR
+    file.write_text("name: mine\nclasses: [calm, tense]\nmerges: {awe: joy}\n")
+    with pytest.raises(SettingsError, match="'awe' maps to 'joy'"):
+        open_scheme(str(file))
+    file.write_text("name: mine\nclass: [calm]\n")
+    with pytest.raises(SettingsError, match="class is not a setting; did you mean classes"):
+        open_scheme(str(file))

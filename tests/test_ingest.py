@@ -8,13 +8,16 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import ray
 from PIL import Image
 
 from ier_ray.cluster.ingest import LayoutSettings, ingest
+from ier_ray.cluster.job import run_job
 from ier_ray.data.inspection import as_text, contact_sheet, inspect_shards
 from ier_ray.data.samples import images_from_files, images_from_shards
 from ier_ray.data.schema import SHARD_SCHEMA, Domain, read_manifest, require_scheme
@@ -254,3 +257,32 @@ def test_row_groups_have_the_asked_size(cluster: None, tmp_path: Path) -> None:
     with ShardSet.open(location).parquet(0) as file:
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     assert sizes == [3, 3, 2]
+
+
+@dataclass(frozen=True)
+class Unreachable(Album):
+    """An album on a storage that refuses."""
+
+    def load(self, domain: Domain, sample: Listed) -> Loaded:
+        raise StorageError(f"s3://album/{sample.sample_id}: cannot be read: ACCESS_DENIED")
+
+
+def test_a_storage_that_fails_inside_a_task_gives_one_clear_line(
+    cluster: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    location = f"{tmp_path}/album"
+    with pytest.raises(StorageError, match=r"s3://album/image-\d+: cannot be read"):
+        ingest(Unreachable(), "ier", location, scheme=FOUR, layout=LAYOUT)
+    assert not list(Path(location).rglob("*.parquet"))
+    error = StorageError("s3://album: cannot be read")
+    task = ray.remote(lambda: exec("raise error", {"error": error})).remote()  # noqa: S102
+
+    def body(settings: LayoutSettings) -> dict[str, Any]:
+        ray.get(task)
+        return {}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray, "shutdown", lambda: None)  # the session's cluster stays
+        assert run_job(LayoutSettings, body, program="ingest", purpose="", arguments=[]) == 1
+    last = capfd.readouterr().err.strip().splitlines()[-1]
+    assert last == "ingest: error: s3://album: cannot be read"

@@ -14,11 +14,12 @@ from ier_ray.data.images import decode_rgb
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.sources import SyntheticSource
 from ier_ray.data.streams import JointStreams, SplitIndex, rebatch
+from ier_ray.data.transforms import normalise
 from ier_ray.emotions import FOUR, EmotionScheme
 from ier_ray.errors import CheckpointError, DataError, TrainingError
 from ier_ray.training.checkpoint import load_checkpoint
 from ier_ray.training.context import LocalContext
-from ier_ray.training.loop import train
+from ier_ray.training.loop import on_device, train
 from ier_ray.training.metrics import Sums
 from ier_ray.training.settings import TrainSettings
 
@@ -44,6 +45,30 @@ def run(settings: TrainSettings, shards: dict[str, str], directory: Path) -> lis
     torch.set_num_threads(1)
     streams = local_streams(shards, batch_size=settings.optimizer.batch_size)
     return train(settings, streams, FOUR, LocalContext(directory)).history
+
+
+def test_training_images_are_augmented_and_validation_images_are_not(
+    shards: dict[str, str], tmp_path: Path
+) -> None:
+    settings = tiny_settings(shards, tmp_path, data__augment={"flip": 1.0})
+    batch = next(local_streams(shards).train(0)).fer
+    device = torch.device("cpu")
+    as_they_are = on_device(batch, settings, device)[0]
+    torch.testing.assert_close(as_they_are, normalise(batch.images, "per_image"))
+    changed = on_device(batch, settings, device, torch.Generator())[0]
+    torch.testing.assert_close(changed, as_they_are.flip(-1))
+
+
+def test_augmented_training_repeats_by_seed(shards: dict[str, str], tmp_path: Path) -> None:
+    changes = {"flip": 0.5, "crop": 0.5, "jitter": 0.5}
+
+    def losses(name: str, **changed: Any) -> list[float]:
+        settings = tiny_settings(shards, tmp_path, schedule__epochs=1, **changed)
+        return [record["total"] for record in run(settings, shards, tmp_path / name)]
+
+    first = losses("a", data__augment=changes)
+    assert first == losses("b", data__augment=changes)
+    assert first != losses("c")
 
 
 def test_streams_are_reproducible_and_cover_the_training_folds(shards: dict[str, str]) -> None:

@@ -26,8 +26,13 @@ def connect() -> None:
 
 
 def quiet_data() -> None:
-    """Ray Data as a part, not the subject: warnings only, no bar for each of many short runs."""
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    """Ray Data as a part, not the subject: warnings only, no bar for each of many short runs.
+
+    What a task raises reaches the driver as the error it was.
+    """
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.raise_original_map_exception = True
     logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 

@@ -40,7 +40,8 @@ def run_job(
         connect()
         record = body(settings)
     except IerRayError as error:
-        print(f"{program}: error: {error}", file=sys.stderr)  # noqa: T201
+        plain = getattr(error, "cause", error)  # of a Ray task, without its traceback
+        print(f"{program}: error: {plain}", file=sys.stderr)  # noqa: T201
         return MISUSED if isinstance(error, SettingsError) else FAILED
     finally:
         ray.shutdown()  # workers' last lines come before ours
