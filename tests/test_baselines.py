@@ -154,7 +154,7 @@ def test_joint_training_overfits_32_images(architecture: str) -> None:
     for step in range(MAX_STEPS):
         model.train()
         fer, ier = (torch.randperm(IMAGES)[:BATCH] for _ in range(2))
-        logits = model(faces[fer], scenes[ier], cross=True)
+        logits = model(faces[fer], scenes[ier], compared=loss.compared, ier_on_fer=loss.ier_on_fer)
         parts = loss(logits, labels[fer], labels[ier], model.dense_weights())
         optimizer.zero_grad()
         parts.total.backward()

@@ -197,7 +197,7 @@ def test_joint_training_overfits_32_captions(models: CaptionModels) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     accuracies = [0.0]
     for _ in range(150):
-        logits = model(fer, ier, cross=True)
+        logits = model(fer, ier, compared=loss.compared, ier_on_fer=loss.ier_on_fer)
         parts = loss(logits, labels, labels, model.dense_weights())
         optimizer.zero_grad()
         parts.total.backward()
