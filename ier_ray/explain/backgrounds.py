@@ -47,13 +47,13 @@ class Backgrounds:
                 maps = [values[name] for name in step.inputs]
                 if isinstance(step.operation, Slide):
                     maps = [step.operation.padded(maps[0])]
-                if not isinstance(step.operation, Pointwise):  # a later step may work in place
-                    read[step.output] = tuple(pixels_last(each).clone() for each in maps)
+                if not isinstance(step.operation, Pointwise):
+                    read[step.output] = tuple(pixels_last(each) for each in maps)
                 values[step.output] = apply(step, maps)
         frontier = [values[name] for name in network.frontier]
         tail = FlopCounterMode(display=False)
         with tail:
-            logits = network.tail(*frontier)
+            logits = network.tail(*(maps.clone() for maps in frontier))  # it may work in place
         flops = local.get_total_flops(), tail.get_total_flops()
         return cls(
             pixels=pixels_last(pixels),

@@ -50,10 +50,11 @@ class Masking:
 
 
 class Evaluator(Protocol):
-    """Scores of masked versions of one image, in the order asked for.
+    """Scores of masked versions of one image, in the order asked for."""
 
-    An attribute ``inference`` may say how the scores come about; it is kept with the result.
-    """
+    @property
+    def inference(self) -> str:
+        """How the scores come about: ``incremental``, or ``dense`` and why."""
 
     def __call__(self, masking: Masking) -> Scores:
         """Scores ``(M, K)`` of ``M`` masked images for ``K`` classes."""

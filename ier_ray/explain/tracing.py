@@ -44,7 +44,7 @@ class TracedNetwork:
 
 
 def trace(network: nn.Module) -> TracedNetwork:
-    """Steps of a network in eval mode.
+    """Steps of a network in eval mode, with the weights it has now.
 
     Raises:
         UntraceableError: when its course depends on its input, when it is in training mode, or when
@@ -58,10 +58,11 @@ def trace(network: nn.Module) -> TracedNetwork:
         raise UntraceableError(f"the network cannot be traced: {error}") from error
     nodes = list(graph.nodes)
     sources = [node for node in nodes if node.op == "placeholder"]
+    changing = _changed_in_place(network, nodes)
     local: dict[fx.Node, Step | None] = {sources[0]: None}
     for node in nodes:
-        step = _step(network, node)
-        if step is not None and all(read in local for read in node.all_input_nodes):
+        step, reads = _step(network, node), node.all_input_nodes
+        if step is not None and all(read in local and read not in changing for read in reads):
             local[node] = step
     steps = tuple(step for step in local.values() if step is not None)
     if not any(isinstance(step.operation, Slide) and step.operation.macs for step in steps):
@@ -113,6 +114,19 @@ def _step(network: nn.Module, node: fx.Node) -> Step | None:
     return Step(node.name, tuple(read.name for read in inputs), operation)
 
 
+def _changed_in_place(network: nn.Module, nodes: list[fx.Node]) -> set[fx.Node]:
+    """Values that one reader overwrites: what the others read depends on their turn."""
+    changes = (node.all_input_nodes[0] for node in nodes if _works_in_place(network, node))
+    return {changed for changed in changes if len(changed.users) > 1}
+
+
+def _works_in_place(network: nn.Module, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return bool(getattr(network.get_submodule(str(node.target)), "inplace", False))
+    named = str(node.target).endswith("_") and node.op == "call_method"
+    return named or node.target is operator.iadd or bool(node.kwargs.get("inplace", False))
+
+
 def _call(function: Callable[..., Tensor], maps: Tensor, kwargs: dict[str, Any]) -> Tensor:
     return function(maps, **kwargs)
 
@@ -129,16 +143,21 @@ def _module_operation(module: nn.Module) -> Operation | None:
         return _convolution(module)
     if type(module) is nn.MaxPool2d and not module.ceil_mode and not module.return_indices:
         return _max_pool(module)
+    if type(module) is nn.AvgPool2d and not module.ceil_mode and module.padding in {0, (0, 0)}:
+        kernel = _pair(module.kernel_size)
+        return Slide(module, kernel, _pair(module.stride), (0, 0))
     return None
 
 
 def _convolution(module: nn.Conv2d) -> Slide | None:
     if isinstance(module.padding, str):
         return None
+    # In the layout of the maps; else every call copies it. The same tensor if it is so already.
+    weight = module.weight.detach().contiguous(memory_format=torch.channels_last)
 
     def apply(maps: Tensor) -> Tensor:
         return functional.conv2d(
-            maps, module.weight, module.bias, module.stride, 0, module.dilation, module.groups
+            maps, weight, module.bias, module.stride, 0, module.dilation, module.groups
         )
 
     rows, columns = (
