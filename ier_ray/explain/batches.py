@@ -66,7 +66,9 @@ class Batch:
 
     def run(self, rows: Rows) -> None:
         """Compute the frontier of some rows."""
-        self._advance(rows, {self._network.source: self._masked(rows)}, 0)
+        for group in self._groups(self._network.steps[0], rows):
+            part = rows[group]
+            self._advance(part, {self._network.source: self._masked(part)}, 0)
 
     def _masked(self, rows: Rows) -> Window:
         """Masked images, inside one window each."""

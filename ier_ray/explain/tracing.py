@@ -64,6 +64,14 @@ def trace(network: nn.Module) -> TracedNetwork:
         step, reads = _step(network, node), node.all_input_nodes
         if step is not None and all(read in local and read not in changing for read in reads):
             local[node] = step
+    for node in reversed(nodes):  # the tail reads whole maps: it joins them more cheaply
+        step = local.get(node)
+        if (
+            step is not None
+            and isinstance(step.operation, Join)
+            and local.keys().isdisjoint(node.users)
+        ):
+            del local[node]
     steps = tuple(step for step in local.values() if step is not None)
     if not any(isinstance(step.operation, Slide) and step.operation.macs for step in steps):
         raise UntraceableError("no convolution comes before an operation over all positions")
