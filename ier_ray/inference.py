@@ -17,7 +17,8 @@ from ier_ray.data.schema import Domain
 from ier_ray.data.transforms import normalise, statistics, to_unit_range
 from ier_ray.explain.baselines import Baseline, baseline_image
 from ier_ray.explain.dncshap import Contexts
-from ier_ray.explain.evaluators import SCORES, DenseEvaluator
+from ier_ray.explain.evaluators import SCORES, Evaluator
+from ier_ray.explain.incremental import exact_evaluator
 from ier_ray.explain.regions import RegionTree
 from ier_ray.training.checkpoint import CheckpointManifest, load_checkpoint
 
@@ -59,7 +60,9 @@ class Recognizer:
         """
         model, manifest = load_checkpoint(location)
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        networks = nn.ModuleDict({"fer": model.fer, "ier": model.ier}).to(chosen).eval()
+        networks = nn.ModuleDict({"fer": model.fer, "ier": model.ier}).eval()
+        # In the layout that convolutions on CPU are fastest with, and explanations cut windows in.
+        networks = networks.to(chosen).to(memory_format=torch.channels_last)
         return cls(networks, manifest, chosen)
 
     @property
@@ -76,8 +79,8 @@ class Recognizer:
 
     def evaluator(
         self, pixels: Pixels, settings: ExplainerSettings, *, domain: Domain = "ier"
-    ) -> DenseEvaluator:
-        """Scores of masked versions of an image ``(S, S, 3)``.
+    ) -> Evaluator:
+        """Scores of masked versions of an image ``(S, S, 3)``, by the fastest exact way.
 
         The baseline is normalised with the statistics of the image, as masking comes after
         normalisation.
@@ -85,10 +88,10 @@ class Recognizer:
         image = to_unit_range(self._tensor(pixels[None]))
         measured = statistics(image, self.manifest.normalization)
         baseline = baseline_image(image[0], settings.baseline)
-        return DenseEvaluator(
-            network=self.networks[domain],
-            image=measured.apply(image)[0],
-            baseline=measured.apply(baseline[None])[0],
+        return exact_evaluator(
+            self.networks[domain],
+            measured.apply(image)[0],
+            measured.apply(baseline[None])[0],
             score=SCORES[settings.score],
         )
 

@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import ray
 from PIL import Image
 
-from ier_ray.cluster.explain_pool import ExplainPool, ExplainRequest
+from ier_ray.cluster.explain_pool import (
+    KEPT_IMAGES,
+    ExplainPool,
+    ExplainRequest,
+    ExplainWorker,
+)
 from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.trainer import TrainResult
 from ier_ray.data.samples import NamedImage, images_from_shards
 from ier_ray.emotions import FOUR
 from ier_ray.errors import SettingsError
-from ier_ray.explain import explain
+from ier_ray.explain import Evaluator, Masking, explain
 from ier_ray.explain.rendering import from_npz
 from ier_ray.inference import ExplainerSettings, Recognizer
 
@@ -48,6 +54,30 @@ def test_pool_equals_serial(
     settings = ExplainerSettings.model_validate({"depth": 5, "contexts": contexts})
     found = pool.explain(ExplainRequest(images[0].pixels, settings, "ier"))
     np.testing.assert_allclose(found.credits, serial(trained, images[0], settings), atol=1e-6)
+    assert found.inference == "incremental"
+
+
+def test_workers_keep_the_latest_images(
+    trained: TrainResult, images: list[NamedImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image's activations are computed once for all its jobs, and not kept for ever."""
+    worker, built = ExplainWorker(trained.checkpoint), []
+    original = Recognizer.evaluator
+
+    def count(self: Recognizer, *args: Any, **options: Any) -> Evaluator:
+        built.append(1)
+        return original(self, *args, **options)
+
+    monkeypatch.setattr(Recognizer, "evaluator", count)
+    masking = Masking(np.array([[0, 4, 0, 4]]), np.array([True]))
+    request = ExplainRequest(images[0].pixels, SETTINGS, "ier")
+    for name in ["first", "first", *(f"other {n}" for n in range(KEPT_IMAGES - 1)), "first"]:
+        worker.score(request, name, masking)
+    assert len(built) == KEPT_IMAGES
+    worker.score(request, "one too many", masking)
+    worker.score(request, "first", masking)  # used more lately than the one that went
+    worker.score(request, "other 0", masking)
+    assert len(built) == KEPT_IMAGES + 2
 
 
 def test_a_dead_worker_changes_nothing(

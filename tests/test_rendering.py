@@ -28,6 +28,7 @@ def test_npz_keeps_everything(explanation: Explanation) -> None:
     np.testing.assert_array_equal(loaded.tree.rectangles, explanation.tree.rectangles)
     assert (loaded.contexts, loaded.variant) == ("both", "normalised")
     assert loaded.evaluations == explanation.evaluations
+    assert loaded.inference == explanation.inference == "dense"
 
 
 def test_leaf_records_paint_the_leaf_map(explanation: Explanation) -> None:

@@ -7,7 +7,8 @@ are those of :mod:`ier_ray.explain.dncshap`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,14 @@ from numpy.typing import NDArray
 from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
 from ier_ray.explain.dncshap import Explanation, Plan, explain_with
-from ier_ray.explain.evaluators import Masking, Scores
+from ier_ray.explain.evaluators import Evaluator, Masking, Scores
 from ier_ray.inference import ExplainerSettings, Recognizer
 
 JOBS_PER_WORKER = 4
 """Subtrees for each worker: enough to even out, few enough to fill batches."""
 RETRIES = 3
+KEPT_IMAGES = 4
+"""Images whose background activations a worker keeps, the latest used."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,38 @@ class ExplainRequest:
     domain: Domain
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What a job comes back with."""
+
+    scores: Scores
+    """``(M, K)``."""
+    inference: str
+    """How they came about."""
+
+
 class ExplainWorker:
     """Holds a network and scores rows of plans."""
 
     def __init__(self, checkpoint: str) -> None:
         self._recognizer = Recognizer.load(checkpoint)
+        self._evaluators: OrderedDict[str, Evaluator] = OrderedDict()
 
-    def score(self, request: ExplainRequest, masking: Masking) -> Scores:
-        """Scores ``(M, K)`` of masked versions of the request's image."""
-        evaluator = self._recognizer.evaluator(
-            request.pixels, request.settings, domain=request.domain
-        )
-        return evaluator(masking)
+    def score(self, request: ExplainRequest, name: str, masking: Masking) -> Scored:
+        """Scores of masked versions of the request's image.
+
+        Args:
+            name: the same for all jobs of a request: they share what is computed once an image.
+        """
+        if name not in self._evaluators:
+            self._evaluators[name] = self._recognizer.evaluator(
+                request.pixels, request.settings, domain=request.domain
+            )
+        self._evaluators.move_to_end(name)
+        while len(self._evaluators) > KEPT_IMAGES:
+            self._evaluators.popitem(last=False)
+        evaluator = self._evaluators[name]
+        return Scored(evaluator(masking), evaluator.inference)
 
     def probabilities(self, request: ExplainRequest) -> NDArray[np.float64]:
         """Class probabilities ``(K,)`` of the request's image."""
@@ -85,31 +108,33 @@ class ExplainPool:
     def explain(self, request: ExplainRequest) -> Explanation:
         """Explain one image with all workers."""
         reference = ray.put(request)
+        settings = request.settings
+        results: list[Scored] = []
 
         def execute(plan: Plan) -> Scores:
             jobs = plan.subtrees(len(self.workers) * JOBS_PER_WORKER)
-            results = self._run(reference, [plan.masking[rows] for rows in jobs])
-            scores = np.empty((len(plan), results[0].shape[1]))
+            results.extend(self._run(reference, [plan.masking[rows] for rows in jobs]))
+            scores = np.empty((len(plan), results[0].scores.shape[1]))
             for rows, result in zip(jobs, results, strict=True):
-                scores[rows] = result
+                scores[rows] = result.scores
             return scores
 
-        settings = request.settings
-        return explain_with(
+        explanation = explain_with(
             execute,
             settings.tree(request.pixels.shape[0]),
             contexts=settings.contexts,
             variant="normalised",
         )
+        return replace(explanation, inference=results[0].inference)
 
     def probabilities(self, request: ExplainRequest) -> NDArray[np.float64]:
         """Class probabilities ``(K,)`` of one image."""
         found: NDArray[np.float64] = ray.get(self.workers[0].probabilities.remote(request))
         return found
 
-    def _run(self, reference: ray.ObjectRef, jobs: list[Masking]) -> list[Scores]:
+    def _run(self, reference: ray.ObjectRef, jobs: list[Masking]) -> list[Scored]:
         """Hand jobs to whichever worker is free, one at a time each; results in job order."""
-        results: dict[int, Scores] = {}
+        results: dict[int, Scored] = {}
         waiting = list(enumerate(jobs))[::-1]
         free = list(self.workers)
         running: dict[Any, tuple[int, Any]] = {}
@@ -117,7 +142,7 @@ class ExplainPool:
             while waiting and free:
                 number, job = waiting.pop()
                 worker = free.pop()
-                result = worker.score.remote(reference, job)
+                result = worker.score.remote(reference, reference.hex(), job)
                 running[result] = (number, worker)
             (done,), _ = ray.wait(list(running))
             number, worker = running.pop(done)

@@ -37,6 +37,8 @@ class ExplainedImage:
     predicted: str
     probabilities: dict[str, float]
     evaluations: int
+    inference: str
+    """How the scores came about: incremental, or dense and why."""
     efficiency_gap: float
     """Sum of the leaves minus f(image) − f(baseline)."""
     cue_share: float | None
@@ -107,6 +109,7 @@ def describe(
         predicted=predicted,
         probabilities=dict(zip(scheme.classes, probabilities.tolist(), strict=True)),
         evaluations=explanation.evaluations,
+        inference=explanation.inference,
         efficiency_gap=explanation.efficiency_gap(scheme.index(target)),
         cue_share=None if mask is None else float(mask.mean()),
         cue_mass=None if mask is None else positive_mass_inside(density, mask),

@@ -2,6 +2,7 @@
 
 from ier_ray.explain.dncshap import Contexts, Explanation, explain
 from ier_ray.explain.evaluators import DenseEvaluator, Evaluator, Masking
+from ier_ray.explain.incremental import IncrementalEvaluator, exact_evaluator
 from ier_ray.explain.regions import RegionTree
 
 __all__ = [
@@ -9,7 +10,9 @@ __all__ = [
     "DenseEvaluator",
     "Evaluator",
     "Explanation",
+    "IncrementalEvaluator",
     "Masking",
     "RegionTree",
+    "exact_evaluator",
     "explain",
 ]

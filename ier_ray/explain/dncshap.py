@@ -14,7 +14,7 @@ which images to score, so the whole tree is one list of independent evaluations.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,6 +25,8 @@ from ier_ray.explain.regions import RegionTree, areas
 
 Contexts = Literal["absent", "present", "both"]
 Variant = Literal["normalised", "paper"]
+CUSTOM = "custom"
+"""Inference of an evaluator that does not say."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class Explanation:
         full, empty: ``(K,)``; v(image) and v(baseline).
         contexts, variant: how the credits were computed.
         evaluations: masked images scored.
+        inference: how the scores came about: ``incremental``, ``dense`` (and why), or ``custom``.
     """
 
     tree: RegionTree
@@ -107,6 +110,7 @@ class Explanation:
     contexts: Contexts
     variant: Variant
     evaluations: int
+    inference: str = CUSTOM
 
     def leaf_values(self, target: int) -> NDArray[np.float64]:
         """φ of each leaf of the tree, ``(n,)``, for one class."""
@@ -133,7 +137,7 @@ Execute = Callable[[Plan], Scores]
 
 
 def explain(
-    evaluator: Evaluator,
+    evaluator: Evaluator | Callable[[Masking], Scores],
     tree: RegionTree,
     *,
     contexts: Contexts = "both",
@@ -142,14 +146,16 @@ def explain(
     """Credits of all regions of a tree, scored in this process.
 
     Args:
+        evaluator: an evaluator, or any function that scores masked images.
         contexts: ``absent`` (nothing else shows: the paper), ``present`` (everything else
             shows), or ``both`` (their mean: closest to exact Shapley values).
         variant: ``paper`` reproduces Algorithms 1 and 2 as printed (contexts ``absent``); its
             leaves do not sum to v(image) − v(baseline) below the second level.
     """
-    return explain_with(
+    explanation = explain_with(
         lambda plan: evaluator(plan.masking), tree, contexts=contexts, variant=variant
     )
+    return replace(explanation, inference=getattr(evaluator, "inference", CUSTOM))
 
 
 def explain_with(

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ier_ray.explain.memory import in_batches
 from ier_ray.explain.regions import Rectangles
 
 Scores = NDArray[np.float64]
@@ -51,6 +52,10 @@ class Masking:
 class Evaluator(Protocol):
     """Scores of masked versions of one image, in the order asked for."""
 
+    @property
+    def inference(self) -> str:
+        """How the scores come about: ``incremental``, or ``dense`` and why."""
+
     def __call__(self, masking: Masking) -> Scores:
         """Scores ``(M, K)`` of ``M`` masked images for ``K`` classes."""
 
@@ -82,7 +87,7 @@ SCORES: dict[str, ScoreFunction] = {
 
 @dataclass(frozen=True)
 class DenseEvaluator:
-    """Runs the whole network on every masked image, ``batch_size`` at a time.
+    """Runs the whole network on every masked image, a batch at a time.
 
     Attributes:
         network: logits ``(M, K)`` of normalised images ``(M, C, H, W)``; in eval mode.
@@ -90,23 +95,28 @@ class DenseEvaluator:
         baseline: what replaces hidden pixels, normalised with the statistics of the image,
             ``(C, H, W)``.
         score: what of the logits is explained.
-        batch_size: masked images in one forward pass.
+        batch_size: masked images in one forward pass; halved when memory runs out.
+        inference: how scores come about, for the record.
     """
 
     network: Callable[[Tensor], Tensor]
     image: Tensor
     baseline: Tensor
     score: ScoreFunction = probability
-    batch_size: int = 64
+    batch_size: int = 16
+    inference: str = "dense"
 
     @torch.inference_mode()
     def __call__(self, masking: Masking) -> Scores:
         """Scores ``(M, K)`` of masked images."""
-        height, width = self.image.shape[-2:]
-        parts = []
-        for start in range(0, len(masking), self.batch_size):
-            shown = masking[start : start + self.batch_size].pixels(height, width)
-            mask = torch.from_numpy(shown[:, None]).to(self.image.device)
-            logits = self.network(torch.where(mask, self.image, self.baseline))
-            parts.append(self.score(logits.double()).cpu().numpy())
-        return np.concatenate(parts)
+        parts = in_batches(len(masking), self.batch_size, lambda rows: self._scores(masking[rows]))
+        return np.concatenate([scores for _, scores in parts])
+
+    def _scores(self, masking: Masking) -> Scores:
+        shown = masking.pixels(*self.image.shape[-2:])
+        mask = torch.from_numpy(shown[:, None]).to(self.image.device)
+        masked = torch.where(mask, self.image, self.baseline)
+        # Convolutions are up to twice as fast on CPU with channels last.
+        logits = self.network(masked.contiguous(memory_format=torch.channels_last))
+        scores: Scores = self.score(logits.double()).cpu().numpy()
+        return scores

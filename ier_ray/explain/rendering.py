@@ -49,6 +49,7 @@ def to_npz(explanation: Explanation) -> bytes:
         contexts=np.array(explanation.contexts),
         variant=np.array(explanation.variant),
         evaluations=np.array(explanation.evaluations),
+        inference=np.array(explanation.inference),
     )
     return buffer.getvalue()
 
@@ -64,6 +65,7 @@ def from_npz(content: bytes) -> Explanation:
             contexts=arrays["contexts"].item(),
             variant=arrays["variant"].item(),
             evaluations=arrays["evaluations"].item(),
+            inference=arrays["inference"].item(),
         )
 
 

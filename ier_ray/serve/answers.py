@@ -34,6 +34,7 @@ def explanation_reply(
             "empty": float(explanation.empty[target]),
             "efficiency_gap": explanation.efficiency_gap(target),
             "evaluations": explanation.evaluations,
+            "inference": explanation.inference,
             "settings": settings,
             "leaves": leaf_records(explanation, target),
         }

@@ -82,6 +82,8 @@ class ExplanationReply(BaseModel):
     efficiency_gap: float
     """Sum of the leaf values − (full − empty)."""
     evaluations: int
+    inference: str
+    """How the scores came about: incremental, or dense and why."""
     settings: ExplainerSettings
     leaves: list[Leaf]
 

@@ -1,0 +1,171 @@
+"""How explanations scale: with regions, and with workers; the pool beside the serial executor.
+
+A quarter of the paper's width at 224 pixels, random weights, one thread a process. Executors take
+turns on the same images, each new to all of them; each is given its best round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import numpy as np
+import ray
+import torch
+
+from ier_ray.cluster.connection import connect
+from ier_ray.cluster.explain_pool import ExplainPool, ExplainRequest
+from ier_ray.emotions import FOUR
+from ier_ray.explain import Contexts, explain
+from ier_ray.inference import ExplainerSettings, Recognizer
+from ier_ray.models import ModelSettings, build_joint_model
+from ier_ray.training.checkpoint import CheckpointManifest, save_checkpoint
+
+SIZE, WIDTH, DEPTH = 224, 0.25, 8
+
+
+def checkpoint(directory: Path) -> str:
+    torch.manual_seed(0)
+    settings = ModelSettings(image_size=SIZE, width=WIDTH)
+    manifest = CheckpointManifest(
+        model=settings,
+        scheme="four",
+        classes=list(FOUR.classes),
+        normalization="per_image",
+        epoch=0,
+        step=0,
+        metrics={},
+        data_hashes={},
+    )
+    model = build_joint_model(settings, num_classes=len(FOUR.classes))
+    save_checkpoint(directory, model, manifest, {})
+    return str(directory)
+
+
+def request(seed: int, depth: int, contexts: Contexts) -> ExplainRequest:
+    generator = np.random.default_rng(seed)
+    coarse = torch.tensor(generator.random((1, 3, 14, 14)))
+    image = torch.nn.functional.interpolate(coarse, SIZE, mode="bicubic")[0].clamp(0, 1)
+    pixels = (image * 255).byte().permute(1, 2, 0).numpy()
+    return ExplainRequest(pixels, ExplainerSettings(depth=depth, contexts=contexts), "ier")
+
+
+def serial(recognizer: Recognizer, asked: ExplainRequest) -> np.ndarray:
+    evaluator = recognizer.evaluator(asked.pixels, asked.settings, domain=asked.domain)
+    contexts = asked.settings.contexts
+    return explain(evaluator, asked.settings.tree(SIZE), contexts=contexts).credits
+
+
+def timed(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def seconds_by_depth(
+    recognizer: Recognizer, depths: range, contexts: Contexts, rounds: int
+) -> dict[int, float]:
+    """Best of several rounds of a serial explanation at each depth."""
+    found: dict[int, float] = {}
+    for number in range(rounds):
+        for depth in depths:
+            asked = request(number, depth, contexts)
+            seconds = timed(lambda asked=asked: serial(recognizer, asked))
+            found[depth] = min(seconds, found.get(depth, np.inf))
+    return found
+
+
+def executors(
+    location: str, recognizer: Recognizer, contexts: Contexts, rounds: int
+) -> tuple[dict[str, float], float]:
+    """Best seconds of each executor, and the largest difference of a pool's credits from serial."""
+    pools = {f"pool of {size}": ExplainPool.start(location, size=size) for size in (1, 2)}
+    best: dict[str, float] = {}
+    difference = 0.0
+    for number in range(rounds + 1):  # the first warms up
+        asked = request(100 + number, DEPTH, contexts)
+        attributions: dict[str, np.ndarray] = {}
+        runs: dict[str, Callable[[], np.ndarray]] = {
+            "serial": lambda asked=asked: serial(recognizer, asked),
+            **{
+                name: lambda pool=pool, asked=asked: pool.explain(asked).credits
+                for name, pool in pools.items()
+            },
+        }
+        for name, run in runs.items():
+            started = time.perf_counter()
+            attributions[name] = run()
+            if number:
+                best[name] = min(time.perf_counter() - started, best.get(name, np.inf))
+        difference = max(
+            difference,
+            *(np.abs(attributions[name] - attributions["serial"]).max() for name in pools),
+        )
+    for pool in pools.values():
+        pool.stop()
+    return best, difference
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="to depth 8, nothing else shown, under 50 s"
+    )
+    quick = parser.parse_args().quick
+    contexts: Contexts = "absent" if quick else "both"
+    depths, rounds = (range(4, 9), 2) if quick else (range(4, 11), 3)
+    torch.set_num_threads(1)
+    ray.init("local", num_cpus=3, logging_level="ERROR")
+    connect()
+    with tempfile.TemporaryDirectory() as directory:
+        location = checkpoint(Path(directory) / "checkpoint")
+        recognizer = Recognizer.load(location)
+        best, difference = executors(location, recognizer, contexts, rounds)
+        by_depth = seconds_by_depth(recognizer, depths, contexts, rounds)
+    ray.shutdown()
+    report(by_depth, best, difference, contexts)
+
+
+def report(
+    by_depth: dict[int, float], best: dict[str, float], difference: float, contexts: Contexts
+) -> None:
+    regions = {depth: 2**depth for depth in by_depth}
+    exponent = float(
+        np.polyfit(np.log(list(regions.values())), np.log(list(by_depth.values())), 1)[0]
+    )
+    print(f"width {WIDTH} at {SIZE}x{SIZE}, contexts {contexts}, one thread a process")
+    print(f"{'regions':>10}{'seconds':>10}{'ms a region':>14}")
+    for depth, seconds in by_depth.items():
+        print(f"{regions[depth]:>10}{seconds:>10.2f}{1e3 * seconds / regions[depth]:>14.2f}")
+    print(f"fitted exponent {exponent:.2f}\n\nat depth {DEPTH}, seconds")
+    for name, seconds in best.items():
+        print(f"{name:<12}{seconds:>8.2f}")
+    speedup, overhead = (
+        best["pool of 1"] / best["pool of 2"],
+        best["pool of 1"] / best["serial"] - 1,
+    )
+    print(f"two workers over one {speedup:.2f}, pool over serial {overhead:+.1%}")
+    record = {
+        "exponent": exponent,
+        "seconds_by_regions": {str(regions[depth]): by_depth[depth] for depth in by_depth},
+        "serial_seconds": best["serial"],
+        "pool_1_seconds": best["pool of 1"],
+        "pool_2_seconds": best["pool of 2"],
+        "pool_speedup": speedup,
+        "pool_overhead": overhead,
+        "max_abs_difference": difference,
+        "contexts": contexts,
+        "depth": DEPTH,
+    }
+    print(json.dumps(record))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Exact incremental inference: compute only what masking changes.
+
+A masked image differs from a background (the baseline, or the image itself) inside one rectangle.
+Through convolutions and pools only a window around it changes; the window alone is carried on,
+and what it needs around it is cut from the background's activations, which are computed once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ier_ray.explain.backgrounds import BASELINE, IMAGE, Backgrounds, channels_first
+from ier_ray.explain.batches import Batch
+from ier_ray.explain.evaluators import (
+    DenseEvaluator,
+    Evaluator,
+    Masking,
+    ScoreFunction,
+    Scores,
+    probability,
+)
+from ier_ray.explain.memory import in_batches, planned_bytes
+from ier_ray.explain.regions import areas
+from ier_ray.explain.tracing import TracedNetwork, UntraceableError, trace
+
+WINDOW_SHARE = 8
+"""One part in eight of the planned memory is for windows, the rest for whole maps."""
+MAP_COPIES = 3
+"""Whole maps that the tail holds at once: its input, flattened, and what it makes of it."""
+WORTHWHILE = 0.5
+"""Share of the work that must be local for windows to be worth their trouble."""
+
+
+@dataclass(frozen=True)
+class IncrementalEvaluator:
+    """Scores of masked images from the windows that masking changes.
+
+    Attributes:
+        network: the traced network, in eval mode.
+        image: the explained image, normalised, ``(C, H, W)``.
+        baseline: what replaces hidden pixels, as of :class:`DenseEvaluator`.
+        score: what of the logits is explained.
+        batch_size: most masked images at once; by default what free memory allows. Halved when
+            memory runs out.
+        inference: how scores come about, for the record.
+    """
+
+    network: TracedNetwork
+    image: Tensor
+    baseline: Tensor
+    score: ScoreFunction = probability
+    batch_size: int | None = None
+    inference: str = "incremental"
+
+    @cached_property
+    def backgrounds(self) -> Backgrounds:
+        """Activations of both backgrounds, computed on first use."""
+        with torch.inference_mode():
+            return Backgrounds.of(self.network, torch.stack([self.baseline, self.image]))
+
+    @torch.inference_mode()
+    def __call__(self, masking: Masking) -> Scores:
+        """Scores ``(M, K)`` of masked images."""
+        known = self.backgrounds.logits
+        background = torch.from_numpy(np.where(masking.keeps_inside, BASELINE, IMAGE))
+        pixels = areas(masking.rectangles)
+        everything = pixels == self.image.shape[-2] * self.image.shape[-1]
+        shown = torch.from_numpy(everything) ^ background.bool()
+        logits = known[shown.long().to(known.device)]
+        partial = np.flatnonzero(~everything & (pixels > 0))
+        partial = partial[np.argsort(pixels[partial], kind="stable")]
+        memory = planned_bytes(known.device)
+        for rows, found in in_batches(
+            len(partial),
+            self.batch_size or self._rows_within(memory),
+            lambda rows: self._logits(masking[partial[rows]], memory),
+        ):
+            logits[torch.from_numpy(partial[rows]).to(known.device)] = found
+        scores: Scores = self.score(logits.double()).cpu().numpy()
+        return scores
+
+    def _rows_within(self, memory: int) -> int:
+        row = sum(maps[0].nbytes for maps in self.backgrounds.frontier.values())
+        return max(1, memory // (MAP_COPIES * row))
+
+    def _logits(self, masking: Masking, memory: int) -> Tensor:
+        batch = Batch(self.network, self.backgrounds, masking)
+        part = (batch.bytes().cumsum() // (memory / WINDOW_SHARE)).astype(np.int64)
+        for rows in np.split(np.arange(len(masking)), np.flatnonzero(np.diff(part)) + 1):
+            batch.run(rows)
+        return self.network.tail(*(channels_first(maps) for maps in batch.frontier.values()))
+
+
+def exact_evaluator(
+    network: nn.Module, image: Tensor, baseline: Tensor, *, score: ScoreFunction = probability
+) -> Evaluator:
+    """The fastest exact evaluator for a network: incremental where it can be, else dense.
+
+    Args:
+        network: in eval mode; logits ``(M, K)`` of normalised images ``(M, C, H, W)``.
+        image, baseline: normalised, ``(C, H, W)``.
+
+    Returns:
+        An evaluator whose ``inference`` says which it is and, if dense, why.
+    """
+    try:
+        evaluator = IncrementalEvaluator(trace(network), image, baseline, score)
+    except UntraceableError as error:
+        return DenseEvaluator(network, image, baseline, score, inference=f"dense: {error}")
+    share = evaluator.backgrounds.local_share
+    if share < WORTHWHILE:
+        reason = f"only {share:.0%} of the work comes before operations over all positions"
+        return DenseEvaluator(network, image, baseline, score, inference=f"dense: {reason}")
+    return evaluator
