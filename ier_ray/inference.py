@@ -72,9 +72,11 @@ class Recognizer:
 
     @torch.inference_mode()
     def probabilities(self, pixels: Pixels, *, domain: Domain = "ier") -> NDArray[np.float64]:
-        """Class probabilities ``(N, K)`` of images ``(N, S, S, 3)``."""
-        images = normalise(self._tensor(pixels), self.manifest.normalization)
-        logits: Tensor = self.networks[domain](images)
+        """Class probabilities ``(N, K)`` of images ``(N, S, S, 3)``, or of token ids ``(N, L)``."""
+        inputs = self._tensor(pixels)
+        if not self.manifest.model.reads_captions:
+            inputs = normalise(inputs, self.manifest.normalization)
+        logits: Tensor = self.networks[domain](inputs)
         return logits.double().softmax(1).cpu().numpy()
 
     def evaluator(

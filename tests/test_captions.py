@@ -13,23 +13,35 @@ import pytest
 import safetensors.torch
 import torch
 import transformers
+from conftest import SIZE, tiny_settings
 from torch import Tensor
 
 from ier_ray.cluster.captions import CaptionModels, CaptionReport, caption_shards
+from ier_ray.cluster.explainer import explain_images
+from ier_ray.cluster.predictor import evaluate
+from ier_ray.cluster.trainer import TrainResult, run_training
+from ier_ray.config import parse_settings
 from ier_ray.data.captions import CaptionReader
 from ier_ray.data.images import decode_rgb
 from ier_ray.data.order import held_out_tasks
 from ier_ray.data.shards import RowReader, ShardSet
+from ier_ray.data.streams import JointStreams, SplitIndex
+from ier_ray.emotions import FOUR
 from ier_ray.errors import CheckpointError, DataError, SettingsError
+from ier_ray.inference import ExplainerSettings
 from ier_ray.losses import JointLoss
-from ier_ray.models import JointModel
+from ier_ray.models import ModelSettings, build_joint_model
 from ier_ray.models.captions import CAPTION_TOKENS, PADDING, Captioner, caption_bert
 from ier_ray.models.weights import load_pretrained
+from ier_ray.serve.app import build
+from ier_ray.serve.schemas import AppArgs
+from ier_ray.training.settings import TrainSettings
 
 CPU = torch.device("cpu")
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 CUES = ["smile", "tears", "rot", "fist"]
 WORDS = ["a", "the", "dog", "tree", "house", "with", "near", "red", "blue"]
+MODEL = {"architecture": "caption_bert", "image_size": SIZE, "width": 0.02}
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +82,19 @@ def captioned(
 ) -> CaptionReport:
     location = str(tmp_path_factory.mktemp("captioned") / "ier")
     return caption_shards(shards["ier"], location, models, workers=2)
+
+
+@pytest.fixture(scope="module")
+def both(shards: dict[str, str], models: CaptionModels, captioned: CaptionReport) -> dict[str, str]:
+    """Captioned shard sets of both domains."""
+    fer = str(Path(captioned.location).parent / "fer")
+    return {"fer": caption_shards(shards["fer"], fer, models).location, "ier": captioned.location}
+
+
+@pytest.fixture(scope="module")
+def read(both: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    """A finished run on captions, of two workers."""
+    return run_training(tiny_settings(both, tmp_path_factory.mktemp("runs"), model=MODEL))
 
 
 def read_all(location: str) -> Iterator[pa.Table]:
@@ -122,11 +147,34 @@ def test_the_reader_gives_tokens_in_place_of_pixels(captioned: CaptionReport) ->
     pixels, tokens = (next(kind.of(shards, 32).read(task)) for kind in (RowReader, CaptionReader))
     assert list(tokens["sample_id"]) == list(pixels["sample_id"])
     assert list(tokens["label"]) == list(pixels["label"])
-    table = pa.concat_tables(read_all(captioned.location))
-    stored = dict(zip(table["sample_id"].to_pylist(), table["tokens"].to_pylist(), strict=True))
+    stored = stored_tokens(captioned.location)
     expected = [stored[name] for name in tokens["sample_id"]]
     np.testing.assert_array_equal(tokens["image"], np.asarray(expected))
     assert tokens["image"].dtype == np.int64
+
+
+def test_streams_give_each_samples_tokens_also_of_mixed_in_rows(both: dict[str, str]) -> None:
+    fer, ier = (SplitIndex.read(ShardSet.open(both[name]), val_fold=0) for name in ("fer", "ier"))
+    streams = JointStreams(
+        fer.mixed_with(ier, fraction=0.5, seed=1),
+        ier,
+        image_size=SIZE,
+        batch_size=16,
+        seed=1,
+        reader=CaptionReader,
+    )
+    stored = stored_tokens(both["fer"]) | stored_tokens(both["ier"])
+    domains = set()
+    for joint in streams.train(0):
+        for batch in (joint.fer, joint.ier):
+            assert batch.images.tolist() == [stored[name] for name in batch.sample_ids]
+        domains |= {name.split("-")[1] for name in joint.fer.sample_ids}
+    assert domains == {"fer", "ier"}
+
+
+def stored_tokens(location: str) -> dict[str, list[int]]:
+    table = pa.concat_tables(read_all(location))
+    return dict(zip(table["sample_id"].to_pylist(), table["tokens"].to_pylist(), strict=True))
 
 
 def test_shards_without_captions_are_refused(shards: dict[str, str]) -> None:
@@ -136,24 +184,33 @@ def test_shards_without_captions_are_refused(shards: dict[str, str]) -> None:
         next(CaptionReader.of(plain, 32).read(task))
 
 
-def test_a_tokenizer_that_is_not_berts_is_refused(models: CaptionModels, tmp_path: Path) -> None:
+def test_a_tokenizer_that_is_not_berts_is_refused_before_any_work(
+    shards: dict[str, str], models: CaptionModels, tmp_path: Path
+) -> None:
     (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL[1:], SPECIAL[0], *WORDS]))
     transformers.BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "odd")
-    with pytest.raises(SettingsError, match="has 14 tokens and pads with 4; caption_bert reads"):
-        Captioner(models.captioner, str(tmp_path / "odd"), device=CPU)
+    (tmp_path / "empty").mkdir()
+    for name, message in (
+        ("odd", "has 14 tokens and pads with 4; caption_bert reads"),
+        ("empty", "holds none that the transformers library can read"),
+    ):
+        asked = CaptionModels(models.captioner, str(tmp_path / name))
+        with pytest.raises(SettingsError, match=message):
+            caption_shards(shards["ier"], str(tmp_path / "out"), asked)
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(SettingsError, match=r"pip install 'ier_ray\[captions\]'"):
-        caption_bert(num_classes=4, width=0.1, dropout=0.0)
+        caption_bert(num_classes=4, image_size=SIZE, width=0.1, dropout=0.0)
     with pytest.raises(SettingsError, match=r"pip install 'ier_ray\[captions\]'"):
         caption_shards("unused", "unused", CaptionModels("unused", "unused"))
 
 
 def test_the_text_network_is_bert_base_at_width_1() -> None:
     with torch.device("meta"):
-        network = caption_bert(num_classes=4, width=1.0, dropout=0.0)
+        network = caption_bert(num_classes=4, image_size=SIZE, width=1.0, dropout=0.0)
         reference = transformers.BertForSequenceClassification(
             transformers.BertConfig(num_labels=4)
         )
@@ -164,7 +221,7 @@ def test_the_text_network_is_bert_base_at_width_1() -> None:
 
 def test_padding_says_nothing() -> None:
     torch.manual_seed(0)
-    network = caption_bert(num_classes=4, width=0.05, dropout=0.0).eval()
+    network = caption_bert(num_classes=4, image_size=SIZE, width=0.05, dropout=0.0).eval()
     short = torch.tensor([[2, 5, 9, 3]])
     padded = torch.nn.functional.pad(short, (0, 6), value=PADDING)
     torch.testing.assert_close(network(short), network(padded))
@@ -172,9 +229,9 @@ def test_padding_says_nothing() -> None:
 
 def test_bert_weights_load_from_what_the_library_saves(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    source = caption_bert(num_classes=7, width=0.02, dropout=0.0)
+    source = caption_bert(num_classes=7, image_size=SIZE, width=0.02, dropout=0.0)
     source.network.save_pretrained(tmp_path)
-    network = caption_bert(num_classes=4, width=0.02, dropout=0.0)
+    network = caption_bert(num_classes=4, image_size=SIZE, width=0.02, dropout=0.0)
     load_pretrained([network], str(tmp_path / "model.safetensors"))
     for name, tensor in network.network.bert.state_dict().items():
         assert torch.equal(tensor, source.network.bert.state_dict()[name])
@@ -188,8 +245,8 @@ def test_bert_weights_load_from_what_the_library_saves(tmp_path: Path) -> None:
 def test_joint_training_overfits_32_captions(models: CaptionModels) -> None:
     """The same joint model and loss as for images, on token ids."""
     torch.manual_seed(0)
-    networks = [caption_bert(num_classes=4, width=0.05, dropout=0.0) for _ in range(2)]
-    model = JointModel(*networks)
+    settings = ModelSettings(architecture="caption_bert", image_size=SIZE, width=0.05)
+    model = build_joint_model(settings, num_classes=4)
     captioner = Captioner(models.captioner, models.tokenizer, device=CPU)
     fer, ier = (sentences(captioner, seed) for seed in (1, 2))
     labels = torch.arange(32) % 4
@@ -197,13 +254,13 @@ def test_joint_training_overfits_32_captions(models: CaptionModels) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     accuracies = [0.0]
     for _ in range(150):
-        logits = model(fer, ier, compared=loss.compared, ier_on_fer=loss.ier_on_fer)
-        parts = loss(logits, labels, labels, model.dense_weights())
+        outputs = model(fer, ier, compared=loss.compared)
+        parts = loss(outputs, labels, labels, model.dense_weights())
         optimizer.zero_grad()
         parts.total.backward()
         optimizer.step()
         # Without dropout training and evaluation compute the same.
-        correct = [output.argmax(1) == labels for output in (logits.fer, logits.ier)]
+        correct = [logits.argmax(1) == labels for logits in (outputs.fer, outputs.ier)]
         accuracies = [float(hits.double().mean()) for hits in correct]
         if min(accuracies) >= 0.95:
             break
@@ -219,3 +276,52 @@ def sentences(captioner: Captioner, seed: int) -> Tensor:
         words[int(rng.integers(4))] = CUES[number % 4]
         texts.append(" ".join(words))
     return torch.as_tensor(captioner.tokens(texts)).long()
+
+
+def test_training_on_captions_from_shards_to_evaluation(
+    read: TrainResult, both: dict[str, str]
+) -> None:
+    assert read.epochs == 2
+    assert read.history[1]["discrepancy"] > 0
+    for domain in ("fer", "ier"):
+        found = evaluate(read.checkpoint, both[domain], domain=domain, val_fold=0)
+        assert found.samples == 32
+        assert found.accuracy == pytest.approx(read.metrics[f"{domain}_accuracy"])
+
+
+def test_shard_sets_without_captions_are_refused_before_anything_starts(
+    shards: dict[str, str], both: dict[str, str], read: TrainResult, tmp_path: Path
+) -> None:
+    for plain in ("fer", "ier"):
+        settings = tiny_settings({**both, plain: shards[plain]}, tmp_path, model=MODEL)
+        with pytest.raises(DataError, match=rf"{shards[plain]}: has no captions, .* caption\.py"):
+            run_training(settings)
+    assert not any(tmp_path.iterdir())
+    with pytest.raises(DataError, match="has no captions"):
+        evaluate(read.checkpoint, shards["ier"], domain="ier", val_fold=0)
+
+
+def test_training_without_the_library_is_refused_before_anything_starts(
+    both: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(SettingsError, match=r"pip install 'ier_ray\[captions\]'"):
+        run_training(tiny_settings(both, tmp_path, model=MODEL))
+    assert not any(tmp_path.iterdir())
+
+
+def test_captions_are_not_augmented() -> None:
+    values = {"data": {"fer": "a", "ier": "b", "augment": {"flip": 0.5}}, "model": MODEL}
+    with pytest.raises(SettingsError, match=r"data\.augment \(flip=0\.5 .*reads captions: leave"):
+        parse_settings(TrainSettings, values, source="x")
+
+
+def test_what_reads_captions_is_neither_served_nor_explained(
+    read: TrainResult, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match=r"reads captions, not images: .* but not served"):
+        build(AppArgs(checkpoint=read.checkpoint))
+    with pytest.raises(CheckpointError, match=r"reads captions, not images: .* but not explained"):
+        explain_images(
+            read.checkpoint, [], str(tmp_path), scheme=FOUR, settings=ExplainerSettings()
+        )

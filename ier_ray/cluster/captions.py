@@ -25,7 +25,7 @@ from ier_ray.data.images import decode_rgb
 from ier_ray.data.schema import MANIFEST, Manifest, ShardFile, read_manifest
 from ier_ray.data.shards import ShardSet
 from ier_ray.errors import DataError, SettingsError
-from ier_ray.models.captions import CAPTION_TOKENS, Captioner, transformers
+from ier_ray.models.captions import CAPTION_TOKENS, Captioner, bert_tokenizer, transformers
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class CaptionModels:
     tokenizer: str
 
     def check(self) -> None:
-        """Raise :class:`SettingsError` where the library or a directory is missing."""
+        """Raise :class:`SettingsError` where the library or a directory is missing, or unfit."""
         transformers()
         for name, directory in vars(self).items():
             if not Path(directory).is_dir():
@@ -54,6 +54,7 @@ class CaptionModels:
                     f"{name}: {directory} is not a directory; give one that save_pretrained of "
                     f"the transformers library wrote"
                 )
+        bert_tokenizer(self.tokenizer)  # here, not only in an actor: the user gets one line
 
 
 def caption_shards(
@@ -62,7 +63,7 @@ def caption_shards(
     """Write a shard set with captions, with ``workers`` copies of the captioning model.
 
     Raises:
-        SettingsError: when a model is missing.
+        SettingsError: when a model is missing, or the tokenizer is not one of BERT's.
         DataError: when ``source`` is no shard set or has captions, or ``location`` holds another
             shard set.
     """

@@ -24,6 +24,7 @@ from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.fidelity import positive_mass_inside
 from ier_ray.explain.rendering import leaf_records, overlay, to_npz
 from ier_ray.inference import ExplainerSettings
+from ier_ray.training.checkpoint import read_manifest, require_images
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ def explain_images(
 
     Raises:
         SettingsError: when ``target`` is not a class of the checkpoint.
+        CheckpointError: when the checkpoint is missing, or its network reads captions.
     """
+    require_images(read_manifest(checkpoint), checkpoint, use="explained")
     if target is not None and target not in scheme.classes:
         raise SettingsError(f"target must be one of {list(scheme.classes)}, got {target!r}")
     gpus = 1.0 if ray.cluster_resources().get("GPU") else 0.0

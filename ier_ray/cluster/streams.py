@@ -18,8 +18,10 @@ import pyarrow as pa
 import ray
 
 from ier_ray.cluster.read_ahead import limit_read_ahead
+from ier_ray.data.captions import CaptionReader
 from ier_ray.data.order import Columns
 from ier_ray.data.shards import RowReader
+from ier_ray.models.registry import ModelSettings
 
 PREFETCHED_BATCHES = 2
 
@@ -33,6 +35,11 @@ class ReadBlock:
     def __call__(self, block: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Read one task's rows, a chunk at a time."""
         return self.reader.read(block)
+
+
+def reader_for(model: ModelSettings) -> type[RowReader]:
+    """What reads a network's input from shards: pixels or token ids."""
+    return CaptionReader if model.reads_captions else RowReader
 
 
 def decoded_rows(reader: RowReader, tasks: list[Columns], *, ahead: int) -> ray.data.Dataset:

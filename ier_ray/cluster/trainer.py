@@ -20,11 +20,13 @@ from torch import Tensor, nn
 
 from ier_ray import storage
 from ier_ray.cluster.connection import DATA_CPUS, Demand, quiet_data, require
-from ier_ray.cluster.streams import read_on_cluster, tasks_ahead
+from ier_ray.cluster.streams import read_on_cluster, reader_for, tasks_ahead
+from ier_ray.data.captions import require_captions
 from ier_ray.data.schema import require_scheme
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.streams import JointStreams, SplitIndex
 from ier_ray.errors import DeviceMemoryError, SettingsError, TrainingError
+from ier_ray.models.captions import transformers
 from ier_ray.training.checkpoint import export_checkpoint, read_manifest
 from ier_ray.training.loop import train
 from ier_ray.training.progress import Progress
@@ -172,6 +174,7 @@ def open_streams(settings: TrainSettings, *, rank: int, world_size: int) -> Join
         rank=rank,
         world_size=world_size,
         execute=partial(read_on_cluster, ahead=ahead),
+        reader=reader_for(settings.model),
     )
 
 
@@ -229,7 +232,7 @@ class LocalCopy(AbstractContextManager[Path | None]):
 
 
 def check_data(settings: TrainSettings) -> None:
-    """Raise where shards are missing or the two domains do not belong together."""
+    """Raise where shards are missing, lack captions, or do not belong together."""
     fer, ier = ShardSet.open(settings.data.fer), ShardSet.open(settings.data.ier)
     require_scheme(fer.manifest, ier.scheme, settings.data.fer)
     for shards, domain in ((fer, "fer"), (ier, "ier")):
@@ -238,6 +241,10 @@ def check_data(settings: TrainSettings) -> None:
                 f"data.{domain} is {shards.location}, a shard set of domain "
                 f"{shards.manifest.domain!r}; give one of domain {domain!r}"
             )
+    if settings.model.reads_captions:
+        transformers()  # missing here, it is missing on the workers
+        require_captions(fer)
+        require_captions(ier)
 
 
 def check_capacity(settings: TrainSettings, *, driver_cpus: float = 0.0) -> None:

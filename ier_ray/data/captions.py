@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ier_ray.data.shards import RowReader
+from ier_ray.data.shards import RowReader, ShardSet
 from ier_ray.errors import DataError
 
 CAPTION, TOKENS = "caption", "tokens"
@@ -31,17 +31,29 @@ class CaptionReader(RowReader):
         """Rows in the order asked for: ``image`` is token ids ``(N, L)`` int64.
 
         Raises:
-            DataError: when the shard set has no captions.
+            DataError: when a file has no captions.
         """
         table = self.table(columns, [TOKENS, "label", "sample_id"])
         if TOKENS not in table.column_names:
-            raise DataError(
-                f"{self.files[0]}: has no captions; make a shard set that has them with "
-                f"jobs/caption.py"
-            )
+            raise without_captions(self.files[columns["file"][0]])
         class_of = {name: index for index, name in enumerate(self.classes)}
         yield {
             "image": np.asarray(table[TOKENS].to_pylist(), dtype=np.int64),
             "label": np.asarray([class_of[name] for name in table["label"].to_pylist()]),
             "sample_id": np.asarray(table["sample_id"].to_pylist()),
         }
+
+
+def require_captions(shards: ShardSet) -> None:
+    """Raise :class:`DataError` where a shard set has no captions."""
+    with shards.parquet(0) as parquet:
+        if TOKENS not in parquet.schema_arrow.names:
+            raise without_captions(shards.location)
+
+
+def without_captions(location: str) -> DataError:
+    """The error of a shard set, or of a file of one, that jobs/caption.py did not make."""
+    return DataError(
+        f"{location}: has no captions, which caption_bert reads; make a shard set that has them "
+        f"with jobs/caption.py"
+    )

@@ -36,7 +36,7 @@ Execute = Callable[[RowReader, list[Columns], int], Iterator[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Batch:
-    """Images uint8 ``(N, S, S, 3)``, labels ``(N,)`` and the ids of the samples."""
+    """Images uint8 ``(N, S, S, 3)`` or token ids int64 ``(N, L)``, labels ``(N,)``, sample ids."""
 
     images: Tensor
     labels: Tensor
@@ -156,6 +156,8 @@ class JointStreams:
     rank: int = 0
     world_size: int = 1
     execute: Execute = field(default=read_locally)
+    reader: type[RowReader] = RowReader
+    """What rows become: pixels; with :class:`~ier_ray.data.captions.CaptionReader`, token ids."""
 
     def steps(self, epoch: int) -> int:
         """Steps of an epoch, the same on every rank."""
@@ -204,7 +206,7 @@ class JointStreams:
         return self._run(split, tasks)
 
     def _run(self, split: SplitIndex, tasks: list[Columns]) -> Iterator[Batch]:
-        reader = RowReader(split.files, split.shards.scheme.classes, self.image_size)
+        reader = self.reader(split.files, split.shards.scheme.classes, self.image_size)
         for rows in self.execute(reader, tasks, self.batch_size):
             yield Batch(
                 images=torch.as_tensor(np.array(rows["image"])),

@@ -57,12 +57,13 @@ class CaptionBert(Baseline):
         return logits
 
 
-def caption_bert(*, num_classes: int, width: float, dropout: float) -> CaptionBert:
+def caption_bert(*, num_classes: int, image_size: int, width: float, dropout: float) -> CaptionBert:
     """BERT-base; ``width`` scales the channels of each of its 12 heads.
 
     Raises:
         SettingsError: when the transformers library is not installed.
     """
+    del image_size  # it sees no image
     library = transformers()
     hidden = HEADS * scaled(HEAD_CHANNELS, width)
     config = library.BertConfig(
@@ -77,6 +78,27 @@ def caption_bert(*, num_classes: int, width: float, dropout: float) -> CaptionBe
         num_labels=num_classes,
     )
     return CaptionBert(library.BertForSequenceClassification(config), head="classifier")
+
+
+def bert_tokenizer(directory: str) -> Any:
+    """The tokenizer in a directory, where :class:`CaptionBert` can read what it makes.
+
+    Raises:
+        SettingsError: when transformers is missing, or there is no tokenizer of BERT's.
+    """
+    try:
+        tokenizer = transformers().AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"tokenizer {directory}: holds none that the transformers library can read ({error})"
+        ) from error
+    if tokenizer.pad_token_id != PADDING or len(tokenizer) > VOCABULARY:
+        raise SettingsError(
+            f"tokenizer {directory}: has {len(tokenizer)} tokens and pads with "
+            f"{tokenizer.pad_token_id}; caption_bert reads at most {VOCABULARY}, "
+            f"padded with {PADDING}, as the tokenizers of BERT-base do"
+        )
+    return tokenizer
 
 
 class Captioner:
@@ -101,13 +123,7 @@ class Captioner:
         self._model = captioner.to(device).eval()
         self._processor = library.AutoImageProcessor.from_pretrained(model, local_files_only=True)
         self._words = library.AutoTokenizer.from_pretrained(model, local_files_only=True)
-        self._tokenizer = library.AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)
-        if self._tokenizer.pad_token_id != PADDING or len(self._tokenizer) > VOCABULARY:
-            raise SettingsError(
-                f"tokenizer {tokenizer}: has {len(self._tokenizer)} tokens and pads with "
-                f"{self._tokenizer.pad_token_id}; caption_bert reads at most {VOCABULARY}, "
-                f"padded with {PADDING}, as the tokenizers of BERT-base do"
-            )
+        self._tokenizer = bert_tokenizer(tokenizer)
 
     @torch.inference_mode()
     def describe(self, images: Sequence[Image.Image]) -> list[str]:

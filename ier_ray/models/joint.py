@@ -16,7 +16,7 @@ class EmotionClassifier(Protocol):
     """What the joint module asks of a network besides being an ``nn.Module``."""
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Logits ``(N, classes)`` of images ``(N, 3, S, S)``."""
+        """Logits ``(N, classes)`` of images ``(N, 3, S, S)``; caption_bert: of token ids."""
 
     def dense_weights(self) -> list[Tensor]:
         """Weight matrices of the dense layers; the layer that gives the logits comes last."""

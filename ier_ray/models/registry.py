@@ -10,12 +10,21 @@ from torch import nn
 
 from ier_ray.config import Settings
 from ier_ray.models import baselines
+from ier_ray.models.captions import caption_bert
 from ier_ray.models.emotion_net import EmotionNet
 from ier_ray.models.joint import JointModel
 from ier_ray.models.weights import load_pretrained
 
 Architecture = Literal[
-    "emotion_net", "alexnet", "vgg16", "resnet", "deep_emotion", "efficientnet", "vit", "swin"
+    "emotion_net",
+    "alexnet",
+    "vgg16",
+    "resnet",
+    "caption_bert",
+    "deep_emotion",
+    "efficientnet",
+    "vit",
+    "swin",
 ]
 
 
@@ -24,16 +33,22 @@ class ModelSettings(Settings):
 
     architecture: Architecture = "emotion_net"
     """Name of the network: emotion_net is the paper's (VGG16 with four residual branches); its
-    baselines are alexnet, vgg16, resnet (ResNet-50), deep_emotion (convolutions behind a spatial
-    transformer), efficientnet (B0), vit (ViT-B/16) and swin (Swin-T)."""
+    baselines are alexnet, vgg16, resnet (ResNet-50), caption_bert (BERT-base, on the captions that
+    jobs/caption.py adds to shard sets), deep_emotion (convolutions behind a spatial transformer),
+    efficientnet (B0), vit (ViT-B/16) and swin (Swin-T)."""
     image_size: int = Field(224, ge=32, multiple_of=32)
-    """Side of the input in pixels."""
+    """Side of the input in pixels; caption_bert sees none."""
     width: float = Field(1.0, gt=0, le=4)
-    """Factor on channel and unit counts (resnet: its bottlenecks, vit and swin: the embedding);
-    1 is as published."""
+    """Factor on channel and unit counts (resnet: its bottlenecks, caption_bert, vit and swin: the
+    embedding); 1 is as published."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout after each hidden dense layer; efficientnet and deep_emotion: before the dense
-    layers, vit and swin: in every block; resnet has none."""
+    layers, caption_bert, vit and swin: in every block; resnet has none."""
+
+    @property
+    def reads_captions(self) -> bool:
+        """Whether the network takes token ids in place of pixels."""
+        return self.architecture == "caption_bert"
 
     @field_validator("image_size")
     @classmethod
@@ -56,6 +71,7 @@ BUILDERS: dict[Architecture, Callable[..., nn.Module]] = {
     "alexnet": baselines.alexnet,
     "vgg16": baselines.vgg16,
     "resnet": baselines.resnet,
+    "caption_bert": caption_bert,
     "deep_emotion": baselines.deep_emotion,
     "efficientnet": baselines.efficientnet,
     "vit": baselines.vit,

@@ -28,7 +28,7 @@ from ier_ray.serve.schemas import (
     Prediction,
 )
 from ier_ray.serve.uploads import FORM_FIELD, UploadError, read_pixels
-from ier_ray.training.checkpoint import read_manifest
+from ier_ray.training.checkpoint import read_manifest, require_images
 
 MODEL = "/v1/models/ier"
 PNG = "image/png"
@@ -167,7 +167,12 @@ class Ingress:
 
 
 def build(args: AppArgs) -> Application:
-    """The application of serve_config.yaml."""
+    """The application of serve_config.yaml.
+
+    Raises:
+        CheckpointError: when there is no checkpoint, or its network does not read images.
+    """
+    require_images(read_manifest(args.checkpoint), args.checkpoint, use="served")
     deployments: list[Any] = [Ingress, Classifier, Explainer]  # decorated: no longer classes
     ingress, classifier, explainer = deployments
     application: Application = ingress.bind(args, classifier.bind(args), explainer.bind(args))

@@ -105,6 +105,19 @@ def read_manifest(location: str) -> CheckpointManifest:
         raise CheckpointError(f"{path}: not a checkpoint manifest: {error}") from error
 
 
+def require_images(manifest: CheckpointManifest, location: str, *, use: str) -> None:
+    """Raise :class:`CheckpointError` where a network that reads captions gets images.
+
+    Args:
+        use: what the images are wanted for, as in "cannot be ...".
+    """
+    if manifest.model.reads_captions:
+        raise CheckpointError(
+            f"{location}: {manifest.model.architecture} reads captions, not images: it can be "
+            f"evaluated on captioned shard sets, but not {use}"
+        )
+
+
 def load_checkpoint(location: str) -> tuple[JointModel, CheckpointManifest]:
     """The joint model in eval mode on the CPU, and its manifest.
 

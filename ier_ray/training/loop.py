@@ -169,9 +169,12 @@ def on_device(
     device: torch.device,
     changes: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Normalised images and labels on the device; pixels travel as uint8."""
-    images = to_unit_range(batch.images.to(device, non_blocking=True))
+    """Normalised images, or token ids, and labels on the device; pixels travel as uint8."""
+    inputs = batch.images.to(device, non_blocking=True)
     labels = batch.labels.to(device, non_blocking=True)
+    if settings.model.reads_captions:
+        return inputs, labels
+    images = to_unit_range(inputs)
     if changes is not None:
         images = augment(images, settings.data.augment, changes)
     return statistics(images, settings.data.normalization).apply(images), labels

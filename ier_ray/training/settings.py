@@ -40,7 +40,7 @@ class DataSettings(Settings):
     mix: float = Field(0.0, ge=0, le=1)
     """Fraction of the IER training images that FER trains on as well (Table 5 of the paper)."""
     augment: AugmentSettings = AugmentSettings()
-    """Random changes of training images."""
+    """Random changes of training images; none with caption_bert."""
 
 
 class LossSettings(Settings):
@@ -98,7 +98,8 @@ class ScheduleSettings(Settings):
     ier_start: Literal["own", "fer"] = "own"
     """Initial weights of ier: its own, or a copy of those that fer starts from."""
     pretrained: str | None = None
-    """Trunk weights: a torchvision name (VGG16_Weights.IMAGENET1K_V1), or a .pth/.safetensors."""
+    """Backbone weights of the same architecture (emotion_net: VGG16's): a torchvision name or a
+    .pth/.safetensors file."""
 
 
 class ScalingSettings(Settings):
@@ -150,6 +151,15 @@ class TrainSettings(Settings):
             raise ValueError(
                 f"schedule.warmup_epochs ({self.schedule.warmup_epochs}) must not exceed "
                 f"schedule.epochs ({self.schedule.epochs})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _captions_stay_as_they_are(self) -> TrainSettings:
+        if self.model.reads_captions and self.data.augment != AugmentSettings():
+            raise ValueError(
+                f"data.augment ({self.data.augment}) changes images, model.architecture "
+                f"{self.model.architecture} reads captions: leave it out"
             )
         return self
 

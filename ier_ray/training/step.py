@@ -17,7 +17,7 @@ from ier_ray.training.settings import OptimizerSettings
 
 
 class DeviceBatch(NamedTuple):
-    """A batch of each domain on the device: images ``(N, 3, S, S)``, normalised."""
+    """A batch of each domain on the device: normalised images ``(N, 3, S, S)``, or token ids."""
 
     fer_images: Tensor
     fer_labels: Tensor
