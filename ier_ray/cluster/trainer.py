@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ier_ray import storage
 from ier_ray.cluster.connection import DATA_CPUS, Demand, quiet_data, require
+from ier_ray.cluster.failures import fit
 from ier_ray.cluster.streams import read_on_cluster, tasks_ahead
 from ier_ray.data.schema import require_scheme
 from ier_ray.data.shards import ShardSet
@@ -80,7 +81,7 @@ def run_training(settings: TrainSettings) -> TrainResult:
         settings.model_dump(mode="json"),
         what=f"run {settings.name!r}",
     )
-    result = make_trainer(settings).fit()
+    result = fit(make_trainer(settings))
     progress = outcome(result)
     best, metrics = best_checkpoint(result)
     exported = export_checkpoint(best, storage.join(run, "best"))
@@ -280,10 +281,8 @@ def outcome(result: ray.train.Result) -> Progress:
     """What rank 0 returned.
 
     Raises:
-        TrainingError: when the run ended in an error.
+        TrainingError: when that is one.
     """
-    if result.error is not None:
-        raise TrainingError(f"training failed: {result.error}") from result.error
     if isinstance(result.return_value, TrainingError):
         raise result.return_value
     progress: Progress = result.return_value

@@ -35,6 +35,19 @@ class TrainContext(Protocol):
         """End an epoch. Every rank calls it; rank 0 brings a checkpoint directory."""
 
 
+@torch.no_grad()
+def share_buffers(model: nn.Module, context: TrainContext) -> None:
+    """Give every rank rank 0's buffers, those that its checkpoint holds.
+
+    DDP does so before each forward pass, not after the last: until then each rank has the running
+    statistics of its own batch.
+    """
+    if context.world_size > 1:
+        for buffer in model.buffers():
+            own = buffer if context.rank == 0 else torch.zeros_like(buffer)
+            buffer.copy_(context.sum(own.clone()))
+
+
 @dataclass
 class LocalContext:
     """One process, no cluster: for tests and for measuring on a bare machine.
