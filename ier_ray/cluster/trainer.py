@@ -29,6 +29,7 @@ from ier_ray.errors import DeviceMemoryError, SettingsError, TrainingError
 from ier_ray.training.checkpoint import export_checkpoint, read_manifest
 from ier_ray.training.loop import train
 from ier_ray.training.progress import Progress
+from ier_ray.training.scalars import write_scalars
 from ier_ray.training.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ START_RETRIES = 1
 """Times a worker group that did not start is tried again before the run is given up."""
 START_TIMEOUT = ("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "900")
 """How long workers may take to start: an autoscaler needs minutes to bring GPU nodes."""
+DDP_OPTIONS = {"gradient_as_bucket_view": True}
+"""Gradients lie where they are sent from: a copy of them would be a fifth more memory."""
 GROWING = ("schedule", "scaling")
 """Settings that may change when a run is resumed."""
 
@@ -139,7 +142,7 @@ def train_worker(config: dict[str, Any]) -> Progress | TrainingError:
     logging.getLogger("ier_ray").setLevel(logging.INFO)
     quiet_data()
     settings = TrainSettings.model_validate(config)
-    context = RayTrainContext()
+    context = RayTrainContext(storage.join(settings.storage, settings.name))
     streams = open_streams(settings, rank=context.rank, world_size=context.world_size)
     try:
         return train(settings, streams, streams.ier.shards.scheme, context)
@@ -177,9 +180,10 @@ def open_streams(settings: TrainSettings, *, rank: int, world_size: int) -> Join
 
 
 class RayTrainContext:
-    """The training loop's context on a Ray Train worker."""
+    """The training loop's context on a Ray Train worker, for the run at a location."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: str) -> None:
+        self.run = run
         context = ray.train.get_context()
         self.rank = context.get_world_rank()
         self.world_size = context.get_world_size()
@@ -187,7 +191,7 @@ class RayTrainContext:
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model under DDP; as it is where there is one worker."""
-        wrapped: nn.Module = prepare_model(model)
+        wrapped: nn.Module = prepare_model(model, parallel_strategy_kwargs=DDP_OPTIONS)
         return wrapped
 
     def sum(self, tensor: Tensor) -> Tensor:
@@ -212,6 +216,7 @@ class RayTrainContext:
         """Report an epoch; Ray uploads rank 0's directory to the run's storage."""
         checkpoint = None
         if directory is not None:
+            write_scalars(storage.join(self.run, "tensorboard"), metrics)
             checkpoint = ray.train.Checkpoint.from_directory(str(directory))
         ray.train.report(metrics, checkpoint=checkpoint)
 
