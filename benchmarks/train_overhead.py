@@ -3,9 +3,9 @@
 Ours is `run_training` as a job runs it: shards read and decoded by Ray tasks, two workers, DDP over
 gloo. Beside it two torchrun processes take the same steps on the same batches, decoded before the
 clock starts and held in memory. Both sides train from the same weights with one thread a process,
-in turn; the last epoch is measured, from its first batch to its last (two epochs; with --quick one).
-The losses of that epoch must agree: it was the same training. Read tasks are so small that most of
-an epoch is read while it is trained, not before its first batch.
+in turn; the last epoch is measured, from its first batch to its last (of two epochs; with --quick,
+of one). The losses of that epoch must agree: it was the same training. Read tasks are so small that
+most of an epoch is read while it is trained, not before its first batch.
 """
 
 from __future__ import annotations
