@@ -141,8 +141,8 @@ def main() -> None:
         ray.shutdown()
         read = FromMemory({s.files: Held.read(s) for s in shards.values()})
         found: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
-        for seed in range(seeds):
-            for method in methods:
+        for method in methods:
+            for seed in range(seeds):
                 started = time.perf_counter()
                 settings = settings_of(shards, epochs=epochs, seed=seed, method=method)
                 found[method].append(trained(settings, shards, read))

@@ -23,7 +23,7 @@ import torch.distributed
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ier_ray.cluster.trainer import DDP_OPTIONS
+from ier_ray.cluster.worker import DDP_OPTIONS
 from ier_ray.config import parse_settings, read_settings_file
 from ier_ray.emotions import FOUR
 from ier_ray.training.context import LocalContext

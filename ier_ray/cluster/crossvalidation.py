@@ -8,7 +8,7 @@ import time
 from dataclasses import asdict, dataclass
 
 from ier_ray import storage
-from ier_ray.cluster.trainer import TrainResult, check_data, claim_settings, run_training
+from ier_ray.cluster.trainer import check_data, claim_settings, run_training
 from ier_ray.data.shards import ShardSet
 from ier_ray.errors import SettingsError
 from ier_ray.training.settings import TrainSettings
@@ -42,8 +42,8 @@ class CrossValidation:
 def cross_validate(settings: TrainSettings) -> CrossValidation:
     """Train once for each fold; ``data.val_fold`` of the settings counts for nothing.
 
-    With the name and settings of an earlier one it goes on: finished folds are read, the
-    interrupted one resumes from its last checkpoint.
+    With the name and settings of an earlier one it goes on: each fold resumes from its last
+    checkpoint, finished ones have nothing left to do.
 
     Raises:
         SettingsError: when the two domains were not divided into equally many folds, or the
@@ -90,14 +90,9 @@ def number_of_folds(settings: TrainSettings) -> int:
 def run_fold(
     settings: TrainSettings, location: str, fold: int, count: int
 ) -> tuple[dict[str, float], str]:
-    """Metrics and checkpoint of one fold's run: trained, or read where it is finished."""
-    record = storage.join(location, f"fold-{fold}.json")
-    if storage.exists(record):
-        done = storage.read_json(record)
-        return done["metrics"], done["checkpoint"]
+    """Metrics and checkpoint of one fold's run."""
     logger.info("fold %d of %d", fold + 1, count)
-    result: TrainResult = run_training(fold_settings(settings, location, fold))
-    storage.write_json(record, {"metrics": result.metrics, "checkpoint": result.checkpoint})
+    result = run_training(fold_settings(settings, location, fold))
     return result.metrics, result.checkpoint
 
 

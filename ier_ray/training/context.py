@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
+
+from ier_ray.training.pace import Bar
 
 
 class TrainContext(Protocol):
@@ -30,6 +33,9 @@ class TrainContext(Protocol):
 
     def last_checkpoint(self) -> str | None:
         """Where the run's last checkpoint is kept, for people."""
+
+    def bar(self, label: str, total: int) -> Bar:
+        """What shows people how far a pass of ``total`` batches is."""
 
     def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
         """End an epoch. Every rank calls it; rank 0 brings a checkpoint directory."""
@@ -78,6 +84,10 @@ class LocalContext:
         """``directory/last`` where it exists."""
         last = self.directory / "last"
         return str(last) if last.exists() else None
+
+    def bar(self, label: str, total: int) -> Bar:
+        """A progress bar in a terminal, nothing elsewhere."""
+        return tqdm(total=total, desc=label, unit="batch", leave=False, disable=None)
 
     def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
         """Record the metrics and keep the checkpoint as ``directory/last``."""

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
@@ -91,8 +92,10 @@ def run_epoch(
     images, busy = 0, 0.0
     for loss in epoch_passes(settings, epoch):
         watch = LossWatch(context, epoch + 1, settings.optimizer.learning_rate)
-        pace = Pace(streams.train(epoch))
-        step = train_pass(trainee, loss, settings, pace, changes, watch, step)
+        label = f"epoch {epoch + 1}/{settings.schedule.epochs}"
+        with closing(context.bar(label, streams.steps(epoch))) as bar:
+            pace = Pace(streams.train(epoch), bar)
+            step = train_pass(trainee, loss, settings, pace, changes, watch, step)
         losses = joined(losses, watch.means(), loss)  # waits for the device
         images, busy = images + pace.images, busy + pace.seconds()
     share_buffers(trainee.model, context)
