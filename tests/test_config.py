@@ -67,6 +67,7 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> N
             "optimizer.compile cannot be used with loss.discrepancy mmd",
         ),
         ("schedule: {epochs: 2, warmup_epochs: 3}", "schedule.warmup_epochs (3) must not exceed"),
+        ("scaling: {num_workers: 2, min_workers: 3}", "min_workers (3) must not exceed num_worke"),
     ],
 )
 def test_bad_values_name_the_field_the_value_and_what_is_allowed(

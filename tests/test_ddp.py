@@ -10,10 +10,11 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 from test_steps import batches, trainee
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ier_ray.losses import DiscrepancyMode, JointLoss
+from ier_ray.training.context import LocalContext, share_buffers
 from ier_ray.training.step import DeviceBatch, Trainee, optimiser_step
 
 LOSSES = {
@@ -76,3 +77,38 @@ def test_two_ranks_of_two_batches_are_one_process_with_all_sixteen_images(
         torch.testing.assert_close(first[weight], second[weight], rtol=0, atol=0, msg=weight)
         torch.testing.assert_close(first[weight], expected, rtol=0, atol=1e-9, msg=weight)
         assert (expected - start[weight]).abs().max() > 1e-4
+
+
+class GlooRank(LocalContext):
+    """A rank of a plain process group."""
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        torch.distributed.all_reduce(tensor)
+        return tensor
+
+
+def run_batch_norm_rank(rank: int, directory: str) -> None:
+    """Train batch normalisation on data of the rank's own; its buffers before and after sharing."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{directory}/store", rank=rank, world_size=RANKS
+    )
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    wrapped = DistributedDataParallel(model)
+    generator = torch.Generator().manual_seed(rank)
+    for _ in range(2):
+        wrapped(torch.randn(8, 4, generator=generator)).sum().backward()
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    share_buffers(model, GlooRank(Path(directory), rank=rank, world_size=RANKS))
+    torch.save([before, dict(model.named_buffers())], f"{directory}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_ranks_validate_with_the_running_statistics_of_the_checkpoint(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(run_batch_norm_rank, (str(tmp_path),), nprocs=RANKS)
+    (saved, first), (other, second) = (torch.load(tmp_path / f"{r}.pt") for r in range(RANKS))
+    assert set(saved) == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
+    assert (saved["1.running_mean"] - other["1.running_mean"]).abs().max() > 1e-3
+    for name, expected in saved.items():
+        torch.testing.assert_close(first[name], expected, rtol=0, atol=0, msg=name)
+        torch.testing.assert_close(second[name], expected, rtol=0, atol=0, msg=name)

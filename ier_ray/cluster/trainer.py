@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray.train
-import torch
-import torch.distributed
 from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
-from torch import Tensor, nn
+from ray.train.torch import TorchConfig, TorchTrainer
 
 from ier_ray import storage
 from ier_ray.cluster.connection import DATA_CPUS, Demand, quiet_data, require
+from ier_ray.cluster.failures import fit
 from ier_ray.cluster.streams import read_on_cluster, reader_for, tasks_ahead
+from ier_ray.cluster.worker import RayTrainContext, location_of
 from ier_ray.data.captions import require_captions
 from ier_ray.data.schema import require_scheme
 from ier_ray.data.shards import ShardSet
@@ -82,7 +80,7 @@ def run_training(settings: TrainSettings) -> TrainResult:
         settings.model_dump(mode="json"),
         what=f"run {settings.name!r}",
     )
-    result = make_trainer(settings).fit()
+    result = fit(make_trainer(settings))
     progress = outcome(result)
     best, metrics = best_checkpoint(result)
     exported = export_checkpoint(best, storage.join(run, "best"))
@@ -107,10 +105,17 @@ def make_trainer(settings: TrainSettings, callbacks: list[Any] | None = None) ->
     fs, path = storage.filesystem(settings.storage)
     return TorchTrainer(
         train_worker,
-        train_loop_config=settings.model_dump(mode="json"),
+        train_loop_config={
+            "settings": settings.model_dump(mode="json"),
+            "terminal": sys.stderr.isatty(),
+        },
         torch_config=TorchConfig(backend="nccl" if scaling.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=scaling.num_workers,
+            num_workers=(
+                (scaling.min_workers, scaling.num_workers)
+                if scaling.min_workers
+                else scaling.num_workers
+            ),
             use_gpu=scaling.use_gpu,
             resources_per_worker={
                 "CPU": scaling.cpus_per_worker,
@@ -139,8 +144,9 @@ def train_worker(config: dict[str, Any]) -> Progress | TrainingError:
     logging.getLogger().setLevel(logging.WARNING)  # Ray logs every report through the root
     logging.getLogger("ier_ray").setLevel(logging.INFO)
     quiet_data()
-    settings = TrainSettings.model_validate(config)
-    context = RayTrainContext()
+    settings = TrainSettings.model_validate(config["settings"])
+    run = storage.join(settings.storage, settings.name)
+    context = RayTrainContext(run, terminal=config["terminal"])
     streams = open_streams(settings, rank=context.rank, world_size=context.world_size)
     try:
         return train(settings, streams, streams.ier.shards.scheme, context)
@@ -153,9 +159,7 @@ def train_worker(config: dict[str, Any]) -> Progress | TrainingError:
 def open_streams(settings: TrainSettings, *, rank: int, world_size: int) -> JointStreams:
     """One rank's batches, read and decoded by Ray tasks."""
     scaling = settings.scaling
-    ahead = tasks_ahead(
-        streams=2 * world_size, busy_cpus=scaling.num_workers * scaling.cpus_per_worker
-    )
+    ahead = tasks_ahead(streams=2 * world_size, busy_cpus=world_size * scaling.cpus_per_worker)
     splits = {
         domain: SplitIndex.read(ShardSet.open(location), val_fold=settings.data.val_fold)
         for domain, location in (("fer", settings.data.fer), ("ier", settings.data.ier))
@@ -178,59 +182,6 @@ def open_streams(settings: TrainSettings, *, rank: int, world_size: int) -> Join
     )
 
 
-class RayTrainContext:
-    """The training loop's context on a Ray Train worker."""
-
-    def __init__(self) -> None:
-        context = ray.train.get_context()
-        self.rank = context.get_world_rank()
-        self.world_size = context.get_world_size()
-        self.device = get_device()
-
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """The model under DDP; as it is where there is one worker."""
-        wrapped: nn.Module = prepare_model(model)
-        return wrapped
-
-    def sum(self, tensor: Tensor) -> Tensor:
-        """The tensor added over all workers."""
-        if self.world_size > 1:
-            torch.distributed.all_reduce(tensor)
-        return tensor
-
-    def checkpoint(self) -> AbstractContextManager[Path | None]:
-        """The run's last checkpoint, brought to this node."""
-        checkpoint = ray.train.get_checkpoint()
-        if checkpoint is None:
-            return nullcontext(None)
-        return LocalCopy(checkpoint)
-
-    def last_checkpoint(self) -> str | None:
-        """Where the run's last checkpoint is stored."""
-        checkpoint = ray.train.get_checkpoint()
-        return None if checkpoint is None else location_of(checkpoint)
-
-    def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
-        """Report an epoch; Ray uploads rank 0's directory to the run's storage."""
-        checkpoint = None
-        if directory is not None:
-            checkpoint = ray.train.Checkpoint.from_directory(str(directory))
-        ray.train.report(metrics, checkpoint=checkpoint)
-
-
-class LocalCopy(AbstractContextManager[Path | None]):
-    """A Ray checkpoint as a local directory while it is read."""
-
-    def __init__(self, checkpoint: ray.train.Checkpoint) -> None:
-        self._directory = checkpoint.as_directory()
-
-    def __enter__(self) -> Path:
-        return Path(self._directory.__enter__())
-
-    def __exit__(self, *exception: object) -> None:
-        self._directory.__exit__(*exception)
-
-
 def check_data(settings: TrainSettings) -> None:
     """Raise where shards are missing, lack captions, or do not belong together."""
     fer, ier = ShardSet.open(settings.data.fer), ShardSet.open(settings.data.ier)
@@ -250,11 +201,11 @@ def check_data(settings: TrainSettings) -> None:
 def check_capacity(settings: TrainSettings, *, driver_cpus: float = 0.0) -> None:
     """Raise where the workers, their driver, and one CPU to read data can never fit."""
     scaling = settings.scaling
-    workers = scaling.num_workers * scaling.cpus_per_worker
-    gpus = float(scaling.num_workers) if scaling.use_gpu else 0.0
+    workers = scaling.fewest_workers * scaling.cpus_per_worker
+    gpus = float(scaling.fewest_workers) if scaling.use_gpu else 0.0
     require(
         Demand(cpus=workers + driver_cpus + DATA_CPUS, gpus=gpus),
-        what=f"training with {scaling.num_workers} workers of {scaling.cpus_per_worker:g} CPUs "
+        what=f"training with {scaling.fewest_workers} workers of {scaling.cpus_per_worker:g} CPUs "
         f"and {DATA_CPUS:g} CPU to read data",
         cure="lower scaling.num_workers or scaling.cpus_per_worker",
     )
@@ -287,10 +238,8 @@ def outcome(result: ray.train.Result) -> Progress:
     """What rank 0 returned.
 
     Raises:
-        TrainingError: when the run ended in an error.
+        TrainingError: when that is one.
     """
-    if result.error is not None:
-        raise TrainingError(f"training failed: {result.error}") from result.error
     if isinstance(result.return_value, TrainingError):
         raise result.return_value
     progress: Progress = result.return_value
@@ -303,9 +252,3 @@ def best_checkpoint(result: ray.train.Result) -> tuple[str, dict[str, Any]]:
         result.best_checkpoints, key=lambda pair: (pair[1][BEST_BY], -pair[1]["epoch"])
     )
     return location_of(checkpoint), metrics
-
-
-def location_of(checkpoint: ray.train.Checkpoint) -> str:
-    """A Ray checkpoint as a location of :mod:`ier_ray.storage`."""
-    prefix = "s3://" if checkpoint.filesystem.type_name == "s3" else ""
-    return f"{prefix}{checkpoint.path}"

@@ -23,6 +23,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from ier_ray import storage
 from ier_ray.cluster.connection import DATA_CPUS
+from ier_ray.cluster.failures import fit
 from ier_ray.cluster.trainer import (
     BEST_BY,
     best_checkpoint,
@@ -190,7 +191,7 @@ def trial_driver(base: TrainSettings, location: str) -> Callable[[dict[str, Any]
         name = tune.get_context().get_trial_id()
         settings = trial_settings(base, config, name=name, location=location)
         trainer = make_trainer(settings, callbacks=[TuneReportCallback()])
-        outcome(trainer.fit())
+        outcome(fit(trainer))
 
     return drive
 

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
+
+from ier_ray.training.pace import Bar
 
 
 class TrainContext(Protocol):
@@ -31,8 +34,24 @@ class TrainContext(Protocol):
     def last_checkpoint(self) -> str | None:
         """Where the run's last checkpoint is kept, for people."""
 
+    def bar(self, label: str, total: int) -> Bar:
+        """What shows people how far a pass of ``total`` batches is."""
+
     def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
         """End an epoch. Every rank calls it; rank 0 brings a checkpoint directory."""
+
+
+@torch.no_grad()
+def share_buffers(model: nn.Module, context: TrainContext) -> None:
+    """Give every rank rank 0's buffers, those that its checkpoint holds.
+
+    DDP does so before each forward pass, not after the last: until then each rank has the running
+    statistics of its own batch.
+    """
+    if context.world_size > 1:
+        for buffer in model.buffers():
+            own = buffer if context.rank == 0 else torch.zeros_like(buffer)
+            buffer.copy_(context.sum(own.clone()))
 
 
 @dataclass
@@ -65,6 +84,10 @@ class LocalContext:
         """``directory/last`` where it exists."""
         last = self.directory / "last"
         return str(last) if last.exists() else None
+
+    def bar(self, label: str, total: int) -> Bar:
+        """A progress bar in a terminal, nothing elsewhere."""
+        return tqdm(total=total, desc=label, unit="batch", leave=False, disable=None)
 
     def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
         """Record the metrics and keep the checkpoint as ``directory/last``."""

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
@@ -22,8 +23,9 @@ from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DeviceMemoryError, TrainingError
 from ier_ray.losses import JointLoss
 from ier_ray.training.checkpoint import CheckpointManifest
-from ier_ray.training.context import TrainContext
+from ier_ray.training.context import TrainContext, share_buffers
 from ier_ray.training.metrics import Sums
+from ier_ray.training.pace import Pace
 from ier_ray.training.passes import epoch_passes, joined
 from ier_ray.training.progress import STOPS_BY, Progress, report
 from ier_ray.training.settings import TrainSettings
@@ -87,10 +89,16 @@ def run_epoch(
     torch.manual_seed(seed)
     changes = torch.Generator().manual_seed(seed)
     losses: dict[str, float] = {}
+    images, busy = 0, 0.0
     for loss in epoch_passes(settings, epoch):
         watch = LossWatch(context, epoch + 1, settings.optimizer.learning_rate)
-        step = train_pass(trainee, loss, settings, streams.train(epoch), changes, watch, step)
-        losses = joined(losses, watch.means(), loss)
+        label = f"epoch {epoch + 1}/{settings.schedule.epochs}"
+        with closing(context.bar(label, streams.steps(epoch))) as bar:
+            pace = Pace(streams.train(epoch), bar)
+            step = train_pass(trainee, loss, settings, pace, changes, watch, step)
+        losses = joined(losses, watch.means(), loss)  # waits for the device
+        images, busy = images + pace.images, busy + pace.seconds()
+    share_buffers(trainee.model, context)
     metrics = validate(trainee, settings, streams, context)
     if not all(math.isfinite(value) for value in metrics.values()):
         raise TrainingError(
@@ -103,6 +111,7 @@ def run_epoch(
         "step": step,
         **losses,
         **metrics,
+        "images_per_s": images * context.world_size / busy,
         "seconds": time.perf_counter() - started,
     }
 
@@ -202,5 +211,5 @@ def epoch_line(record: dict[str, Any], epochs: int) -> str:
         f"(fer {record['fer']:.3f}, ier {record['ier']:.3f}, "
         f"discrepancy {record['discrepancy']:.3f})  "
         f"accuracy fer {record['fer_accuracy']:.3f}, ier {record['ier_accuracy']:.3f}  "
-        f"{record['seconds']:.1f} s"
+        f"{record['images_per_s']:.0f} images/s, {record['seconds']:.1f} s"
     )

@@ -107,12 +107,29 @@ class ScalingSettings(Settings):
 
     num_workers: int = Field(1, ge=1)
     """Data-parallel training workers."""
+    min_workers: int | None = Field(None, ge=1)
+    """Elastic training: where lost workers do not come back, go on with no fewer than these, and
+    with num_workers again once there is room. The batch of a step shrinks with them. None: always
+    num_workers."""
     cpus_per_worker: float = Field(1.0, gt=0)
     """CPUs a worker holds; leave at least one CPU of the cluster for reading data."""
     use_gpu: bool = False
     """One GPU a worker, NCCL between them; otherwise CPU and gloo."""
     max_failures: int = Field(3, ge=0)
     """Times the run restarts from its last checkpoint after losing workers."""
+
+    @property
+    def fewest_workers(self) -> int:
+        """The workers that a run cannot do without."""
+        return self.min_workers or self.num_workers
+
+    @model_validator(mode="after")
+    def _no_more_than_all(self) -> ScalingSettings:
+        if self.fewest_workers > self.num_workers:
+            raise ValueError(
+                f"min_workers ({self.min_workers}) must not exceed num_workers ({self.num_workers})"
+            )
+        return self
 
 
 class TrainSettings(Settings):

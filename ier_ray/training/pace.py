@@ -1,0 +1,71 @@
+"""How far a pass is, and how fast it goes through its batches."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ier_ray.data.streams import JointBatch
+
+logger = logging.getLogger(__name__)
+
+LINE_EVERY_S = 60.0
+
+
+class Bar(Protocol):
+    """Progress of a pass as people see it: what tqdm's bars can do."""
+
+    def update(self, n: int = 1, /) -> object:
+        """Go on by ``n`` batches."""
+
+    def close(self) -> object:
+        """The pass has ended."""
+
+
+@dataclass
+class Lines:
+    """A bar for where there is no terminal: a line a minute in a long pass."""
+
+    label: str
+    total: int
+    every_s: float = LINE_EVERY_S
+    done: int = 0
+    _last: float = field(default_factory=time.monotonic)
+
+    def update(self, n: int = 1, /) -> None:
+        """Count, and say so when it is time."""
+        self.done += n
+        now = time.monotonic()
+        if now - self._last >= self.every_s:
+            self._last = now
+            logger.info("%s: batch %d of %d", self.label, self.done, self.total)
+
+    def close(self) -> None:
+        """The epoch's own line follows."""
+
+
+@dataclass
+class Pace(Iterator[JointBatch]):
+    """The batches of a pass, counted on their way; the wait for the first is left out."""
+
+    batches: Iterator[JointBatch]
+    bar: Bar
+    images: int = 0
+    """Images of both domains so far, on this rank."""
+    started: float | None = None
+
+    def __next__(self) -> JointBatch:
+        if self.started is not None:
+            self.bar.update(1)  # the one before has been used
+        batch = next(self.batches)
+        if self.started is None:
+            self.started = time.perf_counter()
+        self.images += len(batch.fer.labels) + len(batch.ier.labels)
+        return batch
+
+    def seconds(self) -> float:
+        """Seconds since the first batch came."""
+        return 0.0 if self.started is None else time.perf_counter() - self.started
