@@ -303,7 +303,9 @@ def test_shard_sets_without_captions_are_refused_before_anything_starts(
 ) -> None:
     for plain in ("fer", "ier"):
         settings = tiny_settings({**both, plain: shards[plain]}, tmp_path, model=MODEL)
-        with pytest.raises(DataError, match=rf"{shards[plain]}: has no captions, .* caption\.py"):
+        with pytest.raises(
+            DataError, match=rf"{shards[plain]}: has no captions, .* jobs/caption\.py"
+        ):
             run_training(settings)
     assert not any(tmp_path.iterdir())
     with pytest.raises(DataError, match="has no captions"):

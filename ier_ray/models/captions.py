@@ -90,7 +90,8 @@ def bert_tokenizer(directory: str) -> Any:
         tokenizer = transformers().AutoTokenizer.from_pretrained(directory, local_files_only=True)
     except (OSError, ValueError) as error:
         raise SettingsError(
-            f"tokenizer {directory}: holds none that the transformers library can read ({error})"
+            f"tokenizer {directory}: holds none that the transformers library can read; give a "
+            f"directory that save_pretrained of a BERT tokenizer wrote"
         ) from error
     if tokenizer.pad_token_id != PADDING or len(tokenizer) > VOCABULARY:
         raise SettingsError(
