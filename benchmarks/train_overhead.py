@@ -70,8 +70,8 @@ def photograph(seed: int) -> Image.Image:
     return Image.fromarray(np.clip(np.asarray(smooth) + grain, 0, 255).astype(np.uint8))
 
 
-def make_shards(directory: Path, count: int, *, rows_per_group: int) -> dict[str, str]:
-    """JPEGs of both domains in folders, ingested."""
+def make_shards(directory: Path, count: int, *, size: int, rows_per_group: int) -> dict[str, str]:
+    """JPEGs of both domains in folders, ingested for a network of some size as `--resize` does."""
     for number in range(count):
         folder = directory / "pictures" / FOUR.classes[number % 4]
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def make_shards(directory: Path, count: int, *, rows_per_group: int) -> dict[str
     locations = {domain: f"{directory}/{domain}" for domain in DOMAINS}
     for domain, location in locations.items():
         source = FolderSource(str(directory / "pictures"), domain=domain)
-        layout = LayoutSettings(rows_per_group=rows_per_group)
+        layout = LayoutSettings(rows_per_group=rows_per_group, resize=size * 256 // 224)
         ingest(source, domain, location, scheme=FOUR, layout=layout)
     return locations
 
@@ -173,7 +173,7 @@ def main() -> None:
         torchrun_rank(arguments.rank_of)
         return
     count, rows, size, epochs, rounds = (
-        (256, 8, 96, 1, 1) if arguments.quick else (640, 16, 128, 2, 3)
+        (256, 16, 96, 1, 1) if arguments.quick else (640, 32, 128, 2, 3)
     )
     started = time.perf_counter()
     ray.init("local", num_cpus=WORKERS, logging_level="ERROR")
@@ -181,7 +181,7 @@ def main() -> None:
     ray_s = time.perf_counter() - started
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        shards = make_shards(directory, count, rows_per_group=rows)
+        shards = make_shards(directory, count, size=size, rows_per_group=rows)
         settings = settings_of(shards, f"{directory}/runs", size=size, epochs=epochs)
         images = hold_batches(settings, directory)
         pairs = [
@@ -202,7 +202,8 @@ def report(
     print(
         f"emotion_net of width {model.width:g} at {model.image_size}x{model.image_size}, "
         f"{WORKERS} processes of one thread, batches of 2 x {settings.optimizer.batch_size} from "
-        f"JPEGs of 320x256, {images} images in the measured epoch, {len(pairs)} rounds"
+        f"JPEGs of {model.image_size * 256 // 224} pixels, {images} images in the measured epoch, "
+        f"{len(pairs)} rounds"
     )
     columns: list[dict[str, Any]] = []
     for laps in zip(*pairs, strict=True):
