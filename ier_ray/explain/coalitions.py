@@ -1,0 +1,93 @@
+"""Coalitions: any set of leaf regions shows, not one rectangle alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ier_ray.explain.dncshap import Plan
+from ier_ray.explain.evaluators import DenseEvaluator, Scores
+from ier_ray.explain.regions import RegionTree
+
+Coalitions = NDArray[np.bool_]
+"""``(M, n)``: which of n regions show in each of M masked images."""
+Game = Callable[[Coalitions], Scores]
+"""Scores coalitions: ``(M, n)`` to ``(M, K)``."""
+
+MOST_REGIONS = 20
+"""Every coalition of so many regions is about a million."""
+
+
+@dataclass(frozen=True)
+class RegionMasking:
+    """Masked images described by coalitions; to a dense evaluator what a ``Masking`` is.
+
+    Attributes:
+        coalitions: ``(M, n)``.
+        regions: ``(height, width)``, the number of each pixel's region.
+    """
+
+    coalitions: Coalitions
+    regions: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.coalitions)
+
+    def __getitem__(self, part: slice | NDArray[np.int64]) -> RegionMasking:
+        return RegionMasking(self.coalitions[part], self.regions)
+
+    def pixels(self, height: int, width: int) -> NDArray[np.bool_]:
+        """``(M, height, width)``: where the image shows."""
+        if self.regions.shape != (height, width):
+            raise ValueError(
+                f"the regions cover {self.regions.shape}, the image has {(height, width)}; "
+                f"make the tree with the image's size"
+            )
+        shown: NDArray[np.bool_] = self.coalitions[:, self.regions]
+        return shown
+
+
+def region_map(tree: RegionTree) -> NDArray[np.int64]:
+    """``(height, width)``: the number of each pixel's leaf, in the order of ``tree.leaves``."""
+    leaves = tree.leaves
+    return tree.paint(leaves, np.arange(len(leaves), dtype=np.float64)).astype(np.int64)
+
+
+def region_game(evaluator: DenseEvaluator, tree: RegionTree) -> Game:
+    """The game that the leaves of a tree play: any of them can show alone."""
+    regions = region_map(tree)
+
+    def play(coalitions: Coalitions) -> Scores:
+        # A dense evaluator asks a masking for its rows and pixels, whatever shape they have.
+        return evaluator(RegionMasking(coalitions, regions))  # type: ignore[arg-type]
+
+    return play
+
+
+def tree_coalitions(plan: Plan) -> Coalitions:
+    """The masked images of a plan as coalitions of the tree's leaves, ``(len(plan), n)``."""
+    tree = plan.tree
+    top, bottom, left, right = tree.rectangles.T[:, :, None]
+    leaf_top, leaf_bottom, leaf_left, leaf_right = tree.rectangles[tree.leaves].T[:, None, :]
+    within = (top <= leaf_top) & (leaf_bottom <= bottom) & (left <= leaf_left)
+    within &= leaf_right <= right
+    chosen: Coalitions = within[plan.node] == plan.masking.keeps_inside[:, None]
+    return chosen
+
+
+def every_coalition(count: int) -> Coalitions:
+    """All ``2**count`` coalitions; row r shows region i where bit i of r is set.
+
+    Raises:
+        ValueError: for more than 20 regions.
+    """
+    if not 1 <= count <= MOST_REGIONS:
+        raise ValueError(
+            f"every coalition can be listed for 1 to {MOST_REGIONS} regions, got {count}; "
+            f"use a shallower tree"
+        )
+    bits: Coalitions = (np.arange(2**count)[:, None] >> np.arange(count) & 1).astype(bool)
+    return bits
