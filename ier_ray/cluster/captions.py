@@ -22,7 +22,7 @@ from ier_ray import storage
 from ier_ray.cluster.ingest import HashedStream
 from ier_ray.data.captions import CAPTION, TOKENS
 from ier_ray.data.images import decode_rgb
-from ier_ray.data.schema import MANIFEST, Manifest, ShardFile, read_manifest
+from ier_ray.data.schema import MANIFEST, Manifest, ShardFile, made_before
 from ier_ray.data.shards import ShardSet
 from ier_ray.errors import DataError, SettingsError
 from ier_ray.models.captions import CAPTION_TOKENS, Captioner, bert_tokenizer, transformers
@@ -73,13 +73,8 @@ def caption_shards(
         if CAPTION in parquet.schema_arrow.names:
             raise DataError(f"{source}: has captions; give the shard set they were made from")
     request = request_hash(shards.manifest, models)
-    if storage.exists(storage.join(location, MANIFEST)):
-        found = read_manifest(location)
-        if found.request_hash != request:
-            raise DataError(
-                f"{location}: holds a shard set made with other settings; "
-                f"choose another --output, or remove it"
-            )
+    found = made_before(location, request)
+    if found is not None:
         return CaptionReport(location, found, unchanged=True)
     files = [ShardFile(**written) for written in write_shards(shards, location, models, workers)]
     content = hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()

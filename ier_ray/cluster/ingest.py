@@ -35,7 +35,7 @@ from ier_ray.data.schema import (
     Manifest,
     Rejected,
     ShardFile,
-    read_manifest,
+    made_before,
 )
 from ier_ray.data.sources import Listed, Source
 from ier_ray.emotions import EmotionScheme
@@ -86,13 +86,8 @@ def ingest(
             than ``max_bad`` images are unusable.
     """
     request = request_hash(source, domain, scheme, layout)
-    if storage.exists(storage.join(location, MANIFEST)):
-        found = read_manifest(location)
-        if found.request_hash != request:
-            raise DataError(
-                f"{location}: holds a shard set made with other settings; "
-                f"choose another --output, or remove it"
-            )
+    found = made_before(location, request)
+    if found is not None:
         return IngestReport(location, found, unchanged=True)
     listing, dropped = list_samples(source, domain, scheme, layout)
     summaries = write_shards(source, domain, location, listing, layout)

@@ -118,6 +118,23 @@ def read_manifest(location: str) -> Manifest:
     return manifest
 
 
+def made_before(location: str, request: str) -> Manifest | None:
+    """The manifest of a shard set that the same request made; None where there is nothing.
+
+    Raises:
+        DataError: when another request's shard set is there.
+    """
+    if not storage.exists(storage.join(location, MANIFEST)):
+        return None
+    found = read_manifest(location)
+    if found.request_hash != request:
+        raise DataError(
+            f"{location}: holds a shard set made with other settings; "
+            f"choose another --output, or remove it"
+        )
+    return found
+
+
 def require_scheme(manifest: Manifest, scheme: EmotionScheme, location: str) -> None:
     """Raise :class:`DataError` naming both schemes when the shards have another one."""
     if manifest.classes != list(scheme.classes):
