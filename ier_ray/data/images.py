@@ -38,7 +38,6 @@ def decode_rgb(encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
             f"the image has {image.width}x{image.height} pixels, {max_pixels} are allowed",
         )
     try:
-        image.load()
         ImageOps.exif_transpose(image, in_place=True)
         return _as_rgb(image)
     except (OSError, ValueError, SyntaxError, EOFError) as error:
