@@ -6,6 +6,8 @@ come from the standard AWS environment variables and files.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import uuid
@@ -166,6 +168,24 @@ def _uploading(location: str) -> Iterator[BinaryIO]:
         fs.delete_file(path)
         raise
     stream.close()
+
+
+class HashedStream(io.RawIOBase):
+    """Passes bytes on and keeps their hash."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__()
+        self.sha256 = hashlib.sha256()
+        self._stream = stream
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, content: Any) -> int:
+        """Hash and pass on."""
+        self.sha256.update(content)
+        return self._stream.write(content)
 
 
 def write_bytes(location: str, content: bytes) -> None:

@@ -19,7 +19,6 @@ import torch
 from tqdm import tqdm
 
 from ier_ray import storage
-from ier_ray.cluster.ingest import HashedStream
 from ier_ray.data.captions import CAPTION, TOKENS
 from ier_ray.data.images import decode_rgb
 from ier_ray.data.schema import MANIFEST, Manifest, ShardFile, made_before
@@ -131,7 +130,7 @@ class CaptionShard:
         ):
             rows = parquet.metadata.num_rows
             schema = captioned(parquet.schema_arrow)
-            hashed = HashedStream(stream)
+            hashed = storage.HashedStream(stream)
             with pq.ParquetWriter(hashed, schema, compression="none") as writer:
                 for group in range(parquet.num_row_groups):
                     writer.write_table(self._captioned(parquet.read_row_group(group), schema))

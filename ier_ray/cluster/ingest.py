@@ -8,14 +8,13 @@ leaves nothing that looks complete, and the same request repeated has nothing to
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -206,7 +205,7 @@ class ShardWriter:
         quarantined: list[dict[str, str]] = []
         counts: Counter[str] = Counter()
         with storage.writing(location) as stream:
-            hashed = HashedStream(stream)
+            hashed = storage.HashedStream(stream)
             # Encoded images do not compress; the small columns are not worth a codec.
             with pq.ParquetWriter(hashed, SHARD_SCHEMA, compression="none") as parquet:
                 rows = self._rows(block, quarantined)
@@ -249,24 +248,6 @@ class ShardWriter:
                 "width": image.width,
                 "cue_mask": loaded.cue_mask,
             }
-
-
-class HashedStream(io.RawIOBase):
-    """Passes bytes on and keeps their hash."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        super().__init__()
-        self.sha256 = hashlib.sha256()
-        self._stream = stream
-
-    def writable(self) -> bool:
-        """Always."""
-        return True
-
-    def write(self, content: Any) -> int:
-        """Hash and pass on."""
-        self.sha256.update(content)
-        return self._stream.write(content)
 
 
 def make_manifest(
