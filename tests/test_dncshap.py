@@ -160,7 +160,7 @@ def test_subtrees_together_are_the_plan(contexts: Contexts, parts: int) -> None:
     plan = Plan.of(tree, contexts)
     jobs = plan.subtrees(parts)
     assert sorted(np.concatenate(jobs)) == list(range(len(plan)))
-    for job in jobs[:-1]:
+    for job in jobs[-min(parts, 32) :]:
         top = plan.tree.level[plan.node[job]].min()
         assert len(set(plan.node[job][plan.tree.level[plan.node[job]] == top])) == 1
     game = nonlinear(63, seed=8)

@@ -17,6 +17,7 @@ from ier_ray.cluster.explain_pool import (
     ExplainPool,
     ExplainRequest,
     ExplainWorker,
+    subtrees_for,
 )
 from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.trainer import TrainResult
@@ -55,6 +56,12 @@ def test_pool_equals_serial(
     found = pool.explain(ExplainRequest(images[0].pixels, settings, "ier"))
     np.testing.assert_allclose(found.credits, serial(trained, images[0], settings), atol=1e-6)
     assert found.inference == "incremental"
+
+
+@pytest.mark.parametrize(("workers", "parts"), [(1, 1), (2, 2), (3, 8), (4, 4), (5, 32), (6, 16)])
+def test_no_more_subtrees_than_keep_workers_busy(workers: int, parts: int) -> None:
+    """Three workers share 8 in 3 rounds, busy 8/9 of the time; 4 would leave them idle a third."""
+    assert subtrees_for(workers) == parts
 
 
 def test_workers_keep_the_latest_images(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from itertools import islice
 
 import pytest
 import torch
@@ -18,23 +19,34 @@ def batch(size: int) -> Batch:
     return Batch(images, labels, tuple("x" * size))
 
 
-def test_images_of_both_domains_are_counted_from_the_first_batch_on() -> None:
-    def slow_to_start() -> Iterator[JointBatch]:
-        time.sleep(0.2)
-        yield JointBatch(batch(3), batch(2))
-        yield JointBatch(batch(3), batch(1))
+def two_batches() -> Iterator[JointBatch]:
+    time.sleep(0.2)
+    yield JointBatch(batch(3), batch(2))
+    time.sleep(0.1)
+    yield JointBatch(batch(3), batch(1))
 
-    began = time.perf_counter()
+
+def test_the_rate_is_that_of_the_batches_after_the_first() -> None:
     bar = Lines("epoch 1/1", total=2)
-    pace = Pace(slow_to_start(), bar)
+    pace = Pace(two_batches(), bar)
     assert pace.seconds() == 0
     next(pace)
     assert bar.done == 0  # the first is in work
+    first_used = time.perf_counter()
     next(pace)
     assert bar.done == 1
     assert next(pace, None) is None
     assert bar.done == 2
-    assert pace.images == 9
+    assert pace.images == 4
+    assert 0.1 <= pace.seconds() <= time.perf_counter() - first_used  # with the second one's wait
+
+
+def test_a_pass_of_one_batch_has_its_rate_without_the_wait() -> None:
+    pace = Pace(islice(two_batches(), 1), Lines("epoch 1/1", total=1))
+    began = time.perf_counter()
+    next(pace)
+    assert next(pace, None) is None
+    assert pace.images == 5
     assert 0 < pace.seconds() <= time.perf_counter() - began - 0.2
 
 

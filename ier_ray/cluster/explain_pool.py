@@ -7,6 +7,7 @@ are those of :mod:`ier_ray.explain.dncshap`.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,8 +22,8 @@ from ier_ray.explain.dncshap import Explanation, Plan, explain_with
 from ier_ray.explain.evaluators import Evaluator, Masking, Scores
 from ier_ray.inference import ExplainerSettings, Recognizer
 
-JOBS_PER_WORKER = 4
-"""Subtrees for each worker: enough to even out, few enough to fill batches."""
+BUSY = 0.85
+"""Share of their time that workers must be busy where all subtrees take equally long."""
 RETRIES = 3
 KEPT_IMAGES = 4
 """Images whose background activations a worker keeps, the latest used."""
@@ -83,6 +84,14 @@ class ExplainWorker:
         return True
 
 
+def subtrees_for(workers: int) -> int:
+    """The smallest power of two that keeps workers busy: more subtrees fill batches less."""
+    parts = 1
+    while parts / (workers * math.ceil(parts / workers)) < BUSY:
+        parts *= 2
+    return parts
+
+
 @dataclass(frozen=True)
 class ExplainPool:
     """A fixed number of workers with the network of one checkpoint."""
@@ -112,7 +121,7 @@ class ExplainPool:
         results: list[Scored] = []
 
         def execute(plan: Plan) -> Scores:
-            jobs = plan.subtrees(len(self.workers) * JOBS_PER_WORKER)
+            jobs = plan.subtrees(subtrees_for(len(self.workers)))
             results.extend(self._run(reference, [plan.masking[rows] for rows in jobs]))
             scores = np.empty((len(plan), results[0].scores.shape[1]))
             for rows, result in zip(jobs, results, strict=True):

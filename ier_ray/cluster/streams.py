@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,17 +23,6 @@ from ier_ray.data.shards import RowReader
 from ier_ray.models.registry import ModelSettings
 
 PREFETCHED_BATCHES = 2
-
-
-@dataclass(frozen=True)
-class ReadBlock:
-    """The Ray Data stage: row numbers in, decoded rows out."""
-
-    reader: RowReader
-
-    def __call__(self, block: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Read one task's rows, a chunk at a time."""
-        return self.reader.read(block)
 
 
 def reader_for(model: ModelSettings) -> type[RowReader]:
@@ -54,7 +42,7 @@ def decoded_rows(reader: RowReader, tasks: list[Columns], *, ahead: int) -> ray.
     dataset.context.target_max_block_size = reader.chunk_rows * reader.row_bytes
     largest = max(len(task["row"]) for task in tasks)
     limit_read_ahead(dataset.context, tasks=ahead, task_bytes=largest * reader.row_bytes)
-    return dataset.map_batches(ReadBlock(reader), batch_size=None, batch_format="numpy")
+    return dataset.map_batches(reader.read, batch_size=None, batch_format="numpy")
 
 
 def read_on_cluster(

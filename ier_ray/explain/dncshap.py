@@ -68,9 +68,10 @@ class Plan:
         return len(self.node)
 
     def subtrees(self, parts: int) -> list[NDArray[np.int64]]:
-        """Rows of at least ``parts`` disjoint subtrees (if the tree has as many), then the top.
+        """Rows of the top, then of at least ``parts`` disjoint subtrees (if there are as many).
 
-        The rows of a subtree are those of its root and all below; the top holds what is above.
+        The rows of a subtree are those of its root and all below; the top holds what is above: few
+        rows, but of the largest regions, so those who share the work do well to begin with it.
         """
         sizes = np.bincount(self.tree.level)
         level = int(np.argmax(sizes >= min(parts, sizes.max())))
@@ -81,7 +82,7 @@ class Plan:
         top = self.tree.level[self.node] < level
         roots = np.flatnonzero(self.tree.level == level)
         rows = [np.flatnonzero(~top & (owner == subtree)) for subtree in roots]
-        return [part for part in [*rows, np.flatnonzero(top)] if len(part)]
+        return [part for part in [np.flatnonzero(top), *rows] if len(part)]
 
 
 def _positions(node: NDArray[np.int64], chosen: NDArray[np.bool_], nodes: int) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 ``width`` scales each where its construction allows: all channels and units of AlexNet, VGG16,
 Deep-Emotion and EfficientNet, the bottlenecks of ResNet, the embedding of ViT and Swin. At width 1
 each has the parameters of torchvision's own (which has no Deep-Emotion), but for the classes.
+torchvision takes more than a second to import: only who builds one of its networks waits for it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from torch import Tensor, nn
-from torchvision.models import EfficientNet, SwinTransformer, VisionTransformer, resnet50
-from torchvision.models.efficientnet import MBConvConfig
 
 from ier_ray.models.deep_emotion import DeepEmotion
 from ier_ray.models.emotion_net import BLOCKS, initialise, scaled, vgg_trunk
@@ -148,6 +147,8 @@ def deep_emotion(*, num_classes: int, image_size: int, width: float, dropout: fl
 
 def resnet(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
     """ResNet-50; ``width`` scales the 3x3 convolutions of its bottlenecks."""
+    from torchvision.models import resnet50  # noqa: PLC0415
+
     del image_size, dropout  # pooled to 1x1; there are no hidden dense layers
     network = resnet50(num_classes=num_classes, width_per_group=scaled(64, width))
     return Baseline(network, head="fc")
@@ -155,6 +156,8 @@ def resnet(*, num_classes: int, image_size: int, width: float, dropout: float) -
 
 def efficientnet(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
     """EfficientNet-B0; channels are multiples of 8 at any ``width``."""
+    from torchvision.models.efficientnet import EfficientNet, MBConvConfig  # noqa: PLC0415
+
     del image_size  # pooled to 1x1, whatever it is
     network = EfficientNet(
         [MBConvConfig(*stage, width_mult=width) for stage in EFFICIENTNET_B0],
@@ -167,6 +170,8 @@ def efficientnet(*, num_classes: int, image_size: int, width: float, dropout: fl
 
 def vit(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
     """ViT-B/16; ``width`` scales the channels of each of its 12 heads."""
+    from torchvision.models import VisionTransformer  # noqa: PLC0415
+
     hidden = VIT_HEADS * scaled(VIT_HEAD_CHANNELS, width)
     network = VisionTransformer(
         image_size=image_size,
@@ -183,6 +188,8 @@ def vit(*, num_classes: int, image_size: int, width: float, dropout: float) -> B
 
 def swin(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
     """Swin-T; ``width`` scales the channels of each head."""
+    from torchvision.models import SwinTransformer  # noqa: PLC0415
+
     del image_size  # windows are padded and the last map is averaged, whatever it is
     network = SwinTransformer(
         patch_size=[4, 4],

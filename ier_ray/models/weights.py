@@ -10,7 +10,6 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torchvision.models import get_weight
 
 from ier_ray import storage
 from ier_ray.errors import CheckpointError
@@ -68,6 +67,8 @@ def read_state_dict(source: str) -> dict[str, Tensor]:
             raise CheckpointError(f"{source}: not a safetensors file: {error}") from error
     if source.endswith((".pth", ".pt")):
         return only_tensors(read_torch_file(source), source)
+    from torchvision.models import get_weight  # noqa: PLC0415 (takes a second)
+
     try:
         weights = get_weight(source)
     except ValueError as error:

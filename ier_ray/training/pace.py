@@ -49,23 +49,33 @@ class Lines:
 
 @dataclass
 class Pace(Iterator[JointBatch]):
-    """The batches of a pass, counted on their way; the wait for the first is left out."""
+    """The batches of a pass, counted on their way.
+
+    The rate is that of a pass once it runs: the wait for the first batch is left out, and where
+    there are more the first batch too. In its step kernels are chosen and memory is taken, or with
+    ``torch.compile`` the networks compiled.
+    """
 
     batches: Iterator[JointBatch]
     bar: Bar
     images: int = 0
-    """Images of both domains so far, on this rank."""
+    """Images of both domains since :attr:`started`, on this rank."""
     started: float | None = None
+    _taken: int = 0
 
     def __next__(self) -> JointBatch:
-        if self.started is not None:
+        if self._taken:
             self.bar.update(1)  # the one before has been used
+        asked = time.perf_counter()
         batch = next(self.batches)
-        if self.started is None:
+        self._taken += 1
+        if self._taken == 1:
             self.started = time.perf_counter()
+        elif self._taken == 2:
+            self.started, self.images = asked, 0
         self.images += len(batch.fer.labels) + len(batch.ier.labels)
         return batch
 
     def seconds(self) -> float:
-        """Seconds since the first batch came."""
+        """Seconds since :attr:`started`."""
         return 0.0 if self.started is None else time.perf_counter() - self.started

@@ -1,0 +1,71 @@
+"""What each torchrun process of train_overhead.py runs: the plain loop over batches in memory."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ier_ray.data.streams import JointBatch
+from ier_ray.emotions import FOUR
+from ier_ray.training.context import LocalContext
+from ier_ray.training.loop import joint_on_device
+from ier_ray.training.passes import epoch_passes
+from ier_ray.training.settings import TrainSettings
+from ier_ray.training.start import start
+from ier_ray.training.step import optimiser_step
+from overhead import GO, READY
+
+
+class TorchrunContext(LocalContext):
+    """No checkpoint; the model under DDP as torchrun's users wrap it."""
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        return DistributedDataParallel(model)
+
+
+def main(directory: Path) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo")
+    rank = torch.distributed.get_rank()
+    (directory / READY[rank]).touch()
+    while not (directory / GO).exists():
+        time.sleep(0.1)
+    settings = TrainSettings.model_validate_json((directory / "settings.json").read_text())
+    epochs: list[list[JointBatch]] = torch.load(
+        directory / f"batches-{rank}.pt", weights_only=False
+    )
+    trainee, _ = start(settings, FOUR, TorchrunContext(directory / "run"))
+    changes = torch.Generator()
+    trainee.wrapped.train()
+    inside = 0.0
+    for epoch, batches in enumerate(epochs):
+        (loss,) = epoch_passes(settings, epoch)
+        totals, ends = [], [time.perf_counter()]
+        for batch in batches:
+            moved = joint_on_device([batch], settings, torch.device("cpu"), changes)
+            totals += [part.total for part in optimiser_step(trainee, loss, moved, count=1)]
+            ends.append(time.perf_counter())
+        inside += ends[-1] - ends[0]
+    mean = torch.stack(totals).double().mean()
+    torch.distributed.all_reduce(mean)
+    if rank == 0:
+        world = torch.distributed.get_world_size()
+        images = 2 * settings.optimizer.batch_size * world * (len(batches) - 1)
+        record = {
+            "images_per_s": images / (ends[-1] - ends[1]),
+            "loss": float(mean) / world,
+            "inside_s": inside,
+        }
+        (directory / "torchrun.json").write_text(json.dumps(record))
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
