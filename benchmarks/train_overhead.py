@@ -5,7 +5,7 @@ gloo. Beside it two torchrun processes take the same steps on the same batches, 
 clock starts and held in memory. Both sides train from the same weights with one thread a process,
 in turn. The second of two epochs is measured, from the end of its first step to the end of its
 last; its losses must agree: it was the same training. Read tasks are small, to be many in a short
-epoch: 32 rows, with --quick 8, where the default makes 512. torchrun's processes start beside
+epoch: 32 rows, with --quick 16, where the default makes 512. torchrun's processes start beside
 Ray's, and wait: both start-ups are longer than they are alone.
 """
 
@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round, under 50 s")
     quick = parser.parse_args().quick
-    pictures, rows_per_task, rounds = (50, 8, 1) if quick else (320, 32, 3)
+    pictures, rows_per_task, rounds = (70, 16, 1) if quick else (320, 32, 3)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         ranks = Torchrun.start(directory)

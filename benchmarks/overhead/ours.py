@@ -37,7 +37,13 @@ class Ours:
     def prepared(cls, directory: Path, *, pictures: int, rows_per_task: int) -> Ours:
         torch.set_num_threads(1)
         started = time.perf_counter()
-        ray.init("local", num_cpus=WORKERS, logging_level="ERROR")
+        ray.init(
+            "local",
+            num_cpus=WORKERS,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
         connect()
         ray_s = time.perf_counter() - started
         shards = make_shards(directory, pictures, rows_per_task)
