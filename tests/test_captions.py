@@ -312,6 +312,20 @@ def test_shard_sets_without_captions_are_refused_before_anything_starts(
         evaluate(read.checkpoint, shards["ier"], domain="ier", val_fold=0)
 
 
+def test_domains_of_different_vocabularies_are_refused_before_anything_starts(
+    shards: dict[str, str], both: dict[str, str], models: CaptionModels, tmp_path: Path
+) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, *WORDS, *CUES]))  # another order
+    other = tmp_path / "tokenizer"
+    transformers.BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(other)
+    foreign = CaptionModels(models.captioner, str(other))
+    fer = caption_shards(shards["fer"], str(tmp_path / "fer"), foreign).location
+    settings = tiny_settings({**both, "fer": fer}, tmp_path / "runs", model=MODEL)
+    with pytest.raises(DataError, match=r"different vocabularies; .* the same --tokenizer"):
+        run_training(settings)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_training_without_the_library_is_refused_before_anything_starts(
     both: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

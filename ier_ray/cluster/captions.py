@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from ier_ray import storage
-from ier_ray.data.captions import CAPTION, TOKENS
+from ier_ray.data.captions import CAPTION, TOKENS, VOCABULARY
 from ier_ray.data.images import decode_rgb
 from ier_ray.data.schema import MANIFEST, Manifest, ShardFile, made_before
 from ier_ray.data.shards import ShardSet
@@ -129,7 +129,7 @@ class CaptionShard:
             storage.writing(storage.join(self._location, file)) as stream,
         ):
             rows = parquet.metadata.num_rows
-            schema = captioned(parquet.schema_arrow)
+            schema = captioned(parquet.schema_arrow, self._captioner.vocabulary)
             hashed = storage.HashedStream(stream)
             with pq.ParquetWriter(hashed, schema, compression="none") as writer:
                 for group in range(parquet.num_row_groups):
@@ -144,8 +144,9 @@ class CaptionShard:
         return pa.table([*rows.columns, captions, tokens], schema=schema)
 
 
-def captioned(schema: pa.Schema) -> pa.Schema:
+def captioned(schema: pa.Schema, vocabulary: str) -> pa.Schema:
     """A shard's columns and those that captioning adds."""
-    return schema.append(pa.field(CAPTION, pa.string())).append(
-        pa.field(TOKENS, pa.list_(pa.int32(), CAPTION_TOKENS))
+    tokens = pa.field(
+        TOKENS, pa.list_(pa.int32(), CAPTION_TOKENS), metadata={VOCABULARY: vocabulary}
     )
+    return schema.append(pa.field(CAPTION, pa.string())).append(tokens)

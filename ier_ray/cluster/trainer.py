@@ -194,8 +194,7 @@ def check_data(settings: TrainSettings) -> None:
             )
     if settings.model.reads_captions:
         transformers()  # missing here, it is missing on the workers
-        require_captions(fer)
-        require_captions(ier)
+        require_captions(fer, ier)
 
 
 def check_capacity(settings: TrainSettings, *, driver_cpus: float = 0.0) -> None:

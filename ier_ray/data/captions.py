@@ -14,6 +14,8 @@ from ier_ray.errors import DataError
 
 CAPTION, TOKENS = "caption", "tokens"
 """The columns that captioning adds: the text, and its token ids in a list of fixed length."""
+VOCABULARY = "vocabulary"
+"""Metadata of the column of token ids: hash of which token each id stands for."""
 CAPTION_BYTES = 512
 """About what a row of token ids and its names take."""
 
@@ -44,11 +46,27 @@ class CaptionReader(RowReader):
         }
 
 
-def require_captions(shards: ShardSet) -> None:
-    """Raise :class:`DataError` where a shard set has no captions."""
+def require_captions(*domains: ShardSet) -> None:
+    """Raise :class:`DataError` where one has no captions, or not the same vocabulary as others."""
+    vocabularies = {shards.location: vocabulary_of(shards) for shards in domains}
+    if len(set(vocabularies.values())) > 1:
+        raise DataError(
+            f"{' and '.join(vocabularies)}: their captions were cut into tokens by different "
+            f"vocabularies; give jobs/caption.py the same --tokenizer for both"
+        )
+
+
+def vocabulary_of(shards: ShardSet) -> bytes:
+    """Hash of the vocabulary of a shard set's token ids.
+
+    Raises:
+        DataError: when it has no captions.
+    """
     with shards.parquet(0) as parquet:
         if TOKENS not in parquet.schema_arrow.names:
             raise without_captions(shards.location)
+        hashed: bytes = parquet.schema_arrow.field(TOKENS).metadata[VOCABULARY.encode()]
+        return hashed
 
 
 def without_captions(location: str) -> DataError:

@@ -5,7 +5,9 @@ Both models come from the ``transformers`` library, an optional dependency (extr
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -138,6 +140,12 @@ class Captioner:
         )
         texts: list[str] = self._words.batch_decode(tokens, skip_special_tokens=True)
         return [text.strip() for text in texts]
+
+    @property
+    def vocabulary(self) -> str:
+        """Hash of which token each id stands for."""
+        words = json.dumps(self._tokenizer.get_vocab(), sort_keys=True)
+        return hashlib.sha256(words.encode()).hexdigest()
 
     def tokens(self, captions: Sequence[str]) -> NDArray[np.int32]:
         """Token ids ``(N, CAPTION_TOKENS)`` of captions."""
