@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round, under 50 s")
     quick = parser.parse_args().quick
-    pictures, rows_per_task, rounds = (70, 16, 1) if quick else (320, 32, 3)
+    pictures, rows_per_task, rounds = (50, 16, 1) if quick else (320, 32, 3)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         ranks = Torchrun.start(directory)
