@@ -7,7 +7,7 @@ here: so many read tasks may be running or waiting to be consumed.
 
 Ray Data's scheduling loop waits for running tasks; with none running and no room for another it
 would turn as fast as it can, beside the consumer it serves, for as long as the consumer takes:
-half of a core each in two streams of a training worker. So it rests here.
+about a quarter of a core for each stream of a training worker. So it rests here.
 """
 
 from __future__ import annotations
