@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
 import torch
@@ -322,6 +324,21 @@ def test_domains_of_different_vocabularies_are_refused_before_anything_starts(
     fer = caption_shards(shards["fer"], str(tmp_path / "fer"), foreign).location
     settings = tiny_settings({**both, "fer": fer}, tmp_path / "runs", model=MODEL)
     with pytest.raises(DataError, match=r"different vocabularies; .* the same --tokenizer"):
+        run_training(settings)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_token_ids_of_an_unnamed_vocabulary_are_refused_before_anything_starts(
+    both: dict[str, str], tmp_path: Path
+) -> None:
+    older = shutil.copytree(both["fer"], tmp_path / "fer")
+    for file in older.rglob("*.parquet"):
+        table = pq.read_table(file)
+        names = table.schema.names
+        plain = [table.schema.field(name).remove_metadata() for name in names]
+        pq.write_table(table.cast(pa.schema(plain)), file)
+    settings = tiny_settings({**both, "fer": str(older)}, tmp_path / "runs", model=MODEL)
+    with pytest.raises(DataError, match=rf"{older}: column 'tokens' .* run jobs/caption\.py again"):
         run_training(settings)
     assert not (tmp_path / "runs").exists()
 

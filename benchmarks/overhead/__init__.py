@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 WORKERS = 2
 EPOCHS = 2
-READY, GO = tuple(f"ready-{rank}" for rank in range(WORKERS)), "go"
-"""Files by which torchrun's ranks say that they have started, and are told to train."""
+PREPARED, READY, GO = "prepared", tuple(f"ready-{rank}" for rank in range(WORKERS)), "go"
+"""Files by which torchrun's ranks hear that there are batches, say that they have built their
+network, and are told to train."""
 
 
 @dataclass(frozen=True)

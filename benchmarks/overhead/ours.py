@@ -18,7 +18,7 @@ from ier_ray.data.sources.folder import FolderSource
 from ier_ray.data.streams import read_locally
 from ier_ray.emotions import FOUR
 from ier_ray.training.settings import TrainSettings
-from overhead import EPOCHS, WORKERS, Lap
+from overhead import EPOCHS, PREPARED, WORKERS, Lap
 
 SIZE = 128
 
@@ -49,7 +49,9 @@ class Ours:
         shards = make_shards(directory, pictures, rows_per_task)
         settings = settings_of(shards, f"{directory}/runs")
         (directory / "settings.json").write_text(settings.model_dump_json())
-        return cls(settings, hold_batches(settings, directory), ray_s)
+        images = hold_batches(settings, directory)
+        (directory / PREPARED).touch()
+        return cls(settings, images, ray_s)
 
     def lap(self, name: str) -> Lap:
         result = run_training(self.settings.model_copy(update={"name": name}))

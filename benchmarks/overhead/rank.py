@@ -20,7 +20,7 @@ from ier_ray.training.passes import epoch_passes
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.start import start
 from ier_ray.training.step import optimiser_step
-from overhead import GO, READY
+from overhead import GO, PREPARED, READY
 
 
 class TorchrunContext(LocalContext):
@@ -30,18 +30,26 @@ class TorchrunContext(LocalContext):
         return DistributedDataParallel(model)
 
 
+def wait_for(sign: Path) -> float:
+    """Wait until a file is there; the seconds it took."""
+    started = time.perf_counter()
+    while not sign.exists():
+        time.sleep(0.1)
+    return time.perf_counter() - started
+
+
 def main(directory: Path) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo")
     rank = torch.distributed.get_rank()
-    (directory / READY[rank]).touch()
-    while not (directory / GO).exists():
-        time.sleep(0.1)
+    waited = wait_for(directory / PREPARED)
     settings = TrainSettings.model_validate_json((directory / "settings.json").read_text())
     epochs: list[list[JointBatch]] = torch.load(
         directory / f"batches-{rank}.pt", weights_only=False
     )
     trainee, _ = start(settings, FOUR, TorchrunContext(directory / "run"))
+    (directory / READY[rank]).touch()
+    wait_for(directory / GO)
     changes = torch.Generator()
     trainee.wrapped.train()
     inside = 0.0
@@ -62,6 +70,7 @@ def main(directory: Path) -> None:
             "images_per_s": images / (ends[-1] - ends[1]),
             "loss": float(mean) / world,
             "inside_s": inside,
+            "waited_s": waited,
         }
         (directory / "torchrun.json").write_text(json.dumps(record))
     torch.distributed.destroy_process_group()

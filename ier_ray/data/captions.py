@@ -38,12 +38,8 @@ class CaptionReader(RowReader):
         table = self.table(columns, [TOKENS, "label", "sample_id"])
         if TOKENS not in table.column_names:
             raise without_captions(self.files[columns["file"][0]])
-        class_of = {name: index for index, name in enumerate(self.classes)}
-        yield {
-            "image": np.asarray(table[TOKENS].to_pylist(), dtype=np.int64),
-            "label": np.asarray([class_of[name] for name in table["label"].to_pylist()]),
-            "sample_id": np.asarray(table["sample_id"].to_pylist()),
-        }
+        tokens = np.asarray(table[TOKENS].to_pylist(), dtype=np.int64)
+        yield {"image": tokens, **self.labels_and_names(table)}
 
 
 def require_captions(*domains: ShardSet) -> None:
@@ -60,13 +56,18 @@ def vocabulary_of(shards: ShardSet) -> bytes:
     """Hash of the vocabulary of a shard set's token ids.
 
     Raises:
-        DataError: when it has no captions.
+        DataError: when it has no captions, or does not say by which vocabulary.
     """
     with shards.parquet(0) as parquet:
         if TOKENS not in parquet.schema_arrow.names:
             raise without_captions(shards.location)
-        hashed: bytes = parquet.schema_arrow.field(TOKENS).metadata[VOCABULARY.encode()]
-        return hashed
+        metadata: dict[bytes, bytes] = parquet.schema_arrow.field(TOKENS).metadata or {}
+    if VOCABULARY.encode() not in metadata:
+        raise DataError(
+            f"{shards.location}: column {TOKENS!r} does not name the vocabulary of its token ids, "
+            f"so an older version captioned it; run jobs/caption.py again"
+        )
+    return metadata[VOCABULARY.encode()]
 
 
 def without_captions(location: str) -> DataError:

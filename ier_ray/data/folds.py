@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 from ier_ray.errors import DataError
 
@@ -30,6 +29,8 @@ def assign_folds(
         )
     if distinct == len(groups):
         return _stratified(labels, folds=folds, seed=seed)
+    from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415 (takes a second)
+
     assigned = np.zeros(len(labels), dtype=np.int8)
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     for fold, (_, held_out) in enumerate(splitter.split(assigned, labels, groups)):

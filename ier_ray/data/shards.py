@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -189,15 +190,18 @@ class RowReader:
         return pa.concat_tables(parts).take(pa.array(wanted))
 
     def _arrays(self, table: pa.Table) -> dict[str, Pixels | NDArray[np.int64]]:
-        class_of = {name: index for index, name in enumerate(self.classes)}
         names = table["sample_id"].to_pylist()
         images = np.empty((len(table), self.image_size, self.image_size, 3), dtype=np.uint8)
         for place, (encoded, name) in enumerate(zip(table["image"], names, strict=True)):
             images[place] = self._decode(encoded.as_buffer(), name)
+        return {"image": images, **self.labels_and_names(table)}
+
+    def labels_and_names(self, table: pa.Table) -> dict[str, NDArray[Any]]:
+        """What goes with the images of a table: ``label`` ``(N,)`` int64 and ``sample_id``."""
+        class_of = {name: index for index, name in enumerate(self.classes)}
         return {
-            "image": images,
             "label": np.asarray([class_of[name] for name in table["label"].to_pylist()]),
-            "sample_id": np.asarray(names),
+            "sample_id": np.asarray(table["sample_id"].to_pylist()),
         }
 
     def _decode(self, encoded: pa.Buffer, sample_id: str) -> Pixels:
