@@ -10,6 +10,7 @@ os.environ.update(
     AWS_ACCESS_KEY_ID="tester",
     AWS_SECRET_ACCESS_KEY="secret",  # noqa: S106 (of a server on loopback)
     AWS_DEFAULT_REGION="us-east-1",
+    MLFLOW_DISABLE_TELEMETRY="true",
     OMP_NUM_THREADS="1",  # threads that wait for each other are slow where cores are few
     PYTHONPATH=str(Path(__file__).parent),  # workers import the classes that tests define
     RAY_AUTH_MODE="disabled",

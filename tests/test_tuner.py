@@ -7,14 +7,21 @@ from pathlib import Path
 import pytest
 import ray
 from conftest import tiny_settings
+from mlflow import MlflowClient
 
-from ier_ray.cluster.tuner import SweepSettings, concurrent_trials, run_sweep
+from ier_ray.cluster.tuner import SweepResult, SweepSettings, concurrent_trials, run_sweep
 from ier_ray.errors import SettingsError
 from ier_ray.training.checkpoint import load_checkpoint
+from ier_ray.training.settings import TrackingSettings
 
 
 def sweep(shards: dict[str, str], directory: Path, trials: int = 2) -> SweepSettings:
-    base = tiny_settings(shards, directory, scaling={"num_workers": 1, "cpus_per_worker": 1.0})
+    base = tiny_settings(
+        shards,
+        directory,
+        scaling={"num_workers": 1, "cpus_per_worker": 1.0},
+        tracking={"mlflow": f"sqlite:///{directory}/mlflow.db"},
+    )
     return SweepSettings.model_validate(
         {
             "name": "small",
@@ -32,6 +39,7 @@ def test_a_sweep_exports_its_best_checkpoint(
     monkeypatch.chdir(Path(shards["fer"]).parent)  # trials run elsewhere: paths must not depend
     settings = sweep({"fer": "fer", "ier": "ier"}, tmp_path)
     result = run_sweep(settings)
+    assert_in_mlflow(result, settings.train.tracking)
     assert len(result.trials) == 2
     assert len({(trial.learning_rate, trial.balance) for trial in result.trials}) == 2
     for trial in result.trials:
@@ -48,6 +56,20 @@ def test_a_sweep_exports_its_best_checkpoint(
     assert again.trials == result.trials
     with pytest.raises(SettingsError, match="sweep 'small' exists with other settings"):
         run_sweep(sweep({"fer": "fer", "ier": "ier"}, tmp_path, trials=3))
+
+
+def assert_in_mlflow(result: SweepResult, tracking: TrackingSettings) -> None:
+    client = MlflowClient(tracking.mlflow)
+    experiment = client.get_experiment_by_name(tracking.experiment)
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert runs.keys() == {trial.name for trial in result.trials}
+    for trial in result.trials:
+        run = runs[trial.name]
+        assert run.info.status == "FINISHED"
+        assert run.data.params["optimizer.learning_rate"] == str(trial.learning_rate)
+        logged = client.get_metric_history(run.info.run_id, "validation/ier_accuracy")
+        assert [metric.step for metric in logged] == [1, 2]
+        assert max(metric.value for metric in logged) == trial.ier_accuracy
 
 
 def test_concurrency_is_what_the_cluster_holds(shards: dict[str, str], tmp_path: Path) -> None:

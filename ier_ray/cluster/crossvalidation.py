@@ -12,6 +12,7 @@ from ier_ray.cluster.trainer import check_data, claim_settings, run_training
 from ier_ray.data.shards import ShardSet
 from ier_ray.errors import SettingsError
 from ier_ray.training.settings import TrainSettings
+from ier_ray.training.tracking import require_tracking
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ def cross_validate(settings: TrainSettings) -> CrossValidation:
     started = time.perf_counter()
     settings = settings.located()
     check_data(settings)
+    require_tracking(settings.tracking)
     count = number_of_folds(settings)
     location = storage.join(settings.storage, settings.name)
     claim_settings(

@@ -29,6 +29,7 @@ from ier_ray.training.checkpoint import export_checkpoint, read_manifest
 from ier_ray.training.loop import train
 from ier_ray.training.progress import Progress
 from ier_ray.training.settings import TrainSettings
+from ier_ray.training.tracking import log_epochs, require_tracking, tracked
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ START_RETRIES = 1
 """Times a worker group that did not start is tried again before the run is given up."""
 START_TIMEOUT = ("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "900")
 """How long workers may take to start: an autoscaler needs minutes to bring GPU nodes."""
-GROWING = ("schedule", "scaling")
+GROWING = ("schedule", "scaling", "tracking")
 """Settings that may change when a run is resumed."""
 
 
@@ -65,7 +66,7 @@ def run_training(settings: TrainSettings) -> TrainResult:
     """Train on the cluster; with the name and settings of an earlier run, go on with it.
 
     Raises:
-        SettingsError: when the run exists with other settings.
+        SettingsError: when the run exists with other settings, or MLflow cannot be used.
         DataError: when shards are missing or the two domains' schemes differ.
         CapacityError: when the cluster can never fit the workers.
         TrainingError: when the loss is not finite or failures outlast the retries.
@@ -74,13 +75,14 @@ def run_training(settings: TrainSettings) -> TrainResult:
     settings = settings.located()
     check_data(settings)
     check_capacity(settings)
+    require_tracking(settings.tracking)
     run = storage.join(settings.storage, settings.name)
-    claim_settings(
+    resumed = claim_settings(
         storage.join(run, "settings.json"),
         settings.model_dump(mode="json"),
         what=f"run {settings.name!r}",
     )
-    result = fit(make_trainer(settings))
+    result = train_tracked(settings, resumed=resumed)
     progress = outcome(result)
     best, metrics = best_checkpoint(result)
     exported = export_checkpoint(best, storage.join(run, "best"))
@@ -98,8 +100,25 @@ def run_training(settings: TrainSettings) -> TrainResult:
     )
 
 
-def make_trainer(settings: TrainSettings, callbacks: list[Any] | None = None) -> TorchTrainer:
-    """The Ray Train trainer of a run."""
+def train_tracked(
+    settings: TrainSettings, *, resumed: bool, callbacks: list[Any] | None = None
+) -> ray.train.Result:
+    """Run Ray Train to its end, shown in MLflow where that is asked for.
+
+    Raises:
+        TrainingError: when it ends in one.
+    """
+    run = storage.join(settings.storage, settings.name)
+    with tracked(settings, run, resumed=resumed) as mlflow_run:
+        result = fit(make_trainer(settings, callbacks, mlflow_run))
+        log_epochs(settings.tracking, mlflow_run, outcome(result).history)
+    return result
+
+
+def make_trainer(
+    settings: TrainSettings, callbacks: list[Any] | None = None, mlflow_run: str | None = None
+) -> TorchTrainer:
+    """The Ray Train trainer of a run; its epochs are logged to an MLflow run, if it has one."""
     os.environ.setdefault(*START_TIMEOUT)  # Ray Train reads it from the environment alone
     scaling = settings.scaling
     fs, path = storage.filesystem(settings.storage)
@@ -108,6 +127,7 @@ def make_trainer(settings: TrainSettings, callbacks: list[Any] | None = None) ->
         train_loop_config={
             "settings": settings.model_dump(mode="json"),
             "terminal": sys.stderr.isatty(),
+            "mlflow_run": mlflow_run,
         },
         torch_config=TorchConfig(backend="nccl" if scaling.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
@@ -146,7 +166,11 @@ def train_worker(config: dict[str, Any]) -> Progress | TrainingError:
     quiet_data()
     settings = TrainSettings.model_validate(config["settings"])
     run = storage.join(settings.storage, settings.name)
-    context = RayTrainContext(run, terminal=config["terminal"])
+    context = RayTrainContext(
+        run,
+        terminal=config["terminal"],
+        track=partial(log_epochs, settings.tracking, config["mlflow_run"]),
+    )
     streams = open_streams(settings, rank=context.rank, world_size=context.world_size)
     try:
         return train(settings, streams, streams.ier.shards.scheme, context)
@@ -210,14 +234,17 @@ def check_capacity(settings: TrainSettings, *, driver_cpus: float = 0.0) -> None
     )
 
 
-def claim_settings(location: str, asked: dict[str, Any], *, what: str) -> None:
+def claim_settings(location: str, asked: dict[str, Any], *, what: str) -> bool:
     """Record the settings of a run, or check them against the record of the run it continues.
+
+    Returns:
+        Whether there is a run that it continues.
 
     Raises:
         SettingsError: naming what differs.
     """
     if storage.create_json(location, asked):
-        return
+        return False
     recorded = storage.read_json(location)
     changed = [
         f"{name} was {recorded.get(name)}, is {value}"
@@ -231,6 +258,7 @@ def claim_settings(location: str, asked: dict[str, Any], *, what: str) -> None:
         )
     logger.info("%s exists: going on from where it stopped", what)
     storage.write_json(location, asked)
+    return True
 
 
 def outcome(result: ray.train.Result) -> Progress:

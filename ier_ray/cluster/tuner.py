@@ -23,20 +23,19 @@ from ray.tune.search.optuna import OptunaSearch
 
 from ier_ray import storage
 from ier_ray.cluster.connection import DATA_CPUS
-from ier_ray.cluster.failures import fit
 from ier_ray.cluster.trainer import (
     BEST_BY,
     best_checkpoint,
     check_capacity,
     check_data,
     claim_settings,
-    make_trainer,
-    outcome,
+    train_tracked,
 )
 from ier_ray.config import Settings
 from ier_ray.errors import TrainingError
 from ier_ray.training.checkpoint import export_checkpoint
 from ier_ray.training.settings import TrainSettings
+from ier_ray.training.tracking import end_run_of, require_tracking
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +125,7 @@ def run_sweep(settings: SweepSettings) -> SweepResult:
     settings = settings.model_copy(update={"train": settings.train.located()})
     check_data(settings.train)
     check_capacity(settings.train, driver_cpus=DRIVER_CPUS)
+    require_tracking(settings.train.tracking)
     location = storage.absolute(storage.join(settings.storage, settings.name))
     claim_settings(
         storage.join(location, "settings.json"),
@@ -134,6 +134,9 @@ def run_sweep(settings: SweepSettings) -> SweepResult:
     )
     results = make_tuner(settings, location).fit()
     trials = sorted((describe(result, location) for result in results), key=rank)
+    for trial in trials:  # Tune stops the drivers, of the last epoch too
+        trial_location = storage.join(location, "trials", trial.name)
+        end_run_of(settings.train.tracking, trial_location, failed=trial.error is not None)
     best = trials[0]
     if best.ier_accuracy is None:
         raise TrainingError(f"{location}: every trial failed: {best.error}")
@@ -190,8 +193,8 @@ def trial_driver(base: TrainSettings, location: str) -> Callable[[dict[str, Any]
     def drive(config: dict[str, Any]) -> None:
         name = tune.get_context().get_trial_id()
         settings = trial_settings(base, config, name=name, location=location)
-        trainer = make_trainer(settings, callbacks=[TuneReportCallback()])
-        outcome(fit(trainer))
+        # A trial that the sweep tries again has the same name, and no other trial ever has.
+        train_tracked(settings, resumed=True, callbacks=[TuneReportCallback()])
 
     return drive
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from ier_ray import storage
 from ier_ray.training.pace import Bar, Lines
 from ier_ray.training.scalars import write_scalars
 
+Track = Callable[[Sequence[Mapping[str, float]]], None]
+
 DDP_OPTIONS = {"gradient_as_bucket_view": True}
 """Gradients lie where they are sent from: nothing is copied back after each step."""
 
@@ -27,11 +30,13 @@ class RayTrainContext:
     Args:
         run: location of the run.
         terminal: whether the driver's user sees a terminal.
+        track: shows epochs outside the run's storage; rank 0 calls it.
     """
 
-    def __init__(self, run: str, *, terminal: bool) -> None:
+    def __init__(self, run: str, *, terminal: bool, track: Track | None = None) -> None:
         self.run = run
         self.terminal = terminal
+        self.track = track
         context = ray.train.get_context()
         self.rank = context.get_world_rank()
         self.world_size = context.get_world_size()
@@ -74,6 +79,8 @@ class RayTrainContext:
         checkpoint = None
         if directory is not None:
             write_scalars(storage.join(self.run, "tensorboard"), metrics)
+            if self.track:
+                self.track([metrics])
             checkpoint = ray.train.Checkpoint.from_directory(str(directory))
         ray.train.report(metrics, checkpoint=checkpoint)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ier_ray.config import Settings
 from ier_ray.data.augmentation import AugmentSettings
@@ -20,6 +21,9 @@ from ier_ray.losses import (
 from ier_ray.models.registry import ModelSettings
 from ier_ray.models.weights import WEIGHT_FILES
 from ier_ray.storage import absolute
+
+SQLITE = "sqlite:///"
+"""What the URI of an SQLite file begins with; its path follows."""
 
 
 class DataSettings(Settings):
@@ -132,6 +136,33 @@ class ScalingSettings(Settings):
         return self
 
 
+class TrackingSettings(Settings):
+    """Where epochs are shown beside TensorBoard's files."""
+
+    mlflow: str | None = None
+    """URI of an MLflow server (http://HOST:5000), or of an SQLite file where all runs on one
+    machine (sqlite:///mlflow.db). Needs the extra mlflow. None: TensorBoard alone."""
+    experiment: str = Field("ier_ray", min_length=1)
+    """MLflow experiment of the run, made where there is none."""
+
+    def located(self) -> TrackingSettings:
+        """The same settings with an SQLite file that is the same in every process."""
+        if self.mlflow is None or not self.mlflow.startswith(SQLITE):
+            return self
+        file = absolute(self.mlflow.removeprefix(SQLITE))
+        return self.model_copy(update={"mlflow": f"{SQLITE}{file}"})
+
+    @field_validator("mlflow")
+    @classmethod
+    def _server_or_file(cls, uri: str | None) -> str | None:
+        if uri is not None and not re.match(rf"(https?://|{SQLITE})[^/\s]|{SQLITE}/[^/\s]", uri):
+            raise ValueError(
+                "must be the URI of an MLflow server (http://HOST:5000) or of an SQLite file "
+                "(sqlite:///mlflow.db)"
+            )
+        return uri
+
+
 class TrainSettings(Settings):
     """A training run."""
 
@@ -147,6 +178,7 @@ class TrainSettings(Settings):
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     scaling: ScalingSettings = ScalingSettings()
+    tracking: TrackingSettings = TrackingSettings()
 
     def located(self) -> TrainSettings:
         """The same settings with locations that mean the same in every process."""
@@ -159,7 +191,12 @@ class TrainSettings(Settings):
         if schedule.fer_checkpoint:
             start = absolute(schedule.fer_checkpoint)
             schedule = schedule.model_copy(update={"fer_checkpoint": start})
-        changes = {"data": data, "schedule": schedule, "storage": absolute(self.storage)}
+        changes = {
+            "data": data,
+            "schedule": schedule,
+            "storage": absolute(self.storage),
+            "tracking": self.tracking.located(),
+        }
         return self.model_copy(update=changes)
 
     @model_validator(mode="after")

@@ -1,0 +1,230 @@
+"""Runs in MLflow, beside their TensorBoard files.
+
+The ``mlflow`` library is an optional dependency (extra ``mlflow``).
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+from ier_ray.errors import SettingsError
+from ier_ray.training.scalars import tag
+from ier_ray.training.settings import SQLITE, TrackingSettings, TrainSettings
+
+logger = logging.getLogger(__name__)
+
+LOCATION = "ier_ray.run"
+"""Tag of an MLflow run: where the training run is stored that it shows."""
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+"""A server that is away holds an epoch up for seconds; by MLflow's own limits, for many minutes."""
+
+
+def require_tracking(tracking: TrackingSettings) -> None:
+    """Raise :class:`SettingsError` where MLflow is asked for and cannot be used."""
+    if tracking.mlflow is not None:
+        connect(tracking)
+
+
+@contextmanager
+def tracked(settings: TrainSettings, location: str, *, resumed: bool) -> Iterator[str | None]:
+    """The id of the MLflow run that shows a training run; None where MLflow is not asked for.
+
+    It ends as FINISHED with the block, as FAILED when the block raises.
+
+    Args:
+        location: where the training run is stored.
+        resumed: whether the MLflow run of an earlier start goes on, where there is one.
+
+    Raises:
+        SettingsError: when MLflow cannot be used.
+    """
+    if settings.tracking.mlflow is None:
+        yield None
+        return
+    run = open_run(settings, location, resumed=resumed)
+    status = "FAILED"
+    try:
+        yield run
+        status = "FINISHED"
+    finally:
+        end_run(settings.tracking, run, status)
+
+
+def log_epochs(
+    tracking: TrackingSettings, run: str | None, history: Sequence[Mapping[str, float]]
+) -> None:
+    """Log those epochs that the MLflow run does not have yet; nothing where there is no run.
+
+    An epoch that is trained again after a fault keeps its first figures: MLflow replaces none. A
+    failure is a warning: it is not worth the training run.
+    """
+    if run is None:
+        return
+    try:
+        client = client_of(tracking)
+        logged = {metric.step for metric in client.get_metric_history(run, tag("total"))}
+        for record in history:
+            if record["epoch"] not in logged:
+                client.log_batch(run, metrics=metrics_of(record))
+    except failures() as error:
+        logger.warning(
+            "epochs up to %d are not all in MLflow at %s (%s); they are logged when training "
+            "ends, or when the run is started again",
+            history[-1]["epoch"],
+            tracking.mlflow,
+            error,
+        )
+
+
+def open_run(settings: TrainSettings, location: str, *, resumed: bool) -> str:
+    """The id of a training run's MLflow run, which is now RUNNING.
+
+    Its parameters are the settings of the first start: MLflow lets none be changed.
+    """
+    client, experiment = connect(settings.tracking)
+    try:
+        found = earlier_runs(client, experiment, location) if resumed else []
+        if found:
+            run: str = found[0].info.run_id
+            client.update_run(run, status="RUNNING")
+            return run
+        run = client.create_run(
+            experiment, run_name=settings.name, tags={LOCATION: location}
+        ).info.run_id
+        client.log_batch(run, params=parameters_of(settings))
+    except failures() as error:
+        raise unusable(settings.tracking, error) from error
+    return run
+
+
+def earlier_runs(client: Any, experiment: str, location: str) -> list[Any]:
+    """The newest MLflow run of what is stored at a location, if there is one."""
+    return list(
+        client.search_runs(
+            [experiment],
+            filter_string=f"tags.`{LOCATION}` = {location!r}",
+            max_results=1,
+            order_by=["attributes.start_time DESC"],
+        )
+    )
+
+
+def end_run(tracking: TrackingSettings, run: str, status: str) -> None:
+    """Set how an MLflow run ended; a failure is a warning."""
+    try:
+        client_of(tracking).set_terminated(run, status)
+    except failures() as error:
+        logger.warning(
+            "the run's end (%s) is not in MLflow at %s: %s", status, tracking.mlflow, error
+        )
+
+
+def end_run_of(tracking: TrackingSettings, location: str, *, failed: bool) -> None:
+    """Set how the MLflow run of a location ended, for a driver that was stopped before it could.
+
+    Nothing where there is none; a failure is a warning.
+    """
+    if tracking.mlflow is None:
+        return
+    lost: tuple[type[Exception], ...] = (SettingsError, *failures())
+    try:
+        for run in earlier_runs(*connect(tracking), location):
+            end_run(tracking, run.info.run_id, "FAILED" if failed else "FINISHED")
+    except lost as error:
+        logger.warning("the end of %s is not in MLflow: %s", location, error)
+
+
+def connect(tracking: TrackingSettings) -> tuple[Any, str]:
+    """A client of the tracking store, and the id of the experiment, made where there is none.
+
+    Raises:
+        SettingsError: when the library is missing, the store cannot be used, or the experiment
+            was deleted.
+    """
+    try:
+        client = client_of(tracking)
+        experiment = client.get_experiment_by_name(tracking.experiment)
+        if experiment is None:
+            return client, str(client.create_experiment(tracking.experiment))
+    except failures() as error:
+        raise unusable(tracking, error) from error
+    if experiment.lifecycle_stage != "active":
+        raise SettingsError(
+            f"tracking.experiment {tracking.experiment!r} was deleted at {tracking.mlflow}; "
+            f"restore it there, or give another name"
+        )
+    return client, str(experiment.experiment_id)
+
+
+def client_of(tracking: TrackingSettings) -> Any:
+    """A client of the tracking store."""
+    library = mlflow()
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)  # MLflow reads them from the environment alone
+    uri = tracking.mlflow or ""
+    if uri.startswith(SQLITE):  # MLflow would try for minutes
+        with closing(sqlite3.connect(uri.removeprefix(SQLITE))) as database:
+            database.execute("PRAGMA schema_version")
+    return library.MlflowClient(uri)
+
+
+def mlflow() -> Any:
+    """The library.
+
+    Raises:
+        SettingsError: when it is not installed.
+    """
+    try:
+        return importlib.import_module("mlflow")
+    except ImportError as error:
+        raise SettingsError(
+            f"tracking.mlflow needs the mlflow library ({error}); "
+            f"install it with: pip install 'ier_ray[mlflow]'"
+        ) from error
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What a tracking store that cannot be used raises."""
+    return (mlflow().exceptions.MlflowException, sqlite3.Error)
+
+
+def unusable(tracking: TrackingSettings, error: Exception) -> SettingsError:
+    """The error of a tracking store that cannot be used."""
+    cause = " ".join(str(error).split())  # it may be a whole page of HTML
+    return SettingsError(
+        f"tracking.mlflow {tracking.mlflow} cannot be used ({cause}); start the server or correct "
+        f"the URI, or leave the setting out: TensorBoard's files are written without it"
+    )
+
+
+def metrics_of(record: Mapping[str, float]) -> list[Any]:
+    """An epoch's record as MLflow metrics, named as in TensorBoard."""
+    kind, now = mlflow().entities.Metric, int(time.time() * 1000)
+    return [
+        kind(tag(name), value, now, int(record["epoch"]))
+        for name, value in record.items()
+        if name != "epoch"
+    ]
+
+
+def parameters_of(settings: TrainSettings) -> list[Any]:
+    """All settings as MLflow parameters, under their dotted names."""
+    kind = mlflow().entities.Param
+    values = settings.model_dump(mode="json", exclude={"tracking"})
+    return [kind(name, str(value)) for name, value in flattened(values)]
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each plain value of nested mappings with its dotted name."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
