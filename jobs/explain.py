@@ -21,7 +21,7 @@ class ExplainSettings(ExplainerSettings):
     checkpoint: str
     """Checkpoint directory or s3:// URI, as printed by train.py or tune.py."""
     output: str = "explanations"
-    """Directory or s3:// URI for a .png, .json and .npz file of each image."""
+    """Directory or s3:// URI for .png, -levels.png (coarse to fine), .json and .npz files."""
     images: list[str] = Field(default_factory=list)
     """Image files to explain, as [a.jpg, b.png]."""
     shards: str | None = None

@@ -48,6 +48,10 @@ def test_efficiency_at_every_level(height: int, width: int, depth: int, contexts
         total = (everything - nothing)[0, target]
         assert found.leaf_values(target).sum() == pytest.approx(total, abs=1e-12)
         assert found.density_map(target).sum() == pytest.approx(total, abs=1e-12)
+        for level in range(tree.depth + 1):
+            coarse = found.density_map(target, level=level)
+            assert coarse.sum() == pytest.approx(total, abs=1e-12)
+        np.testing.assert_array_equal(coarse, found.density_map(target))
         assert abs(found.efficiency_gap(target)) < 1e-12
     halves = found.credits[tree.first_halves] + found.credits[tree.first_halves + 1]
     np.testing.assert_allclose(halves, found.credits[tree.parent[tree.first_halves]], atol=1e-12)

@@ -115,6 +115,7 @@ def test_explained_images_become_three_files_each(
         assert record.target == "hate"
         assert record.cue_mass is not None
         assert Image.open(tmp_path / f"{image.name}.png").size == (448, 448)
+        assert Image.open(tmp_path / f"{image.name}-levels.png").size == (5 * 224, 224)
         values = json.loads((tmp_path / f"{image.name}.json").read_text())
         total = sum(leaf["value"] for leaf in values["leaves"])
         assert len(values["leaves"]) == 32

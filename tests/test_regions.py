@@ -65,3 +65,14 @@ def test_paint_puts_values_in_rectangles() -> None:
     np.testing.assert_array_equal(
         tree.paint(tree.leaves, np.array([1.0, 2.0, 3.0, 4.0])), [[1, 3], [2, 4]]
     )
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (8, 8), (1, 3), (16, 2)])
+def test_every_level_partitions_the_image(shape: tuple[int, int]) -> None:
+    tree = RegionTree.halving(*shape, depth=6)
+    for level in range(tree.depth + 1):
+        nodes = tree.at(level)
+        assert (tree.level[nodes] <= level).all()
+        assert areas(tree.rectangles[nodes]).sum() == shape[0] * shape[1]
+        assert (tree.paint(nodes, np.ones(len(nodes))) == 1).all()
+    assert tree.at(0).tolist() == [0]

@@ -8,7 +8,7 @@ from ier_ray.explain import DenseEvaluator, RegionTree, explain
 from ier_ray.explain.baselines import baseline_image
 from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.fidelity import cue_mass_ratio, positive_mass_inside
-from ier_ray.explain.rendering import from_npz, leaf_records, overlay, to_npz
+from ier_ray.explain.rendering import from_npz, leaf_records, overlay, strip, to_npz
 
 
 @pytest.fixture
@@ -45,6 +45,17 @@ def test_overlay_is_red_for_and_blue_against() -> None:
     assert picture.shape == (64, 64, 3)
     assert (picture[:, :32, 0] > picture[:, :32, 2] + 40).all()
     assert (picture[:, 32:, 2] > picture[:, 32:, 0] + 40).all()
+
+
+def test_strip_shows_every_level_coarse_to_fine(explanation: Explanation) -> None:
+    pixels = np.full((16, 16, 3), 128, np.uint8)
+    picture = strip(pixels, explanation, 1, size=32)
+    for number, level in enumerate((1, 2, 3)):
+        expected = overlay(pixels, explanation.density_map(1, level=level), size=32)
+        np.testing.assert_array_equal(picture[:, 32 * number : 32 * (number + 1)], expected)
+    assert picture.shape == (32, 96, 3)
+    alone = explain(lambda masking: np.ones((len(masking), 1)), RegionTree.halving(16, 16, depth=0))
+    assert strip(pixels, alone, 0, size=32).shape == (32, 32, 3)
 
 
 def test_overlay_of_nothing_is_grey() -> None:

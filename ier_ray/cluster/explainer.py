@@ -1,4 +1,4 @@
-"""Explaining a list of images on the cluster, each to a picture, a JSON and an npz file."""
+"""Explaining a list of images on the cluster, each to pictures, a JSON and an npz file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import SettingsError
 from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.fidelity import positive_mass_inside
-from ier_ray.explain.rendering import leaf_records, overlay, to_npz
+from ier_ray.explain.rendering import leaf_records, overlay, strip, to_npz
 from ier_ray.inference import ExplainerSettings
 from ier_ray.training.checkpoint import read_manifest, require_images
 
@@ -65,8 +65,9 @@ def explain_images(
     """Explain images one after the other, each with all workers.
 
     Args:
-        output: directory or URI for ``<name>.png`` (signed overlay), ``<name>.json`` (leaf
-            values) and ``<name>.npz`` (credits of every level, all classes).
+        output: directory or URI for ``<name>.png`` (signed overlay), ``<name>-levels.png`` (one
+            of each level, coarse to fine), ``<name>.json`` (leaf values) and ``<name>.npz``
+            (credits of every level, all classes).
         target: class to explain; by default the predicted one.
 
     Raises:
@@ -128,7 +129,7 @@ def write_explanation(
     settings: ExplainerSettings,
     scheme: EmotionScheme,
 ) -> None:
-    """Write the three files of an explanation."""
+    """Write the files of an explanation."""
     stem = storage.join(output, re.sub(r"[^\w.-]", "_", image.name))
     target = scheme.index(record.target)
     described: dict[str, Any] = asdict(record)
@@ -138,5 +139,7 @@ def write_explanation(
     described["empty"] = float(explanation.empty[target])
     described["leaves"] = leaf_records(explanation, target)
     storage.write_bytes(f"{stem}.png", encode_png(overlay(image.pixels, record.density)))
+    levels = strip(image.pixels, explanation, target)
+    storage.write_bytes(f"{stem}-levels.png", encode_png(levels))
     storage.write_bytes(f"{stem}.npz", to_npz(explanation))
     storage.write_bytes(f"{stem}.json", json.dumps(described, allow_nan=False).encode())

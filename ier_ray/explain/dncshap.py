@@ -122,11 +122,15 @@ class Explanation:
         """``(height, width)``: each pixel has the φ of its leaf."""
         return self.tree.paint(self.tree.leaves, self.leaf_values(target))
 
-    def density_map(self, target: int) -> NDArray[np.float64]:
-        """``(height, width)``: φ a pixel; sums to v(image) − v(baseline)."""
-        leaves = self.tree.leaves
-        density = self.leaf_values(target) / areas(self.tree.rectangles[leaves])
-        return self.tree.paint(leaves, density)
+    def density_map(self, target: int, *, level: int | None = None) -> NDArray[np.float64]:
+        """``(height, width)``: φ a pixel; sums to v(image) − v(baseline).
+
+        Args:
+            level: level of the tree whose regions are shown, by default the leaves.
+        """
+        nodes = self.tree.leaves if level is None else self.tree.at(level)
+        density = self.credits[nodes, target] / areas(self.tree.rectangles[nodes])
+        return self.tree.paint(nodes, density)
 
     def efficiency_gap(self, target: int) -> float:
         """Sum of the leaves minus v(image) − v(baseline): rounding only (not for ``paper``)."""

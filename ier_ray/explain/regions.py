@@ -81,6 +81,12 @@ class RegionTree:
         inner[self.parent[1:]] = True
         return np.flatnonzero(~inner)
 
+    def at(self, level: int) -> NDArray[np.int64]:
+        """Nodes that partition the image at a level: its own, and the leaves above it."""
+        here = np.flatnonzero(self.level == level)
+        above = self.leaves[self.level[self.leaves] < level]
+        return np.concatenate([above, here])
+
     def paint(self, nodes: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
         """A ``(height, width)`` map with ``values`` in the rectangles of ``nodes``, 0 elsewhere."""
         canvas = np.zeros(self.shape)

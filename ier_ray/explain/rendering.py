@@ -35,6 +35,19 @@ def overlay(
     return np.asarray(image)
 
 
+def strip(
+    pixels: NDArray[np.uint8], explanation: Explanation, target: int, *, size: int = 224
+) -> NDArray[np.uint8]:
+    """Overlays of every level below the root, coarse to fine, ``(size, size · depth, 3)``.
+
+    Each level has a scale of its own: its colours tell where, not how much more than before. A
+    tree of one region has that for its only level.
+    """
+    levels = range(min(1, explanation.tree.depth), explanation.tree.depth + 1)
+    maps = [explanation.density_map(target, level=level) for level in levels]
+    return np.concatenate([overlay(pixels, density, size=size) for density in maps], axis=1)
+
+
 def to_npz(explanation: Explanation) -> bytes:
     """All arrays of an explanation as a compressed npz file."""
     buffer = io.BytesIO()
