@@ -1,0 +1,272 @@
+"""How close explanations come to exact Shapley values for the evaluations they spend.
+
+Every method plays the same games, a trained network's score of one image whose regions show or
+not, all of whose coalitions were scored beforehand: one table lookup is one evaluation, and none
+may look up more than its budget. The error is |found - exact| / |exact|, mean over images. ``ours``
+chooses all its coalitions; ``ours_refined`` begins with DnCShap's tree and refines its answer;
+``dncshap`` is that tree alone.
+
+A second table asks whether explanations of drawn scenes point at the cue that was drawn, with four
+evaluations a region. Gradients and maps of the network's inside are shown apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from subjects.digits import digits_network, held_out_digits
+from subjects.scenes import Scene, held_out_scenes, scenes_network
+from torch import Tensor, nn
+
+from ier_ray.explain import DenseEvaluator, RegionTree
+from ier_ray.explain.coalitions import Coalitions, every_coalition, region_game, tree_coalitions
+from ier_ray.explain.dncshap import Plan, explain_with
+from ier_ray.explain.evaluators import SCORES, Scores, logit
+from ier_ray.explain.exact import shapley_of_all
+from ier_ray.explain.fidelity import pointing_game, positive_mass_inside
+from ier_ray.explain.peers import GAME_PEERS, IMAGE_PEERS, Subject
+from ier_ray.explain.peers.perturbation import GamePeer
+from ier_ray.explain.refinement import estimate_shapley, refine
+
+FACTORS = (2, 4, 6, 8, 16, 32)
+"""Budgets, in evaluations a region."""
+PLAYED = ("probability", "logit")
+LOCALISED_FACTOR = 4
+WHITE_BOX = ("captum_integrated_gradients", "captum_grad_cam")
+Values = NDArray[np.float64]
+Errors = dict[str, dict[int, float]]
+"""By method and factor."""
+
+
+@dataclass
+class Games:
+    """One class of each of K images: the score of every coalition, and which were looked up."""
+
+    tree: RegionTree
+    scores: Scores
+    looked_up: set[int] = field(default_factory=set)
+
+    def __call__(self, coalitions: Coalitions) -> Scores:
+        rows = coalitions @ (1 << np.arange(coalitions.shape[1]))
+        self.looked_up.update(rows.tolist())
+        return self.scores[rows]
+
+    def each(self) -> list[Games]:
+        return [Games(self.tree, self.scores[:, [k]]) for k in range(self.scores.shape[1])]
+
+
+@dataclass
+class SceneGame:
+    """One class of one image: coalitions are scored when asked for, once each."""
+
+    tree: RegionTree
+    play: Callable[[Coalitions], Scores]
+    known: dict[bytes, Values] = field(default_factory=dict)
+
+    def __call__(self, coalitions: Coalitions) -> Scores:
+        asked = {row.tobytes(): row for row in coalitions}
+        new = [key for key in asked if key not in self.known]
+        if new:
+            scores = self.play(np.array([asked[key] for key in new]))
+            self.known.update(zip(new, scores, strict=True))
+        return np.array([self.known[row.tobytes()] for row in coalitions])
+
+
+Method = Callable[[Games | SceneGame, int], Values]
+"""Values ``(n, K)`` from at most so many evaluations."""
+
+
+def ours(game: Games | SceneGame, budget: int) -> Values:
+    generator = np.random.default_rng(0)
+    regions = len(game.tree.leaves)
+    return estimate_shapley(game, regions, budget=budget, generator=generator).values
+
+
+def ours_refined(game: Games | SceneGame, budget: int) -> Values:
+    generator = np.random.default_rng(0)
+    return refine(game, game.tree, budget=budget, generator=generator)[1].values
+
+
+def dncshap(game: Games | SceneGame, budget: int) -> Values:
+    plan = Plan.of(game.tree, "both")
+    if budget < len(plan):
+        raise ValueError(f"budget must be >= {len(plan)}, got {budget}")
+    scores = game(tree_coalitions(plan))
+    explanation = explain_with(lambda _: scores, game.tree, contexts="both", variant="normalised")
+    return explanation.credits[game.tree.leaves]
+
+
+def peer(method: GamePeer) -> Method:
+    def run(game: Games | SceneGame, budget: int) -> Values:
+        each = game.each() if isinstance(game, Games) else [game]
+        columns = []
+        for one in each:
+            values = method(
+                lambda shown, one=one: one(shown)[:, 0],
+                len(game.tree.leaves),
+                budget=budget,
+                seed=0,
+            )
+            columns.append(values)
+            if isinstance(one, Games) and len(one.looked_up) > budget:
+                raise RuntimeError(f"scored {len(one.looked_up)} coalitions, not {budget}")
+        return np.stack(columns, axis=1)
+
+    return run
+
+
+OURS: dict[str, Method] = {"ours": ours, "ours_refined": ours_refined, "dncshap": dncshap}
+METHODS = OURS | {name: peer(method) for name, method in GAME_PEERS.items()}
+
+
+def compared(games: Games) -> Errors:
+    """Mean error of each method at each budget that it can work with, below ``2**n``."""
+    exact = shapley_of_all(games.scores)
+    found: Errors = {name: {} for name in METHODS}
+    for factor in FACTORS:
+        budget = factor * len(games.tree.leaves)
+        if budget >= len(games.scores):
+            continue
+        for name, method in METHODS.items():
+            games.looked_up.clear()
+            try:
+                values = method(games, budget)
+            except ValueError:  # the budget is below the method's least
+                continue
+            if len(games.looked_up) > budget:
+                raise RuntimeError(f"{name} scored {len(games.looked_up)}, not {budget}")
+            error = np.linalg.norm(values - exact, axis=0) / np.linalg.norm(exact, axis=0)
+            found[name][factor] = float(error.mean())
+    return found
+
+
+def all_games(
+    network: nn.Module, images: Sequence[tuple[Tensor, Tensor]], tree: RegionTree
+) -> dict[str, Games]:
+    """The predicted class of images, by score; the network sees each coalition once."""
+    columns: dict[str, list[Values]] = {score: [] for score in PLAYED}
+    for image, baseline in images:
+        evaluator = DenseEvaluator(network, image, baseline, score=logit, batch_size=128)
+        logits = region_game(evaluator, tree)(every_coalition(len(tree.leaves)))
+        target = logits[-1].argmax()
+        for score, column in columns.items():
+            column.append(SCORES[score](torch.from_numpy(logits)).numpy()[:, target])
+    return {score: Games(tree, np.stack(column, axis=1)) for score, column in columns.items()}
+
+
+def localised(
+    network: nn.Module, scenes: Sequence[Scene], tree: RegionTree
+) -> dict[str, tuple[float, float]]:
+    """Mass inside the cue mask and pointing game of each method, mean over scenes."""
+    regions = len(tree.leaves)
+    budget = LOCALISED_FACTOR * regions
+    top, bottom, left, right = tree.rectangles[tree.leaves[0]].tolist()
+    last_convolution = [m for m in network.features if isinstance(m, nn.Conv2d)][-1]
+    found: dict[str, list[tuple[float, float]]] = {}
+    for scene in scenes:
+        evaluator = DenseEvaluator(network, scene.image, scene.baseline, batch_size=64)
+        play = region_game(evaluator, tree)
+        target = int(play(np.ones((1, regions), dtype=bool))[0].argmax())
+        game = SceneGame(tree, lambda shown, play=play, target=target: play(shown)[:, [target]])
+        maps = {
+            name: tree.paint(tree.leaves, method(game, budget)[:, 0])  # leaves of one size
+            for name, method in METHODS.items()
+        }
+        subject = Subject(
+            network,
+            scene.image,
+            scene.baseline,
+            target,
+            last_convolution,
+            window=(bottom - top, right - left),
+        )
+        for name, method in IMAGE_PEERS.items():
+            maps[name] = method(subject, budget=budget)
+        for name, density in maps.items():
+            inside = positive_mass_inside(density, scene.cue_mask)
+            found.setdefault(name, []).append((inside, pointing_game(density, scene.cue_mask)))
+    return {name: tuple(np.mean(rows, axis=0).tolist()) for name, rows in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="less training, fewer images, scenes of 8 regions"
+    )
+    quick = parser.parse_args().quick
+    warnings.filterwarnings("ignore")
+    digits, digits_accuracy = digits_network()
+    network, accuracy = scenes_network(drawings=800 if quick else 3000, epochs=4 if quick else 10)
+    print(f"held-out accuracy: digits {digits_accuracy:.3f}, scenes {accuracy:.3f}")
+    scenes = held_out_scenes(4 if quick else 32)
+    played = [(scene.image, scene.baseline) for scene in scenes[: 4 if quick else 8]]
+    games = {
+        "digits": all_games(
+            digits, held_out_digits(4 if quick else 24), RegionTree.halving(8, 8, depth=4)
+        ),
+        "scenes": all_games(network, played, RegionTree.halving(64, 64, depth=3 if quick else 4)),
+    }
+    errors: dict[str, Errors] = {}
+    for subject, by_score in games.items():
+        for score, each in by_score.items():
+            errors[f"{subject}_{score}"] = compared(each)
+            count, regions = each.scores.shape[1], len(each.tree.leaves)
+            report(f"{subject}, {score}, {count} images, {regions} regions", errors)
+    located = localised(network, scenes, RegionTree.halving(64, 64, depth=4 if quick else 6))
+    report_localisation(located)
+    print(json.dumps(summary(errors, located)))
+
+
+def report(title: str, errors: dict[str, Errors]) -> None:
+    latest = list(errors.values())[-1]
+    print(f"\n{title}: error at so many evaluations")
+    print(f"{'':26}" + "".join(f"{f'{factor}n':>9}" for factor in FACTORS))
+    for name, row in latest.items():
+        cells = (f"{row[factor]:9.3f}" if factor in row else f"{'-':>9}" for factor in FACTORS)
+        print(f"{name:26}" + "".join(cells))
+
+
+def report_localisation(located: dict[str, tuple[float, float]]) -> None:
+    print(f"\n{f'cue, {LOCALISED_FACTOR}n evaluations':26}{'mass inside':>13}{'pointing':>13}")
+    ranked = sorted(located.items(), key=lambda item: -item[1][0])
+    for names in (set(located) - set(WHITE_BOX), WHITE_BOX):
+        for name, (mass, pointing) in ranked:
+            if name in names:
+                print(f"{name:26}{mass:13.3f}{pointing:13.3f}")
+        print()
+
+
+def summary(
+    errors: dict[str, Errors], located: dict[str, tuple[float, float]]
+) -> dict[str, object]:
+    """Mean error of each method and budget over the games; how ours compares with the best peer."""
+    keys: dict[str, object] = {}
+    for name in METHODS:
+        for factor in FACTORS:
+            rows = [by[name][factor] for by in errors.values() if factor in by[name]]
+            if rows:
+                keys[f"{name}_{factor}n"] = round(float(np.mean(rows)), 4)
+    worst: dict[int, float] = {}
+    for factor in FACTORS:
+        rows = [ratio(by, factor) for by in errors.values() if factor in by["ours"]]
+        worst[factor] = keys[f"ratio_{factor}n"] = round(max(rows), 4)
+    keys["worst_ratio_to_best_peer"] = max(ratio for factor, ratio in worst.items() if factor >= 4)
+    keys["mass_inside"] = {name: round(row[0], 4) for name, row in located.items()}
+    keys["pointing"] = {name: round(row[1], 4) for name, row in located.items()}
+    return keys
+
+
+def ratio(errors: Errors, factor: int) -> float:
+    best = min(errors[name][factor] for name in GAME_PEERS if factor in errors[name])
+    return errors["ours"][factor] / best
+
+
+if __name__ == "__main__":
+    main()

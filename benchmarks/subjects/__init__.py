@@ -1,0 +1,1 @@
+"""Trained networks for explain_fidelity.py."""
