@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round, under 50 s")
     quick = parser.parse_args().quick
     if quick:  # a run's end is seen sooner, at the cost of asking the workers more often
-        os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+        os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
     pictures, rows_per_task, rounds = (50, 16, 1) if quick else (320, 32, 3)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
