@@ -47,19 +47,27 @@ Errors = dict[str, dict[int, float]]
 
 @dataclass
 class Games:
-    """One class of each of K images: the score of every coalition, and which were looked up."""
+    """One class of each of K images: the score of every coalition, of which so many may be seen."""
 
     tree: RegionTree
     scores: Scores
+    budget: int = 0
     looked_up: set[int] = field(default_factory=set)
 
     def __call__(self, coalitions: Coalitions) -> Scores:
         rows = coalitions @ (1 << np.arange(coalitions.shape[1]))
         self.looked_up.update(rows.tolist())
+        if len(self.looked_up) > self.budget:
+            raise RuntimeError(f"looked up {len(self.looked_up)} coalitions, not {self.budget}")
         return self.scores[rows]
 
+    def within(self, budget: int) -> Games:
+        """The same games, begun anew."""
+        return Games(self.tree, self.scores, budget)
+
     def each(self) -> list[Games]:
-        return [Games(self.tree, self.scores[:, [k]]) for k in range(self.scores.shape[1])]
+        """The game of each image."""
+        return [Games(self.tree, column[:, None], self.budget) for column in self.scores.T]
 
 
 @dataclass
@@ -115,8 +123,6 @@ def peer(method: GamePeer) -> Method:
                 seed=0,
             )
             columns.append(values)
-            if isinstance(one, Games) and len(one.looked_up) > budget:
-                raise RuntimeError(f"scored {len(one.looked_up)} coalitions, not {budget}")
         return np.stack(columns, axis=1)
 
     return run
@@ -135,13 +141,10 @@ def compared(games: Games) -> Errors:
         if budget >= len(games.scores):
             continue
         for name, method in METHODS.items():
-            games.looked_up.clear()
             try:
-                values = method(games, budget)
+                values = method(games.within(budget), budget)
             except ValueError:  # the budget is below the method's least
                 continue
-            if len(games.looked_up) > budget:
-                raise RuntimeError(f"{name} scored {len(games.looked_up)}, not {budget}")
             error = np.linalg.norm(values - exact, axis=0) / np.linalg.norm(exact, axis=0)
             found[name][factor] = float(error.mean())
     return found
@@ -218,17 +221,17 @@ def main() -> None:
         for score, each in by_score.items():
             errors[f"{subject}_{score}"] = compared(each)
             count, regions = each.scores.shape[1], len(each.tree.leaves)
-            report(f"{subject}, {score}, {count} images, {regions} regions", errors)
+            title = f"{subject}, {score}, {count} images, {regions} regions"
+            report(title, errors[f"{subject}_{score}"])
     located = localised(network, scenes, RegionTree.halving(64, 64, depth=4 if quick else 6))
     report_localisation(located)
     print(json.dumps(summary(errors, located)))
 
 
-def report(title: str, errors: dict[str, Errors]) -> None:
-    latest = list(errors.values())[-1]
+def report(title: str, errors: Errors) -> None:
     print(f"\n{title}: error at so many evaluations")
     print(f"{'':26}" + "".join(f"{f'{factor}n':>9}" for factor in FACTORS))
-    for name, row in latest.items():
+    for name, row in errors.items():
         cells = (f"{row[factor]:9.3f}" if factor in row else f"{'-':>9}" for factor in FACTORS)
         print(f"{name:26}" + "".join(cells))
 

@@ -36,7 +36,6 @@ class Scene:
     image: Tensor
     baseline: Tensor
     cue_mask: NDArray[np.bool_]
-    label: int
 
 
 @dataclass(frozen=True)
@@ -102,5 +101,5 @@ def held_out_scenes(count: int) -> list[Scene]:
         measured = statistics(pixels, "per_image")
         baseline = measured.apply(baseline_image(pixels[0], "mean")[None])[0]
         mask = np.asarray(drawing.cue_mask) > 0
-        scenes.append(Scene(measured.apply(pixels)[0], baseline, mask, number % 4))
+        scenes.append(Scene(measured.apply(pixels)[0], baseline, mask))
     return scenes

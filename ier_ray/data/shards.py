@@ -190,11 +190,12 @@ class RowReader:
         return pa.concat_tables(parts).take(pa.array(wanted))
 
     def _arrays(self, table: pa.Table) -> dict[str, Pixels | NDArray[np.int64]]:
-        names = table["sample_id"].to_pylist()
+        others = self.labels_and_names(table)
+        names = others["sample_id"].tolist()
         images = np.empty((len(table), self.image_size, self.image_size, 3), dtype=np.uint8)
         for place, (encoded, name) in enumerate(zip(table["image"], names, strict=True)):
             images[place] = self._decode(encoded.as_buffer(), name)
-        return {"image": images, **self.labels_and_names(table)}
+        return {"image": images, **others}
 
     def labels_and_names(self, table: pa.Table) -> dict[str, NDArray[Any]]:
         """What goes with the images of a table: ``label`` ``(N,)`` int64 and ``sample_id``."""

@@ -6,7 +6,6 @@ Both models come from the ``transformers`` library, an optional dependency (extr
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from ier_ray.errors import SettingsError
+from ier_ray.extras import optional_library
 from ier_ray.models.baselines import Baseline
 from ier_ray.models.emotion_net import scaled
 
@@ -36,13 +36,7 @@ def transformers() -> Any:
     Raises:
         SettingsError: when it is not installed.
     """
-    try:
-        return importlib.import_module("transformers")
-    except ImportError as error:
-        raise SettingsError(
-            f"captions need the transformers library ({error}); "
-            f"install it with: pip install 'ier_ray[captions]'"
-        ) from error
+    return optional_library("transformers", extra="captions", use="captions need")
 
 
 class CaptionBert(Baseline):

@@ -5,7 +5,6 @@ The ``mlflow`` library is an optional dependency (extra ``mlflow``).
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import sqlite3
@@ -15,6 +14,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from ier_ray.errors import SettingsError
+from ier_ray.extras import optional_library
 from ier_ray.training.scalars import tag
 from ier_ray.training.settings import SQLITE, TrackingSettings, TrainSettings
 
@@ -181,13 +181,7 @@ def mlflow() -> Any:
     Raises:
         SettingsError: when it is not installed.
     """
-    try:
-        return importlib.import_module("mlflow")
-    except ImportError as error:
-        raise SettingsError(
-            f"tracking.mlflow needs the mlflow library ({error}); "
-            f"install it with: pip install 'ier_ray[mlflow]'"
-        ) from error
+    return optional_library("mlflow", extra="mlflow", use="tracking.mlflow needs")
 
 
 def failures() -> tuple[type[Exception], ...]:
