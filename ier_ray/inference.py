@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from ier_ray.data.transforms import normalise, statistics, to_unit_range
 from ier_ray.explain.baselines import Baseline, baseline_image
 from ier_ray.explain.dncshap import Contexts
 from ier_ray.explain.evaluators import SCORES, Evaluator
-from ier_ray.explain.incremental import exact_evaluator
+from ier_ray.explain.incremental import ExactInference
 from ier_ray.explain.regions import RegionTree
 from ier_ray.training.checkpoint import CheckpointManifest, load_checkpoint
 
@@ -47,6 +47,7 @@ class Recognizer:
     networks: nn.ModuleDict
     manifest: CheckpointManifest
     device: torch.device
+    _ready: dict[Domain, ExactInference] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, location: str, *, device: str | None = None) -> Recognizer:
@@ -90,8 +91,9 @@ class Recognizer:
         image = to_unit_range(self._tensor(pixels[None]))
         measured = statistics(image, self.manifest.normalization)
         baseline = baseline_image(image[0], settings.baseline)
-        return exact_evaluator(
-            self.networks[domain],
+        if domain not in self._ready:
+            self._ready[domain] = ExactInference.of(self.networks[domain])
+        return self._ready[domain].evaluator(
             measured.apply(image)[0],
             measured.apply(baseline[None])[0],
             score=SCORES[settings.score],

@@ -2,13 +2,14 @@
 
 from ier_ray.explain.dncshap import Contexts, Explanation, explain
 from ier_ray.explain.evaluators import DenseEvaluator, Evaluator, Masking
-from ier_ray.explain.incremental import IncrementalEvaluator, exact_evaluator
+from ier_ray.explain.incremental import ExactInference, IncrementalEvaluator, exact_evaluator
 from ier_ray.explain.regions import RegionTree
 
 __all__ = [
     "Contexts",
     "DenseEvaluator",
     "Evaluator",
+    "ExactInference",
     "Explanation",
     "IncrementalEvaluator",
     "Masking",

@@ -23,7 +23,8 @@ class Backgrounds:
     Attributes:
         pixels: ``(2, H, W, C)``; the inputs.
         read: for each step that slides or joins, the maps it reads, with their border.
-        frontier: whole maps that the tail reads, ``(2, H, W, C)``.
+        frontier: whole maps that the readout or the tail reads, ``(2, H, W, C)``.
+        read_out: ``(2, U)``; outputs of the readout, where there is one.
         shapes: channels, height and width of every value.
         logits: ``(2, K)``.
         local_share: share of the multiply-accumulates that the windowed steps make.
@@ -32,6 +33,7 @@ class Backgrounds:
     pixels: Tensor
     read: dict[str, tuple[Tensor, ...]]
     frontier: dict[str, Tensor]
+    read_out: Tensor | None
     shapes: dict[str, tuple[int, int, int]]
     logits: Tensor
     local_share: float
@@ -53,12 +55,15 @@ class Backgrounds:
         frontier = [values[name] for name in network.frontier]
         tail = FlopCounterMode(display=False)
         with tail:
-            logits = network.tail(*(maps.clone() for maps in frontier))  # it may work in place
+            read_out = network.readout.apply(frontier) if network.readout else None
+            inputs = frontier if read_out is None else [read_out]
+            logits = network.tail(*(each.clone() for each in inputs))  # it may work in place
         flops = local.get_total_flops(), tail.get_total_flops()
         return cls(
             pixels=pixels_last(pixels),
             read=read,
             frontier={name: pixels_last(values[name]) for name in network.frontier},
+            read_out=read_out,
             shapes={name: (maps.shape[1], *maps.shape[2:]) for name, maps in values.items()},
             logits=logits,
             local_share=flops[0] / max(1, sum(flops)),

@@ -30,12 +30,7 @@ WEIGHT_MACS = 100.0
 
 
 class Batch:
-    """Masked images, a window of each, and the whole maps they end in.
-
-    Attributes:
-        frontier: maps that the tail reads, ``(M, H, W, C)``: the backgrounds' at first, each row
-            complete once :meth:`run` has had it.
-    """
+    """Masked images, a window of each, and the whole maps they end in."""
 
     def __init__(self, network: TracedNetwork, backgrounds: Backgrounds, masking: Masking) -> None:
         self._network, self._backgrounds, self._masking = network, backgrounds, masking
@@ -46,9 +41,12 @@ class Batch:
         }
         device = backgrounds.pixels.device
         self._call_macs = CALL_MACS.get(device.type, CALL_MACS["cpu"])
-        chosen = torch.from_numpy(self._background).to(device)
-        self.frontier = {
-            name: maps.index_select(0, chosen) for name, maps in backgrounds.frontier.items()
+        self._chosen = torch.from_numpy(self._background).to(device)
+        self._frontier = {
+            name: maps.index_select(0, self._chosen)
+            if network.readout is None
+            else maps.new_empty(len(masking), *maps.shape[1:])  # it reads what changed alone
+            for name, maps in backgrounds.frontier.items()
         }
 
     def bytes(self) -> NDArray[np.float64]:
@@ -65,10 +63,18 @@ class Batch:
         return largest
 
     def run(self, rows: Rows) -> None:
-        """Compute the frontier of some rows."""
+        """Compute what some rows change of the frontier."""
         for group in self._groups(self._network.steps[0], rows):
             part = rows[group]
             self._advance(part, {self._network.source: self._masked(part)}, 0)
+
+    def tail_inputs(self) -> list[Tensor]:
+        """What the tail reads of all rows, once :meth:`run` has had each of them."""
+        readout, known = self._network.readout, self._backgrounds.read_out
+        if readout is None or known is None:
+            return [channels_first(maps) for maps in self._frontier.values()]
+        before = self._backgrounds.frontier
+        return [readout.update(known, before, self._frontier, self._chosen, self._extents)]
 
     def _masked(self, rows: Rows) -> Window:
         """Masked images, inside one window each."""
@@ -82,7 +88,8 @@ class Batch:
         background = self._background[rows][:, None, None]
         shown = np.where(inside, 1 - background, background)
         first = positions(np.zeros_like(rows), start, size, (height, width))
-        return Window(take(pixels, first + shown * height * width), start)
+        chosen = torch.from_numpy(first + shown * height * width).to(pixels.device)
+        return Window(take(pixels, chosen), start)
 
     def _advance(self, rows: Rows, values: dict[str, Window], first: int) -> None:
         """Run the steps from ``first`` on, splitting the rows where their windows differ."""
@@ -111,9 +118,9 @@ class Batch:
         )
 
     def _finish(self, name: str, rows: Rows, window: Window) -> None:
-        """No later step reads the value; the tail may."""
-        if name in self.frontier:
-            paste(self.frontier[name], rows, np.zeros((len(rows), 2), dtype=np.int64), window)
+        """No later step reads the value; what comes after the steps may."""
+        if name in self._frontier:
+            paste(self._frontier[name], rows, np.zeros((len(rows), 2), dtype=np.int64), window)
 
     def _apply(self, step: Step, rows: Rows, inputs: list[Window]) -> Window:
         operation = step.operation

@@ -28,8 +28,9 @@ def group_by_size(sizes: Sizes, *, pixel_cost: float, call_cost: float) -> list[
     wasted = len(sizes) * sizes.max(0).prod() - sizes.prod(1).sum()
     if wasted * pixel_cost <= call_cost:
         return [np.arange(len(sizes))]
-    unique, member, count = np.unique(sizes, axis=0, return_inverse=True, return_counts=True)
-    bounds, label = unique.copy(), np.arange(len(unique))
+    code = sizes[:, 0] << 32 | sizes[:, 1]
+    unique, member, count = np.unique(code, return_inverse=True, return_counts=True)
+    bounds, label = np.stack([unique >> 32, unique & 0xFFFFFFFF], axis=1), np.arange(len(unique))
     counts = count.astype(float)
     while len(bounds) > 1:
         union = np.maximum(bounds[:, None], bounds[None]).prod(2)
@@ -45,5 +46,5 @@ def group_by_size(sizes: Sizes, *, pixel_cost: float, call_cost: float) -> list[
         label[label == gone] = kept
         label[label > gone] -= 1
         bounds, counts = np.delete(bounds, gone, axis=0), np.delete(counts, gone)
-    owner = label[member.reshape(-1)]
+    owner = label[member]
     return [np.flatnonzero(owner == group) for group in range(len(bounds))]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ier_ray.explain.backgrounds import BASELINE, IMAGE, Backgrounds, channels_first
+from ier_ray.explain.backgrounds import BASELINE, IMAGE, Backgrounds
 from ier_ray.explain.batches import Batch
 from ier_ray.explain.evaluators import (
     DenseEvaluator,
@@ -93,27 +93,55 @@ class IncrementalEvaluator:
         part = (batch.bytes().cumsum() // (memory / WINDOW_SHARE)).astype(np.int64)
         for rows in np.split(np.arange(len(masking)), np.flatnonzero(np.diff(part)) + 1):
             batch.run(rows)
-        return self.network.tail(*(channels_first(maps) for maps in batch.frontier.values()))
+        return self.network.tail(*batch.tail_inputs())
+
+
+@dataclass(frozen=True)
+class ExactInference:
+    """A network made ready once to explain many images by the fastest exact way.
+
+    Attributes:
+        network: in eval mode; logits ``(M, K)`` of normalised images ``(M, C, H, W)``. What is
+            made of its weights is kept: after a change of them, begin anew.
+        traced: its windowed steps; None where it has none.
+        dense_because: why it is run whole, where it is.
+    """
+
+    network: nn.Module
+    traced: TracedNetwork | None
+    dense_because: str = ""
+
+    @classmethod
+    def of(cls, network: nn.Module) -> ExactInference:
+        """Trace a network."""
+        try:
+            return cls(network, trace(network))
+        except UntraceableError as error:
+            return cls(network, None, str(error))
+
+    def evaluator(
+        self, image: Tensor, baseline: Tensor, *, score: ScoreFunction = probability
+    ) -> Evaluator:
+        """Scores of masked versions of an image: incremental where it can be, else dense.
+
+        Args:
+            image, baseline: normalised, ``(C, H, W)``.
+
+        Returns:
+            An evaluator whose ``inference`` says which it is and, if dense, why.
+        """
+        reason = self.dense_because
+        if self.traced is not None:
+            evaluator = IncrementalEvaluator(self.traced, image, baseline, score)
+            share = evaluator.backgrounds.local_share
+            if share >= WORTHWHILE:
+                return evaluator
+            reason = f"only {share:.0%} of the work comes before operations over all positions"
+        return DenseEvaluator(self.network, image, baseline, score, inference=f"dense: {reason}")
 
 
 def exact_evaluator(
     network: nn.Module, image: Tensor, baseline: Tensor, *, score: ScoreFunction = probability
 ) -> Evaluator:
-    """The fastest exact evaluator for a network: incremental where it can be, else dense.
-
-    Args:
-        network: in eval mode; logits ``(M, K)`` of normalised images ``(M, C, H, W)``.
-        image, baseline: normalised, ``(C, H, W)``.
-
-    Returns:
-        An evaluator whose ``inference`` says which it is and, if dense, why.
-    """
-    try:
-        evaluator = IncrementalEvaluator(trace(network), image, baseline, score)
-    except UntraceableError as error:
-        return DenseEvaluator(network, image, baseline, score, inference=f"dense: {error}")
-    share = evaluator.backgrounds.local_share
-    if share < WORTHWHILE:
-        reason = f"only {share:.0%} of the work comes before operations over all positions"
-        return DenseEvaluator(network, image, baseline, score, inference=f"dense: {reason}")
-    return evaluator
+    """:class:`ExactInference` for a single image."""
+    return ExactInference.of(network).evaluator(image, baseline, score=score)

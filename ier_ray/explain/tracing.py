@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from ier_ray.explain.operations import Join, Operation, Pointwise, Size, Slide, Step
+from ier_ray.explain.readout import Readout
 
 POINTWISE_MODULES = (
     nn.BatchNorm2d, nn.Dropout, nn.Dropout2d, nn.ELU, nn.GELU, nn.Hardswish, nn.Identity,
@@ -33,13 +34,15 @@ class TracedNetwork:
     Attributes:
         source: name of the input.
         steps: operations whose changes stay local, in order.
-        frontier: the values that ``tail`` reads, in the order of its arguments.
-        tail: everything else, from whole maps to logits.
+        frontier: the values that ``readout`` or ``tail`` reads, in the order of its arguments.
+        readout: the dense layer that reads the frontier, where it is one.
+        tail: everything else: from the readout's outputs, or from whole maps, to logits.
     """
 
     source: str
     steps: tuple[Step, ...]
     frontier: tuple[str, ...]
+    readout: Readout | None
     tail: Callable[..., Tensor]
 
 
@@ -76,9 +79,58 @@ def trace(network: nn.Module) -> TracedNetwork:
     if not any(isinstance(step.operation, Slide) and step.operation.macs for step in steps):
         raise UntraceableError("no convolution comes before an operation over all positions")
     frontier = [node for node in local if any(user not in local for user in node.users)]
-    tail = fx.GraphModule(network, _rest(nodes, frontier, set(local)))
+    dense = _first_dense(network, nodes, frontier, local.keys())
+    readout, known = None, set(local)
+    if dense is None:
+        graph = _rest(nodes, frontier, known)
+    else:
+        readout = Readout(network.get_submodule(str(dense.layer.target)))  # type: ignore[arg-type]
+        frontier = dense.maps
+        graph = _rest(nodes, [dense.layer], known | dense.nodes)
     used = _needed(steps, {node.name for node in frontier})
-    return TracedNetwork(sources[0].name, used, tuple(node.name for node in frontier), tail)
+    names = tuple(node.name for node in frontier)
+    return TracedNetwork(sources[0].name, used, names, readout, fx.GraphModule(network, graph))
+
+
+@dataclass(frozen=True)
+class _FirstDense:
+    """A dense layer of flattened maps, what it reads, and the nodes from there to it."""
+
+    layer: fx.Node
+    maps: list[fx.Node]
+    nodes: set[fx.Node]
+
+
+def _first_dense(
+    network: nn.Module, nodes: list[fx.Node], frontier: list[fx.Node], local: Collection[fx.Node]
+) -> _FirstDense | None:
+    """The dense layer that alone reads the frontier, joined and flattened; None without one."""
+    for layer in nodes:
+        if layer.op != "call_module":
+            continue
+        if type(network.get_submodule(str(layer.target))) is not nn.Linear:
+            continue
+        flat = layer.all_input_nodes[0]
+        if not _flattens(network, flat):
+            continue
+        (read,) = flat.all_input_nodes
+        joined = read.op == "call_function" and read.target is torch.cat and _joins_channels(read)
+        maps = list(read.args[0]) if joined and read not in local else [read]  # type: ignore[arg-type]
+        between = {flat, layer} | ({read} if read not in local else set())
+        outside = {user for node in [*maps, *between - {layer}] for user in node.users}
+        alone = len(maps) == len(frontier) and set(maps) == set(frontier)
+        if alone and outside - set(local) <= between:
+            return _FirstDense(layer, maps, between)
+    return None
+
+
+def _flattens(network: nn.Module, node: fx.Node) -> bool:
+    """Whether a node flattens all but the first dimension."""
+    if node.op == "call_module":
+        module = network.get_submodule(str(node.target))
+        return type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
+    named = node.op == "call_method" and node.target == "flatten"
+    return (named or node.target is torch.flatten) and node.args[1:] == (1,) and not node.kwargs
 
 
 def _needed(steps: Sequence[Step], wanted: set[str]) -> tuple[Step, ...]:

@@ -75,14 +75,14 @@ class Window:
 def cut(maps: Tensor, image: NDArray[np.int64], start: Corners, size: Size) -> Tensor:
     """Windows ``(M, h, w, C)``: the m-th from ``maps[image[m]]``, beginning at ``start[m]``."""
     pixels = positions(image, start, size, (maps.shape[1], maps.shape[2]))
-    return take(maps, pixels)
+    return take(maps, torch.from_numpy(pixels).to(maps.device))
 
 
-def take(maps: Tensor, pixels: NDArray[np.int64]) -> Tensor:
+def take(maps: Tensor, pixels: Tensor) -> Tensor:
     """Pixels ``(..., C)`` by their numbers in a batch of maps."""
-    flat = torch.from_numpy(pixels.reshape(-1)).to(maps.device)
     channels = maps.shape[-1]
-    return maps.reshape(-1, channels).index_select(0, flat).view(*pixels.shape, channels)
+    found = maps.reshape(-1, channels).index_select(0, pixels.reshape(-1))
+    return found.view(*pixels.shape, channels)
 
 
 def positions(
@@ -104,12 +104,27 @@ def paste(onto: Tensor, image: NDArray[np.int64], origin: Corners, window: Windo
             ``window.start`` refers to.
     """
     full, offset = (onto.shape[1], onto.shape[2]), window.start - origin
-    within = [(offset[:, axis, None] + np.arange(window.size[axis])) for axis in (0, 1)]
-    inside = [(line >= 0) & (line < full[axis]) for axis, line in enumerate(within)]
     target = torch.from_numpy(positions(image, offset, window.size, full).reshape(-1))
-    values = window.values.reshape(-1, window.values.shape[-1])
-    if not (inside[0].all() and inside[1].all()):
-        chosen = np.flatnonzero(inside[0][:, :, None] & inside[1][:, None, :])
-        keep = torch.from_numpy(chosen)
+    values = wide(window.values.reshape(-1, window.values.shape[-1]))
+    if offset.min() < 0 or (offset + window.size > full).any():
+        keep = torch.from_numpy(np.flatnonzero(_within(offset, window.size, full)))
         target, values = target[keep], values.index_select(0, keep.to(values.device))
-    onto.view(-1, onto.shape[-1])[target.to(onto.device)] = values
+    wide(onto.view(-1, onto.shape[-1]))[target.to(onto.device)] = values
+
+
+def _within(offset: Corners, size: Size, full: Size) -> NDArray[np.bool_]:
+    """``(M, h, w)``: which pixels of windows lie inside the map."""
+    lines = [offset[:, axis, None] + np.arange(size[axis]) for axis in (0, 1)]
+    rows, columns = ((line >= 0) & (line < full[axis]) for axis, line in enumerate(lines))
+    inside: NDArray[np.bool_] = rows[:, :, None] & columns[:, None, :]
+    return inside
+
+
+def wide(pixels: Tensor) -> Tensor:
+    """Pixels ``(N, C)`` as fewer, larger numbers where they fit: they are only moved.
+
+    torch writes rows number by number; four float32 at once make it two to four times faster.
+    """
+    if pixels.shape[-1] * pixels.element_size() % torch.complex128.itemsize:
+        return pixels
+    return pixels.view(torch.complex128)

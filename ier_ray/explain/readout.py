@@ -1,0 +1,79 @@
+"""The first dense layer of a network, of which masking changes a part as well.
+
+It reads flattened maps, so its output is a sum over their positions. Where a map equals the
+background's, so does its term: only the positions that changed are multiplied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ier_ray.explain.windows import Extents, take
+
+
+@dataclass(frozen=True)
+class Readout:
+    """A dense layer over maps that are joined along their channels and flattened.
+
+    Attributes:
+        layer: the dense layer.
+    """
+
+    layer: nn.Linear
+    _weights: dict[int, Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    def apply(self, maps: Sequence[Tensor]) -> Tensor:
+        """Outputs ``(M, U)`` of whole maps ``(M, C, H, W)``."""
+        outputs: Tensor = self.layer(torch.cat(list(maps), 1).flatten(1))
+        return outputs
+
+    def update(
+        self,
+        known: Tensor,
+        before: Mapping[str, Tensor],
+        after: Mapping[str, Tensor],
+        background: Tensor,
+        extents: Mapping[str, Extents],
+    ) -> Tensor:
+        """Outputs ``(M, U)`` of maps that differ from a background's inside their extents alone.
+
+        Args:
+            known: ``(B, U)``; outputs of the backgrounds.
+            before: maps of the backgrounds, ``(B, H, W, C)``, in the order they are joined in.
+            after: the changed maps, ``(M, H, W, C)``; read inside their extents only.
+            background: ``(M,)``; the background of each.
+            extents: what can have changed.
+        """
+        outputs = known.index_select(0, background)
+        height, width = next(iter(before.values())).shape[1:3]
+        weights = self._by_position(height * width)
+        channel = 0
+        for name, maps in after.items():
+            changed, channels = extents[name], maps.shape[-1]
+            for position, place in enumerate(np.ndindex(height, width)):
+                inside = (changed.start <= place) & (place < changed.stop)
+                found = np.flatnonzero(inside.all(1))
+                if not len(found):
+                    continue
+                rows = torch.from_numpy(found).to(outputs.device)
+                origin = background.index_select(0, rows)
+                pixels = rows * (height * width) + position
+                origins = origin * (height * width) + position
+                change = take(maps, pixels) - take(before[name], origins)
+                term = weights[position, channel : channel + channels]
+                outputs.index_add_(0, rows, change @ term)
+            channel += channels
+        return outputs
+
+    def _by_position(self, positions: int) -> Tensor:
+        """The weights as ``(H · W, C, U)``: a copy, made once."""
+        if positions not in self._weights:
+            weights = self.layer.weight.detach()
+            by_channel = weights.view(len(weights), -1, positions)
+            self._weights[positions] = by_channel.permute(2, 1, 0).contiguous()
+        return self._weights[positions]
