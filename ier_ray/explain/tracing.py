@@ -87,7 +87,7 @@ def trace(network: nn.Module) -> TracedNetwork:
         readout = Readout(network.get_submodule(str(dense.layer.target)))  # type: ignore[arg-type]
         frontier = dense.maps
         graph = _rest(nodes, [dense.layer], known | dense.nodes)
-    used = _needed(steps, {node.name for node in frontier})
+    used = _soonest(_needed(steps, {node.name for node in frontier}), sources[0].name)
     names = tuple(node.name for node in frontier)
     return TracedNetwork(sources[0].name, used, names, readout, fx.GraphModule(network, graph))
 
@@ -141,6 +141,22 @@ def _needed(steps: Sequence[Step], wanted: set[str]) -> tuple[Step, ...]:
             wanted = wanted | set(step.inputs)
             kept.append(step)
     return tuple(reversed(kept))
+
+
+def _soonest(steps: tuple[Step, ...], source: str) -> tuple[Step, ...]:
+    """The same steps, side branches as soon as what they read is there.
+
+    Rows split into more and more groups on their way: what comes early takes fewer calls.
+    """
+    ordered: list[Step] = []
+    known, waiting = set(), [source]
+    while waiting:
+        known.add(waiting.pop())
+        ready = [s for s in steps if s.output not in known and known.issuperset(s.inputs)]
+        if ready:
+            ordered.append(ready[-1])
+            waiting.append(ready[-1].output)
+    return tuple(ordered)
 
 
 def _rest(nodes: list[fx.Node], frontier: list[fx.Node], local: set[fx.Node]) -> fx.Graph:
