@@ -66,6 +66,27 @@ class ReluTwice(nn.Module):
         return (self.second(self.relu(before)) + after + self.second(before)).mean((2, 3))
 
 
+class Flattened(nn.Module):
+    """Maps of two convolutions, joined and flattened, into a dense layer.
+
+    Args:
+        also: reads one of the maps beside it.
+    """
+
+    def __init__(self, *, also: bool) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 3, padding=1)
+        self.flatten, self.dense = nn.Flatten(), nn.LazyLinear(5)
+        self.also = also
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``(M, 5)``."""
+        first = self.first(images)
+        second = functional.relu(self.second(first))
+        dense = self.dense(self.flatten(torch.cat([second, first], 1)))
+        return dense + second.amax((1, 2, 3))[:, None] if self.also else dense
+
+
 class Branching(nn.Module):
     """Takes another way for bright images: no single graph describes it."""
 
@@ -140,6 +161,19 @@ def test_torchvisions_networks_in_single_precision(name: str) -> None:
     scale = np.abs(expected.full).max()
     np.testing.assert_allclose(found.full, expected.full, rtol=0, atol=1e-5 * scale)
     np.testing.assert_allclose(found.credits, expected.credits, rtol=0, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("also", [False, True])
+def test_dense_layers_of_flattened_maps(also: bool) -> None:
+    torch.manual_seed(0)
+    network = Flattened(also=also).double()
+    network(torch.zeros(1, 3, 11, 7, dtype=torch.float64))  # sizes its lazy layer
+    network.eval()
+    plan = Plan.of(RegionTree.halving(11, 7, depth=7), "both")
+    found, expected = both_ways(network, plan.masking, 11, 7)
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+    # Only where nothing else reads the maps can a part of them be enough.
+    assert (trace(network).readout is None) == also
 
 
 def test_rectangles_of_any_kind_at_every_border() -> None:

@@ -43,22 +43,23 @@ class Backgrounds:
         """Run the network on both, ``(2, C, H, W)``, and keep what windows will need."""
         values = {network.source: pixels.contiguous(memory_format=torch.channels_last)}
         read: dict[str, tuple[Tensor, ...]] = {}
-        local = FlopCounterMode(display=False)
-        with local:
-            for step in network.steps:
-                maps = [values[name] for name in step.inputs]
-                if isinstance(step.operation, Slide):
-                    maps = [step.operation.padded(maps[0])]
-                if not isinstance(step.operation, Pointwise):
-                    read[step.output] = tuple(pixels_last(each) for each in maps)
-                values[step.output] = apply(step, maps)
+        local = 0
+        for step in network.steps:
+            maps = [values[name] for name in step.inputs]
+            if isinstance(step.operation, Slide):
+                maps = [step.operation.padded(maps[0])]
+            if not isinstance(step.operation, Pointwise):
+                read[step.output] = tuple(pixels_last(each) for each in maps)
+            made = values[step.output] = apply(step, maps)
+            if isinstance(step.operation, Slide):
+                local += step.operation.macs * len(made) * made.shape[2] * made.shape[3]
         frontier = [values[name] for name in network.frontier]
         tail = FlopCounterMode(display=False)
         with tail:
             read_out = network.readout.apply(frontier) if network.readout else None
             inputs = frontier if read_out is None else [read_out]
             logits = network.tail(*(each.clone() for each in inputs))  # it may work in place
-        flops = local.get_total_flops(), tail.get_total_flops()
+        rest = tail.get_total_flops() // 2
         return cls(
             pixels=pixels_last(pixels),
             read=read,
@@ -66,7 +67,7 @@ class Backgrounds:
             read_out=read_out,
             shapes={name: (maps.shape[1], *maps.shape[2:]) for name, maps in values.items()},
             logits=logits,
-            local_share=flops[0] / max(1, sum(flops)),
+            local_share=local / max(1, local + rest),
         )
 
 

@@ -50,24 +50,17 @@ class Readout:
             extents: what can have changed.
         """
         outputs = known.index_select(0, background)
-        height, width = next(iter(before.values())).shape[1:3]
-        weights = self._by_position(height * width)
-        channel = 0
-        for name, maps in after.items():
-            changed, channels = extents[name], maps.shape[-1]
-            for position, place in enumerate(np.ndindex(height, width)):
-                inside = (changed.start <= place) & (place < changed.stop)
-                found = np.flatnonzero(inside.all(1))
-                if not len(found):
-                    continue
-                rows = torch.from_numpy(found).to(outputs.device)
-                origin = background.index_select(0, rows)
-                pixels = rows * (height * width) + position
-                origins = origin * (height * width) + position
-                change = take(maps, pixels) - take(before[name], origins)
-                term = weights[position, channel : channel + channels]
-                outputs.index_add_(0, rows, change @ term)
-            channel += channels
+        positions = next(iter(before.values())).shape[1:3].numel()
+        channels = [maps.shape[-1] for maps in after.values()]
+        weights = torch.split(self._by_position(positions), channels, 1)
+        for (name, maps), weight in zip(after.items(), weights, strict=True):
+            changed = extents[name].covers()
+            for position in np.flatnonzero(changed.any(0)).tolist():
+                rows = torch.from_numpy(np.flatnonzero(changed[:, position])).to(known.device)
+                origins = background.index_select(0, rows)
+                change = take(maps, rows * positions + position)
+                change -= take(before[name], origins * positions + position)
+                outputs.index_add_(0, rows, change @ weight[position])
         return outputs
 
     def _by_position(self, positions: int) -> Tensor:

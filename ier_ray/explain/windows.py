@@ -43,6 +43,16 @@ class Extents:
         rows, columns = self.sizes.max(0).tolist()
         return np.minimum(self.start, np.array(self.size) - (rows, columns)), (rows, columns)
 
+    def covers(self) -> NDArray[np.bool_]:
+        """``(M, H · W)``: which positions of the map each extent covers."""
+        rows, columns = (
+            (self.start[:, axis, None] <= np.arange(self.size[axis]))
+            & (np.arange(self.size[axis]) < self.stop[:, axis, None])
+            for axis in (0, 1)
+        )
+        covered: NDArray[np.bool_] = rows[:, :, None] & columns[:, None, :]
+        return covered.reshape(len(covered), -1)
+
     @classmethod
     def union(cls, parts: Sequence[Extents]) -> Extents:
         """The smallest windows that contain all parts."""
