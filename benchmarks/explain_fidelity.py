@@ -6,8 +6,10 @@ may look up more than its budget. The error is |found - exact| / |exact|, mean o
 chooses all its coalitions; ``ours_refined`` begins with DnCShap's tree and refines its answer;
 ``dncshap`` is that tree alone.
 
-A second table asks whether explanations of drawn scenes point at the cue that was drawn, with four
-evaluations a region. Gradients and maps of the network's inside are shown apart.
+A second table asks whether explanations of drawn scenes point at the cue that was drawn, with at
+most four evaluations a region. ``ours_focused`` is the tree whose credit follows the evidence; it
+goes deeper than those regions where there is some. Gradients and maps of the network's inside are
+shown apart.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import argparse
 import json
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -25,7 +27,8 @@ from subjects.digits import digits_network, held_out_digits
 from subjects.scenes import Scene, held_out_scenes, scenes_network
 from torch import Tensor, nn
 
-from ier_ray.explain import DenseEvaluator, RegionTree
+from ier_ray.explain import AnytimeExplainer, DenseEvaluator, RegionTree
+from ier_ray.explain.anytime import Execute
 from ier_ray.explain.coalitions import Coalitions, every_coalition, region_game, tree_coalitions
 from ier_ray.explain.dncshap import Plan, explain_with
 from ier_ray.explain.evaluators import SCORES, Scores, logit
@@ -33,12 +36,13 @@ from ier_ray.explain.exact import shapley_of_all
 from ier_ray.explain.fidelity import pointing_game, positive_mass_inside
 from ier_ray.explain.peers import GAME_PEERS, IMAGE_PEERS, Subject
 from ier_ray.explain.peers.perturbation import GamePeer
-from ier_ray.explain.refinement import estimate_shapley, refine
+from ier_ray.explain.refinement import estimate_shapley
 
 FACTORS = (2, 4, 6, 8, 16, 32)
 """Budgets, in evaluations a region."""
 PLAYED = ("probability", "logit")
 LOCALISED_FACTOR = 4
+FOCUSED = AnytimeExplainer(depth=10, contexts="present", variant="proportional", tolerance=0.001)
 WHITE_BOX = ("captum_integrated_gradients", "captum_grad_cam")
 Values = NDArray[np.float64]
 Errors = dict[str, dict[int, float]]
@@ -98,8 +102,18 @@ def ours(game: Games | SceneGame, budget: int) -> Values:
 
 
 def ours_refined(game: Games | SceneGame, budget: int) -> Values:
-    generator = np.random.default_rng(0)
-    return refine(game, game.tree, budget=budget, generator=generator)[1].values
+    tree = game.tree
+    if budget < len(Plan.of(tree, "both")):
+        raise ValueError("the budget does not pay for the tree")
+    found = AnytimeExplainer(depth=tree.depth, budget=budget).explain(played(game), *tree.shape)
+    return found.credits[found.tree.leaves]
+
+
+def played(game: Games | SceneGame) -> Execute:
+    """The game as what an explainer asks to score."""
+    return lambda plan: game(
+        tree_coalitions(plan) if isinstance(plan, Plan) else plan.masking.coalitions
+    )
 
 
 def dncshap(game: Games | SceneGame, budget: int) -> Values:
@@ -173,6 +187,7 @@ def localised(
     top, bottom, left, right = tree.rectangles[tree.leaves[0]].tolist()
     last_convolution = [m for m in network.features if isinstance(m, nn.Conv2d)][-1]
     found: dict[str, list[tuple[float, float]]] = {}
+    focus = replace(FOCUSED, budget=budget)
     for scene in scenes:
         evaluator = DenseEvaluator(network, scene.image, scene.baseline, batch_size=64)
         play = region_game(evaluator, tree)
@@ -190,6 +205,8 @@ def localised(
             last_convolution,
             window=(bottom - top, right - left),
         )
+        focused = focus.explain(lambda plan, score=evaluator: score(plan.masking), *tree.shape)
+        maps["ours_focused"] = focused.density_map(target)
         for name, method in IMAGE_PEERS.items():
             maps[name] = method(subject, budget=budget)
         for name, density in maps.items():

@@ -23,7 +23,7 @@ import torch
 from ier_ray.cluster.connection import connect
 from ier_ray.cluster.explain_pool import ExplainPool, ExplainRequest
 from ier_ray.emotions import FOUR
-from ier_ray.explain import Contexts, explain
+from ier_ray.explain import Contexts
 from ier_ray.inference import ExplainerSettings, Recognizer
 from ier_ray.models import ModelSettings, build_joint_model
 from ier_ray.training.checkpoint import CheckpointManifest, save_checkpoint
@@ -59,8 +59,8 @@ def request(seed: int, depth: int, contexts: Contexts) -> ExplainRequest:
 
 def serial(recognizer: Recognizer, asked: ExplainRequest) -> np.ndarray:
     evaluator = recognizer.evaluator(asked.pixels, asked.settings, domain=asked.domain)
-    contexts = asked.settings.contexts
-    return explain(evaluator, asked.settings.tree(SIZE), contexts=contexts).credits
+    found = asked.settings.explainer().explain(lambda plan: evaluator(plan.masking), SIZE, SIZE)
+    return found.credits
 
 
 def timed(run: Callable[[], object]) -> float:

@@ -8,18 +8,18 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ier_ray.config import Settings
 from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
 from ier_ray.data.transforms import normalise, statistics, to_unit_range
+from ier_ray.explain.anytime import AnytimeExplainer
 from ier_ray.explain.baselines import Baseline, baseline_image
-from ier_ray.explain.dncshap import Contexts
+from ier_ray.explain.dncshap import Contexts, Variant
 from ier_ray.explain.evaluators import SCORES, Evaluator
 from ier_ray.explain.incremental import ExactInference
-from ier_ray.explain.regions import RegionTree
 from ier_ray.training.checkpoint import CheckpointManifest, load_checkpoint
 
 
@@ -34,10 +34,35 @@ class ExplainerSettings(Settings):
     """What is explained: the class's probability (the paper), its logit, or its log-odds."""
     baseline: Baseline = "black"
     """What hidden pixels show: black (the paper), the mean colour, or a blur."""
+    variant: Variant = "normalised"
+    """How credit is divided: normalised (towards Shapley values), proportional (sharp maps, best
+    with contexts present), or paper (as printed, contexts absent)."""
+    tolerance: float = Field(0.0, ge=0)
+    """Regions with a credit of at most this, in units of the score, are not divided further."""
+    budget: int | None = Field(None, ge=2, le=8192)
+    """Most masked images scored. Fewer than the tree has: the largest credits are divided first.
+    More: they refine Shapley values (normalised, both) and give each leaf a standard deviation."""
 
-    def tree(self, size: int) -> RegionTree:
-        """The region tree of a square image."""
-        return RegionTree.halving(size, size, depth=self.depth)
+    @model_validator(mode="after")
+    def _paper_contexts(self) -> ExplainerSettings:
+        if self.variant == "paper" and self.contexts != "absent":
+            raise ValueError(f"variant paper is defined for contexts absent, got {self.contexts}")
+        return self
+
+    def explainer(self, target: int | None = None) -> AnytimeExplainer:
+        """The algorithm with these settings.
+
+        Args:
+            target: class whose credits say which regions matter; by default the predicted one.
+        """
+        return AnytimeExplainer(
+            depth=self.depth,
+            contexts=self.contexts,
+            variant=self.variant,
+            tolerance=self.tolerance,
+            budget=self.budget,
+            target=target,
+        )
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,13 @@ from ier_ray.cluster.explain_pool import (
     ExplainPool,
     ExplainRequest,
     ExplainWorker,
-    subtrees_for,
 )
 from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.trainer import TrainResult
 from ier_ray.data.samples import NamedImage, images_from_shards
 from ier_ray.emotions import FOUR
 from ier_ray.errors import SettingsError
-from ier_ray.explain import Evaluator, Masking, explain
+from ier_ray.explain import Evaluator, Masking
 from ier_ray.explain.rendering import from_npz
 from ier_ray.inference import ExplainerSettings, Recognizer
 
@@ -45,7 +44,8 @@ def pool(trained: TrainResult) -> Iterator[ExplainPool]:
 
 def serial(trained: TrainResult, image: NamedImage, settings: ExplainerSettings) -> np.ndarray:
     evaluator = Recognizer.load(trained.checkpoint).evaluator(image.pixels, settings)
-    return explain(evaluator, settings.tree(32), contexts=settings.contexts).credits
+    found = settings.explainer().explain(lambda plan: evaluator(plan.masking), 32, 32)
+    return found.credits
 
 
 @pytest.mark.parametrize("contexts", ["absent", "present", "both"])
@@ -58,10 +58,22 @@ def test_pool_equals_serial(
     assert found.inference == "incremental"
 
 
-@pytest.mark.parametrize(("workers", "parts"), [(1, 1), (2, 2), (3, 8), (4, 4), (5, 32), (6, 16)])
-def test_no_more_subtrees_than_keep_workers_busy(workers: int, parts: int) -> None:
-    """Three workers share 8 in 3 rounds, busy 8/9 of the time; 4 would leave them idle a third."""
-    assert subtrees_for(workers) == parts
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"variant": "proportional", "contexts": "present", "tolerance": 0.01, "depth": 8},
+        {"budget": 40},  # fewer than the tree has
+        {"depth": 3, "budget": 60},  # more: coalitions of any regions
+    ],
+)
+def test_pool_equals_serial_with_any_effort(
+    pool: ExplainPool, trained: TrainResult, images: list[NamedImage], options: dict[str, Any]
+) -> None:
+    settings = ExplainerSettings.model_validate({"depth": 5} | options)
+    found = pool.explain(ExplainRequest(images[0].pixels, settings, "ier"))
+    np.testing.assert_allclose(found.credits, serial(trained, images[0], settings), atol=1e-5)
+    assert found.evaluations <= (settings.budget or 510)
+    assert (found.deviations is not None) == (settings.budget == 60)
 
 
 def test_workers_keep_the_latest_images(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ier_ray.explain import DenseEvaluator, RegionTree, explain
+from ier_ray.explain import AnytimeExplainer, DenseEvaluator, RegionTree, explain
+from ier_ray.explain.anytime import Execute
 from ier_ray.explain.coalitions import (
     Coalitions,
     Game,
@@ -20,7 +21,7 @@ from ier_ray.explain.designs import best_pairs, draw_pairs, pair_keys
 from ier_ray.explain.dncshap import Plan
 from ier_ray.explain.exact import exact_shapley
 from ier_ray.explain.interactions import OddPrior
-from ier_ray.explain.refinement import estimate_shapley, refine
+from ier_ray.explain.refinement import estimate_shapley
 
 
 def generator(seed: int = 0) -> np.random.Generator:
@@ -40,6 +41,13 @@ def counted(game: Game) -> tuple[Game, list[bytes]]:
         return game(coalitions)
 
     return play, seen
+
+
+def played(game: Game) -> Execute:
+    """An executor of a game on the leaves of a whole tree."""
+    return lambda plan: game(
+        tree_coalitions(plan) if isinstance(plan, Plan) else plan.masking.coalitions
+    )
 
 
 def error(values: np.ndarray, exact: np.ndarray) -> float:
@@ -63,7 +71,7 @@ def test_no_budget_is_exceeded_and_nothing_scored_twice(budget: int) -> None:
     assert found.evaluations == len(seen) == len(set(seen)) == budget // 2 * 2
     if budget >= 60:
         play, seen = counted(saturating(16, seed=0))
-        refine(play, RegionTree.halving(4, 4, depth=4), budget=budget, generator=generator())
+        AnytimeExplainer(depth=4, budget=budget).explain(played(play), 4, 4)
         assert len(seen) == len(set(seen)) == budget
 
 
@@ -111,7 +119,7 @@ def test_more_evaluations_are_closer_and_beat_the_tree() -> None:
         coarse = explain(lambda _, scores=scores: scores, tree).leaf_values(0)
         errors[seed, 0] = error(coarse, exact)
         for column, budget in enumerate((64, 128, 512), start=1):
-            refined, _ = refine(game, tree, budget=budget, generator=generator())
+            refined = AnytimeExplainer(depth=4, budget=budget).explain(played(game), 4, 4)
             errors[seed, column] = error(refined.leaf_values(0), exact)
     means = errors.mean(0)
     assert (np.diff(means) < 0).all()
@@ -130,11 +138,11 @@ def test_deviations_say_how_far_off_values_are() -> None:
 
 
 def test_a_refined_explanation_is_whole_at_every_level() -> None:
-    tree = RegionTree.halving(5, 7, depth=4)
-    refined, estimate = refine(saturating(16, 4), tree, budget=90, generator=generator())
+    refined = AnytimeExplainer(depth=4, budget=90).explain(played(saturating(16, 4)), 5, 7)
+    tree = refined.tree
     halves = refined.credits[tree.first_halves] + refined.credits[tree.first_halves + 1]
     np.testing.assert_allclose(halves, refined.credits[tree.parent[tree.first_halves]], atol=1e-12)
-    np.testing.assert_array_equal(refined.leaf_values(1), estimate.values[:, 1])
+    assert refined.deviations.shape == (16, 2)
     assert abs(refined.efficiency_gap(1)) < 1e-12
     assert refined.evaluations == 90
 
@@ -211,8 +219,6 @@ def test_what_cannot_be_done_is_said() -> None:
     game, tree = saturating(16, 0), RegionTree.halving(4, 4, depth=4)
     with pytest.raises(ValueError, match=r"budget must be >= 2, got 1"):
         estimate_shapley(game, 16, budget=1, generator=generator())
-    with pytest.raises(ValueError, match=r"budget must be >= 60.* got 59; use a shallower tree"):
-        refine(game, tree, budget=59, generator=generator())
     with pytest.raises(ValueError, match=r"1 to 20 regions, got 21"):
         every_coalition(21)
     with pytest.raises(ValueError, match=r"the regions cover \(4, 4\), the image has \(5, 4\)"):

@@ -1,14 +1,14 @@
 """DnCShap over a pool of actors: subtrees of the recursion travel, pixels stay.
 
-The image goes into the object store once; a job is the rows of a subtree. Actors are restarted
+The image goes into the object store once; a job is the rows of some subtrees. Actors are restarted
 and their jobs retried by Ray. Where the work runs changes nothing else: the plan and the credits
 are those of :mod:`ier_ray.explain.dncshap`.
 """
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
-from ier_ray.explain.dncshap import Explanation, Plan, explain_with
-from ier_ray.explain.evaluators import Evaluator, Masking, Scores
+from ier_ray.explain.coalitions import CoalitionPlan
+from ier_ray.explain.dncshap import Explanation, Plan
+from ier_ray.explain.evaluators import Evaluator, Scores
+from ier_ray.explain.masking import MaskedImages
 from ier_ray.inference import ExplainerSettings, Recognizer
 
-BUSY = 0.85
-"""Share of their time that workers must be busy where all subtrees take equally long."""
 RETRIES = 3
 KEPT_IMAGES = 4
 """Images whose background activations a worker keeps, the latest used."""
@@ -37,6 +37,8 @@ class ExplainRequest:
     """``(S, S, 3)`` uint8, already at the network's size."""
     settings: ExplainerSettings
     domain: Domain
+    target: int | None = None
+    """Class whose credits say which regions matter; by default the predicted one."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class ExplainWorker:
         self._recognizer = Recognizer.load(checkpoint)
         self._evaluators: OrderedDict[str, Evaluator] = OrderedDict()
 
-    def score(self, request: ExplainRequest, name: str, masking: Masking) -> Scored:
+    def score(self, request: ExplainRequest, name: str, masking: MaskedImages) -> Scored:
         """Scores of masked versions of the request's image.
 
         Args:
@@ -84,14 +86,6 @@ class ExplainWorker:
         return True
 
 
-def subtrees_for(workers: int) -> int:
-    """The smallest power of two that keeps workers busy: more subtrees fill batches less."""
-    parts = 1
-    while parts / (workers * math.ceil(parts / workers)) < BUSY:
-        parts *= 2
-    return parts
-
-
 @dataclass(frozen=True)
 class ExplainPool:
     """A fixed number of workers with the network of one checkpoint."""
@@ -117,23 +111,19 @@ class ExplainPool:
     def explain(self, request: ExplainRequest) -> Explanation:
         """Explain one image with all workers."""
         reference = ray.put(request)
-        settings = request.settings
         results: list[Scored] = []
 
-        def execute(plan: Plan) -> Scores:
-            jobs = plan.subtrees(subtrees_for(len(self.workers)))
+        def execute(plan: Plan | CoalitionPlan) -> Scores:
+            jobs = plan.parts(len(self.workers))
             results.extend(self._run(reference, [plan.masking[rows] for rows in jobs]))
-            scores = np.empty((len(plan), results[0].scores.shape[1]))
-            for rows, result in zip(jobs, results, strict=True):
+            found = results[-len(jobs) :]
+            scores = np.empty((len(plan.masking), found[0].scores.shape[1]))
+            for rows, result in zip(jobs, found, strict=True):
                 scores[rows] = result.scores
             return scores
 
-        explanation = explain_with(
-            execute,
-            settings.tree(request.pixels.shape[0]),
-            contexts=settings.contexts,
-            variant="normalised",
-        )
+        explainer = request.settings.explainer(request.target)
+        explanation = explainer.explain(execute, *request.pixels.shape[:2])
         return replace(explanation, inference=results[0].inference)
 
     def probabilities(self, request: ExplainRequest) -> NDArray[np.float64]:
@@ -141,7 +131,7 @@ class ExplainPool:
         found: NDArray[np.float64] = ray.get(self.workers[0].probabilities.remote(request))
         return found
 
-    def _run(self, reference: ray.ObjectRef, jobs: list[Masking]) -> list[Scored]:
+    def _run(self, reference: ray.ObjectRef, jobs: Sequence[MaskedImages]) -> list[Scored]:
         """Hand jobs to whichever worker is free, one at a time each; results in job order."""
         results: dict[int, Scored] = {}
         waiting = list(enumerate(jobs))[::-1]

@@ -77,6 +77,7 @@ def explain_images(
     require_images(read_manifest(checkpoint), checkpoint, use="explained")
     if target is not None and target not in scheme.classes:
         raise SettingsError(f"target must be one of {list(scheme.classes)}, got {target!r}")
+    chosen = None if target is None else scheme.index(target)
     gpus = 1.0 if ray.cluster_resources().get("GPU") else 0.0
     pool = ExplainPool.start(
         storage.absolute(checkpoint), size=workers, num_cpus=worker_cpus, num_gpus=gpus
@@ -84,7 +85,7 @@ def explain_images(
     explained = []
     try:
         for image in tqdm(images, unit="image", desc="explain", disable=None):
-            request = ExplainRequest(image.pixels, settings, domain)
+            request = ExplainRequest(image.pixels, settings, domain, chosen)
             explanation, probabilities = pool.explain(request), pool.probabilities(request)
             record = describe(image, explanation, probabilities, scheme, target)
             write_explanation(output, image, explanation, record, settings, scheme)

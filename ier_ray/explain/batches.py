@@ -15,8 +15,8 @@ from ier_ray.explain.backgrounds import (
     channels_first,
     pixels_last,
 )
-from ier_ray.explain.evaluators import Masking
 from ier_ray.explain.grouping import group_by_size
+from ier_ray.explain.masking import Masking
 from ier_ray.explain.operations import Corners, Pointwise, Size, Slide, Step
 from ier_ray.explain.tracing import TracedNetwork
 from ier_ray.explain.windows import Extents, Window, cut, paste, positions, take

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ier_ray.explain.dncshap import Plan
-from ier_ray.explain.evaluators import DenseEvaluator, Scores
+from ier_ray.explain.evaluators import Evaluator, Scores
+from ier_ray.explain.masking import Coalitions, RegionMasking, Rows
 from ier_ray.explain.regions import RegionTree
 
-Coalitions = NDArray[np.bool_]
-"""``(M, n)``: which of n regions show in each of M masked images."""
 Game = Callable[[Coalitions], Scores]
 """Scores coalitions: ``(M, n)`` to ``(M, K)``."""
 
@@ -22,32 +21,15 @@ MOST_REGIONS = 20
 
 
 @dataclass(frozen=True)
-class RegionMasking:
-    """Masked images described by coalitions; to a dense evaluator what a ``Masking`` is.
+class CoalitionPlan:
+    """Coalitions of a tree's leaves to be scored; beside a ``Plan``, the work of an executor."""
 
-    Attributes:
-        coalitions: ``(M, n)``.
-        regions: ``(height, width)``, the number of each pixel's region.
-    """
+    masking: RegionMasking
 
-    coalitions: Coalitions
-    regions: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.coalitions)
-
-    def __getitem__(self, part: slice | NDArray[np.int64]) -> RegionMasking:
-        return RegionMasking(self.coalitions[part], self.regions)
-
-    def pixels(self, height: int, width: int) -> NDArray[np.bool_]:
-        """``(M, height, width)``: where the image shows."""
-        if self.regions.shape != (height, width):
-            raise ValueError(
-                f"the regions cover {self.regions.shape}, the image has {(height, width)}; "
-                f"make the tree with the image's size"
-            )
-        shown: NDArray[np.bool_] = self.coalitions[:, self.regions]
-        return shown
+    def parts(self, count: int) -> list[Rows]:
+        """Rows of at most ``count`` parts of nearly equal size."""
+        rows = np.arange(len(self.masking))
+        return [part for part in np.array_split(rows, count) if len(part)]
 
 
 def region_map(tree: RegionTree) -> NDArray[np.int64]:
@@ -56,15 +38,11 @@ def region_map(tree: RegionTree) -> NDArray[np.int64]:
     return tree.paint(leaves, np.arange(len(leaves), dtype=np.float64)).astype(np.int64)
 
 
-def region_game(evaluator: DenseEvaluator, tree: RegionTree) -> Game:
+def region_game(evaluator: Evaluator, tree: RegionTree) -> Game:
     """The game that the leaves of a tree play: any of them can show alone."""
     regions = region_map(tree)
 
-    def play(coalitions: Coalitions) -> Scores:
-        # A dense evaluator asks a masking for its rows and pixels, whatever shape they have.
-        return evaluator(RegionMasking(coalitions, regions))  # type: ignore[arg-type]
-
-    return play
+    return lambda coalitions: evaluator(RegionMasking(coalitions, regions))
 
 
 def tree_coalitions(plan: Plan) -> Coalitions:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import gammaln
 
-from ier_ray.explain.coalitions import MOST_REGIONS, Coalitions, every_coalition
+from ier_ray.explain.coalitions import MOST_REGIONS, every_coalition
 from ier_ray.explain.interactions import Floats, OddPrior
+from ier_ray.explain.masking import Coalitions
 
 DESIGN_SHARE, DESIGN_REACH = 0.2, 4.0
 """The prior that designs are made for."""

@@ -20,11 +20,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ier_ray.explain.evaluators import Evaluator, Masking, Scores
+from ier_ray.explain.evaluators import Evaluator, Scores
+from ier_ray.explain.masking import Masking, Rows
 from ier_ray.explain.regions import RegionTree, areas
 
 Contexts = Literal["absent", "present", "both"]
-Variant = Literal["normalised", "paper"]
+Variant = Literal["normalised", "proportional", "paper"]
 CUSTOM = "custom"
 """Inference of an evaluator that does not say."""
 
@@ -67,22 +68,20 @@ class Plan:
     def __len__(self) -> int:
         return len(self.node)
 
-    def subtrees(self, parts: int) -> list[NDArray[np.int64]]:
-        """Rows of the top, then of at least ``parts`` disjoint subtrees (if there are as many).
+    def beyond(self, known: int) -> Plan:
+        """The rows from ``known`` on. A plan begins with the rows of its tree's upper levels."""
+        inside, outside = (
+            np.where(rows >= known, rows - known, -1) for rows in (self.inside, self.outside)
+        )
+        return Plan(self.tree, self.masking[known:], self.node[known:], inside, outside)
 
-        The rows of a subtree are those of its root and all below; the top holds what is above: few
-        rows, but of the largest regions, so those who share the work do well to begin with it.
+    def parts(self, count: int) -> list[Rows]:
+        """Rows of at most ``count`` parts of nearly equal size.
+
+        Each is a run of the tree in preorder: subtrees side by side, and what is above them.
         """
-        sizes = np.bincount(self.tree.level)
-        level = int(np.argmax(sizes >= min(parts, sizes.max())))
-        root = np.arange(len(self.tree))
-        for node in np.flatnonzero(self.tree.level > level):
-            root[node] = root[self.tree.parent[node]]
-        owner = root[self.node]
-        top = self.tree.level[self.node] < level
-        roots = np.flatnonzero(self.tree.level == level)
-        rows = [np.flatnonzero(~top & (owner == subtree)) for subtree in roots]
-        return [part for part in [np.flatnonzero(top), *rows] if len(part)]
+        rows = np.argsort(self.tree.preorder[self.node], kind="stable")
+        return [part for part in np.array_split(rows, count) if len(part)]
 
 
 def _positions(node: NDArray[np.int64], chosen: NDArray[np.bool_], nodes: int) -> NDArray[np.int64]:
@@ -102,6 +101,8 @@ class Explanation:
         contexts, variant: how the credits were computed.
         evaluations: masked images scored.
         inference: how the scores came about: ``incremental``, ``dense`` (and why), or ``custom``.
+        deviations: ``(n, K)``; standard deviation of each leaf's Shapley value, where evaluations
+            beyond the tree refined it.
     """
 
     tree: RegionTree
@@ -112,6 +113,7 @@ class Explanation:
     variant: Variant
     evaluations: int
     inference: str = CUSTOM
+    deviations: Scores | None = None
 
     def leaf_values(self, target: int) -> NDArray[np.float64]:
         """φ of each leaf of the tree, ``(n,)``, for one class."""
@@ -154,8 +156,11 @@ def explain(
         evaluator: an evaluator, or any function that scores masked images.
         contexts: ``absent`` (nothing else shows: the paper), ``present`` (everything else
             shows), or ``both`` (their mean: closest to exact Shapley values).
-        variant: ``paper`` reproduces Algorithms 1 and 2 as printed (contexts ``absent``); its
-            leaves do not sum to v(image) − v(baseline) below the second level.
+        variant: how a region's credit is divided between its halves. ``normalised``: by the closed
+            form above, towards Shapley values. ``proportional``: by the evidence for each, see
+            :func:`proportional_credits`. ``paper`` reproduces Algorithms 1 and 2 as printed
+            (contexts ``absent``); its leaves do not sum to v(image) − v(baseline) below the second
+            level.
     """
     explanation = explain_with(
         lambda plan: evaluator(plan.masking), tree, contexts=contexts, variant=variant
@@ -167,17 +172,19 @@ def explain_with(
     execute: Execute, tree: RegionTree, *, contexts: Contexts, variant: Variant
 ) -> Explanation:
     """:func:`explain` with the scoring done by ``execute``."""
+    plan = Plan.of(tree, contexts)
+    return solved(plan, execute(plan), contexts=contexts, variant=variant)
+
+
+def solved(plan: Plan, scores: Scores, *, contexts: Contexts, variant: Variant) -> Explanation:
+    """The explanation that a plan's scores ``(len(plan), K)`` make."""
     if variant == "paper" and contexts != "absent":
         raise ValueError(f"variant 'paper' is defined for contexts 'absent', got {contexts!r}")
-    plan = Plan.of(tree, contexts)
-    scores = execute(plan)
-    full, empty = scores[plan.inside[0]], scores[plan.outside[0]]
-    solve = printed_credits if variant == "paper" else normalised_credits
     return Explanation(
-        tree=tree,
-        credits=solve(plan, scores),
-        full=full,
-        empty=empty,
+        tree=plan.tree,
+        credits=SOLVERS[variant](plan, scores),
+        full=scores[plan.inside[0]],
+        empty=scores[plan.outside[0]],
         contexts=contexts,
         variant=variant,
         evaluations=len(plan),
@@ -188,7 +195,7 @@ def contrasts(plan: Plan, scores: Scores) -> Scores:
     """δ of every inner node ``(inner, K)``, in the order of ``tree.first_halves``."""
     first = plan.tree.first_halves
     second = first + 1
-    found = []
+    found: list[Scores] = []
     if len(first) and plan.inside[first[0]] >= 0:
         found.append(scores[plan.inside[first]] - scores[plan.inside[second]])
     if len(first) and plan.outside[first[0]] >= 0:  # without B, A∪C shows
@@ -208,6 +215,39 @@ def normalised_credits(plan: Plan, scores: Scores) -> Scores:
         inherited = credit[tree.parent[first]]
         credit[first] = (inherited + delta[here]) / 2
         credit[first + 1] = (inherited - delta[here]) / 2
+    return credit
+
+
+def proportional_credits(plan: Plan, scores: Scores) -> Scores:
+    """φ of every node ``(N, K)``, divided in proportion to the evidence for each half.
+
+    As in the proportional value of a game of two players (Ortmann, 2000), halves A and B get
+
+        φ(A) = φ(R) · e(A) / (e(A) + e(B))        φ(B) = φ(R) · e(B) / (e(A) + e(B))
+
+    where e(A) is what A adds to the baseline, v(A) − v(baseline) (``absent``), what the image loses
+    without it, v(image) − v(image without A) (``present``), or their sum (``both``); evidence that
+    does not speak as v(image) − v(baseline) does counts as 0, and halves without any share equally.
+    The leaves still sum to v(image) − v(baseline), but are no Shapley values: credit follows the
+    strongest evidence instead of being shared with all that supports it, which makes sharp maps.
+    """
+    tree = plan.tree
+    full, empty = scores[plan.inside[0]], scores[plan.outside[0]]
+    evidence = np.zeros((len(tree), scores.shape[1]))
+    halves = np.arange(1, len(tree))
+    if len(halves) and plan.inside[1] >= 0:
+        evidence[halves] += scores[plan.inside[halves]] - empty
+    if len(halves) and plan.outside[1] >= 0:
+        evidence[halves] += full - scores[plan.outside[halves]]
+    evidence = np.clip(evidence * np.sign(full - empty), 0, None)
+    credit: Scores = np.empty_like(evidence)
+    credit[0] = full - empty
+    for level in range(1, tree.depth + 1):
+        first = tree.first_halves[tree.level[tree.first_halves] == level]
+        both = evidence[first] + evidence[first + 1]
+        share = np.where(both > 0, evidence[first] / np.where(both > 0, both, 1), 0.5)
+        inherited = credit[tree.parent[first]]
+        credit[first], credit[first + 1] = share * inherited, (1 - share) * inherited
     return credit
 
 
@@ -232,3 +272,10 @@ def printed_credits(plan: Plan, scores: Scores) -> Scores:
             pred_b[half] = pred_b[parent] + pred[other]
             pred_f[half] = pred[half] + pred_f[parent]
     return credit
+
+
+SOLVERS: dict[Variant, Callable[[Plan, Scores], Scores]] = {
+    "normalised": normalised_credits,
+    "proportional": proportional_credits,
+    "paper": printed_credits,
+}

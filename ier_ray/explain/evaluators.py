@@ -11,42 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ier_ray.explain.masking import MaskedImages
 from ier_ray.explain.memory import in_batches
-from ier_ray.explain.regions import Rectangles
 
 Scores = NDArray[np.float64]
 ScoreFunction = Callable[[Tensor], Tensor]
 """Maps logits ``(M, K)`` to scores ``(M, K)``."""
-
-
-@dataclass(frozen=True)
-class Masking:
-    """Masked images, each described by one rectangle.
-
-    Attributes:
-        rectangles: ``(M, 4)`` top, bottom, left, right.
-        keeps_inside: ``(M,)``; True shows the image inside the rectangle and the baseline
-            outside, False the other way round.
-    """
-
-    rectangles: Rectangles
-    keeps_inside: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.keeps_inside)
-
-    def __getitem__(self, part: slice | NDArray[np.int64]) -> Masking:
-        return Masking(self.rectangles[part], self.keeps_inside[part])
-
-    def pixels(self, height: int, width: int) -> NDArray[np.bool_]:
-        """``(M, height, width)``: where the image shows."""
-        top, bottom, left, right = self.rectangles.T[:, :, None]
-        y, x = np.arange(height), np.arange(width)
-        rows = (y >= top) & (y < bottom)
-        columns = (x >= left) & (x < right)
-        inside = rows[:, :, None] & columns[:, None, :]
-        shown: NDArray[np.bool_] = inside == self.keeps_inside[:, None, None]
-        return shown
 
 
 class Evaluator(Protocol):
@@ -56,7 +26,7 @@ class Evaluator(Protocol):
     def inference(self) -> str:
         """How the scores come about: ``incremental``, or ``dense`` and why."""
 
-    def __call__(self, masking: Masking) -> Scores:
+    def __call__(self, masking: MaskedImages) -> Scores:
         """Scores ``(M, K)`` of ``M`` masked images for ``K`` classes."""
 
 
@@ -107,12 +77,12 @@ class DenseEvaluator:
     inference: str = "dense"
 
     @torch.inference_mode()
-    def __call__(self, masking: Masking) -> Scores:
+    def __call__(self, masking: MaskedImages) -> Scores:
         """Scores ``(M, K)`` of masked images."""
         parts = in_batches(len(masking), self.batch_size, lambda rows: self._scores(masking[rows]))
         return np.concatenate([scores for _, scores in parts])
 
-    def _scores(self, masking: Masking) -> Scores:
+    def _scores(self, masking: MaskedImages) -> Scores:
         shown = masking.pixels(*self.image.shape[-2:])
         mask = torch.from_numpy(shown[:, None]).to(self.image.device)
         masked = torch.where(mask, self.image, self.baseline)

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ier_ray.explain.coalitions import Coalitions, Game
+from ier_ray.explain.coalitions import Game
+from ier_ray.explain.masking import Coalitions
 
 
 def positive_mass_inside(density: NDArray[np.float64], mask: NDArray[np.bool_]) -> float:

@@ -19,11 +19,11 @@ from ier_ray.explain.batches import Batch
 from ier_ray.explain.evaluators import (
     DenseEvaluator,
     Evaluator,
-    Masking,
     ScoreFunction,
     Scores,
     probability,
 )
+from ier_ray.explain.masking import MaskedImages, Masking
 from ier_ray.explain.memory import in_batches, planned_bytes
 from ier_ray.explain.regions import areas
 from ier_ray.explain.tracing import TracedNetwork, UntraceableError, trace
@@ -39,6 +39,8 @@ WORTHWHILE = 0.5
 @dataclass(frozen=True)
 class IncrementalEvaluator:
     """Scores of masked images from the windows that masking changes.
+
+    Images masked by anything but one rectangle are run whole.
 
     Attributes:
         network: the traced network, in eval mode.
@@ -64,8 +66,11 @@ class IncrementalEvaluator:
             return Backgrounds.of(self.network, torch.stack([self.baseline, self.image]))
 
     @torch.inference_mode()
-    def __call__(self, masking: Masking) -> Scores:
+    def __call__(self, masking: MaskedImages) -> Scores:
         """Scores ``(M, K)`` of masked images."""
+        if not isinstance(masking, Masking):
+            whole = self.network.whole
+            return DenseEvaluator(whole, self.image, self.baseline, self.score)(masking)
         known = self.backgrounds.logits
         background = torch.from_numpy(np.where(masking.keeps_inside, BASELINE, IMAGE))
         pixels = areas(masking.rectangles)

@@ -12,19 +12,20 @@ contexts ``both`` is such a list of pairs as well: what it scored is joined, not
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky
 
-from ier_ray.explain.coalitions import Coalitions, Game, tree_coalitions
+from ier_ray.explain.coalitions import Game, tree_coalitions
 from ier_ray.explain.designs import best_pairs, not_among, pair_keys, signs
-from ier_ray.explain.dncshap import Explanation, Plan, explain_with
+from ier_ray.explain.dncshap import Plan
 from ier_ray.explain.evaluators import Scores
 from ier_ray.explain.exact import shapley_of_all
 from ier_ray.explain.interactions import Floats, OddPrior
+from ier_ray.explain.masking import Coalitions
 from ier_ray.explain.regions import RegionTree
 
 SHARES = (1e-6, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -114,38 +115,6 @@ def estimate_shapley(
     alone = not_among(everything, np.eye(regions, dtype=bool))[: budget // 2 - 1]
     known = Pairs.played(game, np.concatenate([everything, alone]))
     return continued(game, known, budget=budget, generator=generator)
-
-
-def refine(
-    game: Game, tree: RegionTree, *, budget: int, generator: np.random.Generator
-) -> tuple[Explanation, Estimate]:
-    """The explanation of a tree, contexts ``both``, and what more evaluations make of it.
-
-    Args:
-        game: scores coalitions of the tree's leaves.
-        budget: evaluations in total, at least the tree's ``4n − 4`` (2 where nothing is halved).
-
-    Returns:
-        The refined explanation (credits of inner nodes are sums of their leaves), and the
-        estimate it comes from.
-
-    Raises:
-        ValueError: when the budget does not pay for the tree.
-    """
-    plan = Plan.of(tree, "both")
-    if budget < len(plan):
-        raise ValueError(
-            f"budget must be >= {len(plan)}, the evaluations of the tree, got {budget}; "
-            f"use a shallower tree or estimate_shapley"
-        )
-    scores = game(tree_coalitions(plan))
-    known = Pairs.of_tree(plan, scores)
-    estimate = continued(game, known, budget=budget, generator=generator)
-    coarse = explain_with(lambda _: scores, tree, contexts="both", variant="normalised")
-    refined = replace(
-        coarse, credits=node_credits(tree, estimate.values), evaluations=estimate.evaluations
-    )
-    return refined, estimate
 
 
 def continued(game: Game, known: Pairs, *, budget: int, generator: np.random.Generator) -> Estimate:

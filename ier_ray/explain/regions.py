@@ -38,22 +38,24 @@ class RegionTree:
             raise ValueError(f"the image must have at least one pixel, got {height}x{width}")
         if depth < 0:
             raise ValueError(f"depth must be >= 0, got {depth}")
-        rectangles = np.array([[0, height, 0, width]])
-        levels, parents = [rectangles], [np.array([-1])]
-        first = 0
-        for level in range(depth):
-            axis: Axis = first_axis if level % 2 == 0 else ("y" if first_axis == "x" else "x")
-            splittable = np.flatnonzero(areas(rectangles) > 1)
-            if not len(splittable):
-                break
-            parents.append(np.repeat(first + splittable, 2))
-            first += len(rectangles)
-            rectangles = halve(rectangles[splittable], axis)
-            levels.append(rectangles)
-        return cls(
-            rectangles=np.concatenate(levels),
-            parent=np.concatenate(parents),
-            level=np.repeat(np.arange(len(levels)), [len(part) for part in levels]),
+        tree = cls(np.array([[0, height, 0, width]]), np.array([-1]), np.array([0]))
+        while tree.depth < depth and len(tree.deepest):
+            tree = tree.divided(tree.deepest, first_axis=first_axis)
+        return tree
+
+    def divided(self, nodes: NDArray[np.int64], *, first_axis: Axis) -> RegionTree:
+        """The tree with some of its deepest nodes halved.
+
+        Args:
+            nodes: among :attr:`deepest`, in their order.
+            first_axis: the axis along which the image itself was halved.
+        """
+        second_axis: Axis = "y" if first_axis == "x" else "x"
+        halves = halve(self.rectangles[nodes], first_axis if self.depth % 2 == 0 else second_axis)
+        return RegionTree(
+            rectangles=np.concatenate([self.rectangles, halves]),
+            parent=np.concatenate([self.parent, np.repeat(nodes, 2)]),
+            level=np.concatenate([self.level, np.full(len(halves), self.depth + 1)]),
         )
 
     def __len__(self) -> int:
@@ -68,6 +70,23 @@ class RegionTree:
     def depth(self) -> int:
         """Number of levels below the root."""
         return int(self.level[-1])
+
+    @cached_property
+    def deepest(self) -> NDArray[np.int64]:
+        """Nodes of the last level that can be halved: those of more than one pixel."""
+        return np.flatnonzero((self.level == self.depth) & (areas(self.rectangles) > 1))
+
+    @cached_property
+    def preorder(self) -> NDArray[np.int64]:
+        """Position of each node when every subtree comes as one run, its root first."""
+        size = np.ones(len(self), dtype=np.int64)
+        for first in self.first_halves[::-1]:
+            size[self.parent[first]] += size[first] + size[first + 1]
+        position = np.zeros(len(self), dtype=np.int64)
+        for first in self.first_halves:
+            position[first] = position[self.parent[first]] + 1
+            position[first + 1] = position[first] + size[first]
+        return position
 
     @cached_property
     def first_halves(self) -> NDArray[np.int64]:

@@ -51,8 +51,8 @@ def strip(
 def to_npz(explanation: Explanation) -> bytes:
     """All arrays of an explanation as a compressed npz file."""
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
+    refined = {} if explanation.deviations is None else {"deviations": explanation.deviations}
+    arrays: dict[str, Any] = dict(
         rectangles=explanation.tree.rectangles,
         parent=explanation.tree.parent,
         level=explanation.tree.level,
@@ -63,7 +63,9 @@ def to_npz(explanation: Explanation) -> bytes:
         variant=np.array(explanation.variant),
         evaluations=np.array(explanation.evaluations),
         inference=np.array(explanation.inference),
+        **refined,
     )
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
 
@@ -79,17 +81,21 @@ def from_npz(content: bytes) -> Explanation:
             variant=arrays["variant"].item(),
             evaluations=arrays["evaluations"].item(),
             inference=arrays["inference"].item(),
+            deviations=arrays.get("deviations"),
         )
 
 
 def leaf_records(explanation: Explanation, target: int) -> list[dict[str, Any]]:
-    """Each leaf's rectangle and value, for JSON."""
-    leaves = explanation.tree.leaves
-    return [
-        {"top": top, "bottom": bottom, "left": left, "right": right, "value": value}
-        for (top, bottom, left, right), value in zip(
-            explanation.tree.rectangles[leaves].tolist(),
-            explanation.leaf_values(target).tolist(),
-            strict=True,
-        )
+    """Each leaf's rectangle, value and, if it was refined, standard deviation, for JSON."""
+    sides = ("top", "bottom", "left", "right")
+    rectangles = explanation.tree.rectangles[explanation.tree.leaves].tolist()
+    values = explanation.leaf_values(target).tolist()
+    records: list[dict[str, Any]] = [
+        {**dict(zip(sides, rectangle, strict=True)), "value": value}
+        for rectangle, value in zip(rectangles, values, strict=True)
     ]
+    if explanation.deviations is not None:
+        deviations = explanation.deviations[:, target].tolist()
+        for record, deviation in zip(records, deviations, strict=True):
+            record["deviation"] = deviation
+    return records

@@ -37,6 +37,7 @@ class TracedNetwork:
         frontier: the values that ``readout`` or ``tail`` reads, in the order of its arguments.
         readout: the dense layer that reads the frontier, where it is one.
         tail: everything else: from the readout's outputs, or from whole maps, to logits.
+        whole: the network itself.
     """
 
     source: str
@@ -44,6 +45,7 @@ class TracedNetwork:
     frontier: tuple[str, ...]
     readout: Readout | None
     tail: Callable[..., Tensor]
+    whole: nn.Module
 
 
 def trace(network: nn.Module) -> TracedNetwork:
@@ -89,7 +91,8 @@ def trace(network: nn.Module) -> TracedNetwork:
         graph = _rest(nodes, [dense.layer], known | dense.nodes)
     used = _soonest(_needed(steps, {node.name for node in frontier}), sources[0].name)
     names = tuple(node.name for node in frontier)
-    return TracedNetwork(sources[0].name, used, names, readout, fx.GraphModule(network, graph))
+    tail = fx.GraphModule(network, graph)
+    return TracedNetwork(sources[0].name, used, names, readout, tail, network)
 
 
 @dataclass(frozen=True)

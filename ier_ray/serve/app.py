@@ -1,11 +1,13 @@
 """The HTTP interface: validates, delegates to the deployments, and shapes the answers."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
@@ -15,8 +17,9 @@ from ier_ray.cluster.explain_pool import ExplainRequest
 from ier_ray.data.images import Pixels, encode_png
 from ier_ray.emotions import EmotionScheme
 from ier_ray.explain.baselines import Baseline
-from ier_ray.explain.dncshap import Contexts
+from ier_ray.explain.dncshap import Contexts, Variant
 from ier_ray.explain.rendering import overlay
+from ier_ray.inference import ExplainerSettings
 from ier_ray.serve.answers import explanation_reply, prediction
 from ier_ray.serve.deployments import Classifier, Explainer
 from ier_ray.serve.schemas import (
@@ -60,12 +63,29 @@ async def upload_error(_: Request, error: UploadError) -> JSONResponse:
 @api.exception_handler(RequestValidationError)
 async def bad_parameter(_: Request, error: RequestValidationError) -> JSONResponse:
     """A bad query parameter: its name, the rule, and what came."""
-    lines = [
-        f"{'.'.join(str(part) for part in problem['loc'][1:])}: {problem['msg']}, "
-        f"got {problem.get('input')!r}"
-        for problem in error.errors()
-    ]
-    return error_reply(422, "bad_parameter", "; ".join(lines))
+    return error_reply(422, "bad_parameter", "; ".join(map(complaint, error.errors())))
+
+
+def complaint(problem: Mapping[str, Any]) -> str:
+    """What pydantic found wrong, in one line."""
+    name = ".".join(str(part) for part in problem["loc"] if part != "query")
+    if not name:  # of several together: the message says what came
+        return str(problem["msg"])
+    return f"{name}: {problem['msg']}, got {problem.get('input')!r}"
+
+
+def changed(defaults: ExplainerSettings, asked: Mapping[str, Any]) -> ExplainerSettings:
+    """Settings with what a request asks for.
+
+    Raises:
+        UploadError: when they do not go together.
+    """
+    given = {name: value for name, value in asked.items() if value is not None}
+    try:
+        return ExplainerSettings.model_validate(defaults.model_dump() | given)
+    except ValidationError as error:
+        lines = "; ".join(complaint(dict(problem)) for problem in error.errors())
+        raise UploadError(422, "bad_parameter", lines) from error
 
 
 def error_reply(status: int, error: str, detail: str) -> JSONResponse:
@@ -128,6 +148,15 @@ class Ingress:
         contexts: Contexts | None = None,
         score: Literal["probability", "logit", "log_odds"] | None = None,
         baseline: Baseline | None = None,
+        variant: Annotated[
+            Variant | None, Query(description="proportional: sharp maps, with contexts=present")
+        ] = None,
+        tolerance: Annotated[
+            float | None, Query(ge=0, description="regions with less credit stay whole")
+        ] = None,
+        budget: Annotated[
+            int | None, Query(description="most masked images; beyond the tree's they refine it")
+        ] = None,
     ) -> Response | ExplanationReply:
         """DnCShap credits of an image's regions; with ``Accept: image/png``, the heat map."""
         pixels, scheme = await self._upload(request)
@@ -140,13 +169,23 @@ class Ingress:
             raise UploadError(
                 422, "bad_parameter", f"depth: must be <= {self._args.max_depth}, got {depth}"
             )
-        asked = {"depth": depth, "contexts": contexts, "score": score, "baseline": baseline}
-        settings = self._args.explainer.model_copy(
-            update={name: value for name, value in asked.items() if value is not None}
-        )
+        asked = {
+            "depth": depth,
+            "contexts": contexts,
+            "score": score,
+            "baseline": baseline,
+            "variant": variant,
+            "tolerance": tolerance,
+            "budget": budget,
+        }
+        settings = changed(self._args.explainer, asked)
         probabilities, explanation = await asyncio.gather(
             self._classifier.predict.remote(pixels),
-            self._explainer.explain.remote(ExplainRequest(pixels, settings, "ier")),
+            self._explainer.explain.remote(
+                ExplainRequest(
+                    pixels, settings, "ier", None if target is None else scheme.index(target)
+                )
+            ),
         )
         predicted = prediction(probabilities, scheme)
         chosen = scheme.index(target or predicted.label)

@@ -67,6 +67,8 @@ class Leaf(BaseModel):
     left: int
     right: int
     value: float
+    deviation: float | None = None
+    """Standard deviation of the value, where a budget refined it."""
 
 
 class ExplanationReply(BaseModel):
