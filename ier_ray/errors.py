@@ -41,3 +41,7 @@ class TrainingError(IerRayError):
 
 class DeviceMemoryError(TrainingError):
     """One worker's device is out of memory. The other workers may not know."""
+
+
+class CancelledError(IerRayError):
+    """An explanation was no longer wanted."""

@@ -18,7 +18,7 @@ from ier_ray.data.transforms import normalise, statistics, to_unit_range
 from ier_ray.explain.anytime import AnytimeExplainer
 from ier_ray.explain.baselines import Baseline, baseline_image
 from ier_ray.explain.dncshap import Contexts, Variant
-from ier_ray.explain.evaluators import SCORES, Evaluator
+from ier_ray.explain.evaluators import SCORES, Evaluator, Interrupt, go_on
 from ier_ray.explain.incremental import ExactInference
 from ier_ray.training.checkpoint import CheckpointManifest, load_checkpoint
 
@@ -106,12 +106,17 @@ class Recognizer:
         return logits.double().softmax(1).cpu().numpy()
 
     def evaluator(
-        self, pixels: Pixels, settings: ExplainerSettings, *, domain: Domain = "ier"
+        self,
+        pixels: Pixels,
+        settings: ExplainerSettings,
+        *,
+        domain: Domain = "ier",
+        interrupt: Interrupt = go_on,
     ) -> Evaluator:
         """Scores of masked versions of an image ``(S, S, 3)``, by the fastest exact way.
 
         The baseline is normalised with the statistics of the image, as masking comes after
-        normalisation.
+        normalisation. ``interrupt`` is called before each batch; what it raises ends the work.
         """
         image = to_unit_range(self._tensor(pixels[None]))
         measured = statistics(image, self.manifest.normalization)
@@ -122,6 +127,7 @@ class Recognizer:
             measured.apply(image)[0],
             measured.apply(baseline[None])[0],
             score=SCORES[settings.score],
+            interrupt=interrupt,
         )
 
     def _tensor(self, pixels: Pixels) -> Tensor:

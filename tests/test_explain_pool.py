@@ -22,7 +22,7 @@ from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.trainer import TrainResult
 from ier_ray.data.samples import NamedImage, images_from_shards
 from ier_ray.emotions import FOUR
-from ier_ray.errors import SettingsError
+from ier_ray.errors import CancelledError, SettingsError
 from ier_ray.explain import Evaluator, Masking
 from ier_ray.explain.rendering import from_npz
 from ier_ray.inference import ExplainerSettings, Recognizer
@@ -105,6 +105,34 @@ def test_a_dead_worker_changes_nothing(
     ray.kill(pool.workers[0], no_restart=False)
     found = pool.explain(ExplainRequest(images[1].pixels, SETTINGS, "ier"))
     np.testing.assert_allclose(found.credits, serial(trained, images[1], SETTINGS), atol=1e-6)
+
+
+def test_a_cancelled_explanation_ends_and_the_pool_goes_on(
+    pool: ExplainPool, trained: TrainResult, images: list[NamedImage]
+) -> None:
+    settings = ExplainerSettings(depth=10, tolerance=1e-9)  # a round of jobs for each level
+    request, asked = ExplainRequest(images[0].pixels, settings, "ier"), []
+
+    def cancelled() -> bool:
+        asked.append(1)
+        return len(asked) == 4
+
+    with pytest.raises(CancelledError, match="the explanation was cancelled"):
+        pool.explain(request, cancelled=cancelled)
+    assert len(asked) == 4  # none of the ten levels after
+    found = pool.explain(ExplainRequest(images[1].pixels, SETTINGS, "ier"))
+    np.testing.assert_allclose(found.credits, serial(trained, images[1], SETTINGS), atol=1e-6)
+
+
+def test_a_cancelled_job_ends_before_its_next_batch(
+    trained: TrainResult, images: list[NamedImage]
+) -> None:
+    worker = ExplainWorker(trained.checkpoint)
+    masking = Masking(np.array([[0, 4, 0, 4]]), np.array([True]))
+    request = ExplainRequest(images[0].pixels, SETTINGS, "ier")
+    worker.cancel("unwanted")
+    assert worker.score(request, "unwanted", masking) is None
+    assert worker.score(request, "wanted", masking) is not None
 
 
 def test_scores_are_the_networks_probabilities(pool: ExplainPool, images: list[NamedImage]) -> None:

@@ -79,6 +79,24 @@ def test_leaf_values_sum_to_the_difference_from_the_baseline(client: httpx.Clien
     assert found["evaluations"] == 16
 
 
+def test_sharp_maps_of_few_evaluations(client: httpx.Client) -> None:
+    query = {"variant": "proportional", "contexts": "present", "depth": 7, "tolerance": 0.02}
+    found = client.post(f"{MODEL}:explain", content=SCENE, params=query).json()
+    assert found["evaluations"] < 2 * 2**7
+    assert len(found["leaves"]) == found["evaluations"] / 2
+    total = sum(leaf["value"] for leaf in found["leaves"])
+    assert abs(total - (found["full"] - found["empty"])) < 1e-5
+    assert found["settings"]["variant"] == "proportional"
+    assert {leaf["deviation"] for leaf in found["leaves"]} == {None}
+
+
+def test_a_budget_beyond_the_tree_says_how_sure_it_is(client: httpx.Client) -> None:
+    query = {"depth": 3, "budget": 64}
+    found = client.post(f"{MODEL}:explain", content=SCENE, params=query).json()
+    assert found["evaluations"] == 64
+    assert all(leaf["deviation"] > 0 for leaf in found["leaves"])
+
+
 def test_the_explained_score_is_the_prediction(client: httpx.Client) -> None:
     found = client.post(f"{MODEL}:explain", content=SCENE).json()
     assert found["target"] == found["prediction"]["label"]
@@ -103,6 +121,8 @@ def test_accepting_a_picture_gives_the_heat_map(client: httpx.Client) -> None:
         (SCENE, {"depth": -1}, 422, "bad_parameter", "depth: "),
         (SCENE, {"target": "awe"}, 422, "bad_parameter", "target: must be one of happy"),
         (SCENE, {"contexts": "none"}, 422, "bad_parameter", "contexts: "),
+        (SCENE, {"budget": 9000}, 422, "bad_parameter", "budget: "),
+        (SCENE, {"variant": "paper"}, 422, "bad_parameter", "contexts absent, got both"),
     ],
 )
 def test_bad_requests_get_a_json_error(

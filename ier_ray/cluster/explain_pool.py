@@ -7,8 +7,8 @@ are those of :mod:`ier_ray.explain.dncshap`.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
+from ier_ray.errors import CancelledError
 from ier_ray.explain.coalitions import CoalitionPlan
 from ier_ray.explain.dncshap import Explanation, Plan
 from ier_ray.explain.evaluators import Evaluator, Scores
@@ -27,6 +28,12 @@ from ier_ray.inference import ExplainerSettings, Recognizer
 RETRIES = 3
 KEPT_IMAGES = 4
 """Images whose background activations a worker keeps, the latest used."""
+KEPT_CANCELLED = 64
+"""Names of cancelled requests that a worker remembers, the latest."""
+CONTROL = "control"
+"""Concurrency group of calls that do not wait for jobs to end."""
+ASK_S = 0.1
+"""How often a pool asks whether its work is still wanted."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +64,32 @@ class ExplainWorker:
     def __init__(self, checkpoint: str) -> None:
         self._recognizer = Recognizer.load(checkpoint)
         self._evaluators: OrderedDict[str, Evaluator] = OrderedDict()
+        self._cancelled: deque[str] = deque(maxlen=KEPT_CANCELLED)
 
-    def score(self, request: ExplainRequest, name: str, masking: MaskedImages) -> Scored:
-        """Scores of masked versions of the request's image.
+    def score(self, request: ExplainRequest, name: str, masking: MaskedImages) -> Scored | None:
+        """Scores of masked versions of the request's image; None once it was cancelled.
 
         Args:
             name: the same for all jobs of a request: they share what is computed once an image.
         """
+        try:
+            return self._score(request, name, masking)
+        except CancelledError:
+            return None
+
+    @ray.method(concurrency_group=CONTROL)
+    def cancel(self, name: str) -> None:
+        """End the jobs of a request before their next batch; called while they run."""
+        self._cancelled.append(name)
+
+    def _score(self, request: ExplainRequest, name: str, masking: MaskedImages) -> Scored:
+        def interrupt() -> None:
+            if name in self._cancelled:
+                raise CancelledError(f"explanation {name} was cancelled")
+
         if name not in self._evaluators:
             self._evaluators[name] = self._recognizer.evaluator(
-                request.pixels, request.settings, domain=request.domain
+                request.pixels, request.settings, domain=request.domain, interrupt=interrupt
             )
         self._evaluators.move_to_end(name)
         while len(self._evaluators) > KEPT_IMAGES:
@@ -101,21 +124,31 @@ class ExplainPool:
         Raises:
             CheckpointError: when a worker cannot load the checkpoint.
         """
-        actor = ray.remote(ExplainWorker).options(
+        actor = ray.remote(concurrency_groups={CONTROL: 1})(ExplainWorker).options(
             num_cpus=num_cpus, num_gpus=num_gpus, max_restarts=-1, max_task_retries=RETRIES
         )
         pool = cls(tuple(actor.remote(checkpoint) for _ in range(size)))
         ray.get([worker.ready.remote() for worker in pool.workers])
         return pool
 
-    def explain(self, request: ExplainRequest) -> Explanation:
-        """Explain one image with all workers."""
+    def explain(
+        self, request: ExplainRequest, *, cancelled: Callable[[], bool] = lambda: False
+    ) -> Explanation:
+        """Explain one image with all workers.
+
+        Args:
+            cancelled: asked now and then whether the explanation is no longer wanted.
+
+        Raises:
+            CancelledError: when it is not; the workers have stopped.
+        """
         reference = ray.put(request)
         results: list[Scored] = []
 
         def execute(plan: Plan | CoalitionPlan) -> Scores:
             jobs = plan.parts(len(self.workers))
-            results.extend(self._run(reference, [plan.masking[rows] for rows in jobs]))
+            masked = [plan.masking[rows] for rows in jobs]
+            results.extend(self._run(reference, masked, cancelled))
             found = results[-len(jobs) :]
             scores = np.empty((len(plan.masking), found[0].scores.shape[1]))
             for rows, result in zip(jobs, found, strict=True):
@@ -131,23 +164,28 @@ class ExplainPool:
         found: NDArray[np.float64] = ray.get(self.workers[0].probabilities.remote(request))
         return found
 
-    def _run(self, reference: ray.ObjectRef, jobs: Sequence[MaskedImages]) -> list[Scored]:
-        """Hand jobs to whichever worker is free, one at a time each; results in job order."""
-        results: dict[int, Scored] = {}
-        waiting = list(enumerate(jobs))[::-1]
-        free = list(self.workers)
-        running: dict[Any, tuple[int, Any]] = {}
-        while waiting or running:
-            while waiting and free:
-                number, job = waiting.pop()
-                worker = free.pop()
-                result = worker.score.remote(reference, reference.hex(), job)
-                running[result] = (number, worker)
-            (done,), _ = ray.wait(list(running))
-            number, worker = running.pop(done)
-            results[number] = ray.get(done)
-            free.append(worker)
-        return [results[number] for number in range(len(jobs))]
+    def _run(
+        self,
+        reference: ray.ObjectRef,
+        jobs: Sequence[MaskedImages],
+        cancelled: Callable[[], bool],
+    ) -> list[Scored]:
+        """A job for each worker; results in their order."""
+        name = reference.hex()
+        running = [
+            worker.score.remote(reference, name, job)
+            for worker, job in zip(self.workers, jobs, strict=False)
+        ]
+        left = running
+        while left:
+            if cancelled():
+                ray.get([worker.cancel.remote(name) for worker in self.workers])
+                break
+            _, left = ray.wait(left, num_returns=len(left), timeout=ASK_S)
+        results = [result for result in ray.get(running) if result is not None]
+        if len(results) < len(jobs):
+            raise CancelledError("the explanation was cancelled")
+        return results
 
     def stop(self) -> None:
         """End the workers."""

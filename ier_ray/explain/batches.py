@@ -15,6 +15,7 @@ from ier_ray.explain.backgrounds import (
     channels_first,
     pixels_last,
 )
+from ier_ray.explain.evaluators import Interrupt
 from ier_ray.explain.grouping import group_by_size
 from ier_ray.explain.masking import Masking
 from ier_ray.explain.operations import Corners, Pointwise, Size, Slide, Step
@@ -62,9 +63,10 @@ class Batch:
             largest = np.maximum(largest, 3 * read + sizes[step.output])
         return largest
 
-    def run(self, rows: Rows) -> None:
-        """Compute what some rows change of the frontier."""
+    def run(self, rows: Rows, interrupt: Interrupt) -> None:
+        """Compute what some rows change of the frontier, with ``interrupt`` before each group."""
         for group in self._groups(self._network.steps[0], rows):
+            interrupt()
             part = rows[group]
             self._advance(part, {self._network.source: self._masked(part)}, 0)
 

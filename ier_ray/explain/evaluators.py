@@ -19,6 +19,13 @@ ScoreFunction = Callable[[Tensor], Tensor]
 """Maps logits ``(M, K)`` to scores ``(M, K)``."""
 
 
+Interrupt = Callable[[], None]
+
+
+def go_on() -> None:
+    """Never interrupts."""
+
+
 class Evaluator(Protocol):
     """Scores of masked versions of one image, in the order asked for."""
 
@@ -67,6 +74,7 @@ class DenseEvaluator:
         score: what of the logits is explained.
         batch_size: masked images in one forward pass; halved when memory runs out.
         inference: how scores come about, for the record.
+        interrupt: called before each batch; what it raises ends the work.
     """
 
     network: Callable[[Tensor], Tensor]
@@ -75,6 +83,7 @@ class DenseEvaluator:
     score: ScoreFunction = probability
     batch_size: int = 16
     inference: str = "dense"
+    interrupt: Interrupt = go_on
 
     @torch.inference_mode()
     def __call__(self, masking: MaskedImages) -> Scores:
@@ -83,6 +92,7 @@ class DenseEvaluator:
         return np.concatenate([scores for _, scores in parts])
 
     def _scores(self, masking: MaskedImages) -> Scores:
+        self.interrupt()
         shown = masking.pixels(*self.image.shape[-2:])
         mask = torch.from_numpy(shown[:, None]).to(self.image.device)
         masked = torch.where(mask, self.image, self.baseline)

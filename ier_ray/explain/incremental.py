@@ -19,8 +19,10 @@ from ier_ray.explain.batches import Batch
 from ier_ray.explain.evaluators import (
     DenseEvaluator,
     Evaluator,
+    Interrupt,
     ScoreFunction,
     Scores,
+    go_on,
     probability,
 )
 from ier_ray.explain.masking import MaskedImages, Masking
@@ -50,6 +52,7 @@ class IncrementalEvaluator:
         batch_size: most masked images at once; by default what free memory allows. Halved when
             memory runs out.
         inference: how scores come about, for the record.
+        interrupt: called before each batch; what it raises ends the work.
     """
 
     network: TracedNetwork
@@ -58,6 +61,7 @@ class IncrementalEvaluator:
     score: ScoreFunction = probability
     batch_size: int | None = None
     inference: str = "incremental"
+    interrupt: Interrupt = go_on
 
     @cached_property
     def backgrounds(self) -> Backgrounds:
@@ -69,8 +73,14 @@ class IncrementalEvaluator:
     def __call__(self, masking: MaskedImages) -> Scores:
         """Scores ``(M, K)`` of masked images."""
         if not isinstance(masking, Masking):
-            whole = self.network.whole
-            return DenseEvaluator(whole, self.image, self.baseline, self.score)(masking)
+            dense = DenseEvaluator(
+                self.network.whole,
+                self.image,
+                self.baseline,
+                self.score,
+                interrupt=self.interrupt,
+            )
+            return dense(masking)
         known = self.backgrounds.logits
         background = torch.from_numpy(np.where(masking.keeps_inside, BASELINE, IMAGE))
         pixels = areas(masking.rectangles)
@@ -97,7 +107,7 @@ class IncrementalEvaluator:
         batch = Batch(self.network, self.backgrounds, masking)
         part = (batch.bytes().cumsum() // (memory / WINDOW_SHARE)).astype(np.int64)
         for rows in np.split(np.arange(len(masking)), np.flatnonzero(np.diff(part)) + 1):
-            batch.run(rows)
+            batch.run(rows, self.interrupt)
         return self.network.tail(*batch.tail_inputs())
 
 
@@ -125,24 +135,39 @@ class ExactInference:
             return cls(network, None, str(error))
 
     def evaluator(
-        self, image: Tensor, baseline: Tensor, *, score: ScoreFunction = probability
+        self,
+        image: Tensor,
+        baseline: Tensor,
+        *,
+        score: ScoreFunction = probability,
+        interrupt: Interrupt = go_on,
     ) -> Evaluator:
         """Scores of masked versions of an image: incremental where it can be, else dense.
 
         Args:
             image, baseline: normalised, ``(C, H, W)``.
+            interrupt: called before each batch; what it raises ends the work.
 
         Returns:
             An evaluator whose ``inference`` says which it is and, if dense, why.
         """
         reason = self.dense_because
         if self.traced is not None:
-            evaluator = IncrementalEvaluator(self.traced, image, baseline, score)
+            evaluator = IncrementalEvaluator(
+                self.traced, image, baseline, score, interrupt=interrupt
+            )
             share = evaluator.backgrounds.local_share
             if share >= WORTHWHILE:
                 return evaluator
             reason = f"only {share:.0%} of the work comes before operations over all positions"
-        return DenseEvaluator(self.network, image, baseline, score, inference=f"dense: {reason}")
+        return DenseEvaluator(
+            self.network,
+            image,
+            baseline,
+            score,
+            inference=f"dense: {reason}",
+            interrupt=interrupt,
+        )
 
 
 def exact_evaluator(

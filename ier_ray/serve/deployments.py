@@ -1,6 +1,7 @@
 """The two deployments behind the ingress: a batched classifier and the owner of the pool."""
 
 import asyncio
+import threading
 
 import numpy as np
 from ray import serve
@@ -49,5 +50,10 @@ class Explainer:
         )
 
     async def explain(self, request: ExplainRequest) -> Explanation:
-        """Credits of every region of one image."""
-        return await asyncio.to_thread(self._pool.explain, request)
+        """Credits of every region of one image; who hangs up ends the work."""
+        gone = threading.Event()
+        try:
+            return await asyncio.to_thread(self._pool.explain, request, cancelled=gone.is_set)
+        except asyncio.CancelledError:
+            gone.set()
+            raise
