@@ -12,6 +12,7 @@ one down.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import time
 import warnings
@@ -26,7 +27,14 @@ from captum.attr import FeatureAblation, KernelShap, ShapleyValueSampling
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ier_ray.explain import Contexts, DenseEvaluator, ExactInference, RegionTree, explain
+from ier_ray.explain import (
+    Contexts,
+    DenseEvaluator,
+    ExactInference,
+    Explanation,
+    RegionTree,
+    explain,
+)
 from ier_ray.explain.dncshap import Plan
 from ier_ray.models.emotion_net import EmotionNet
 
@@ -49,6 +57,8 @@ class Subject:
     image: Tensor
     baseline: Tensor
     inference: ExactInference
+    rounded: ExactInference
+    """The same network in bfloat16."""
     evaluations: int = 0
 
     @torch.inference_mode()
@@ -82,7 +92,8 @@ def subject(width: float) -> Subject:
     with torch.no_grad():  # logits about one apart: probabilities neither 0 nor 1
         last.weight /= network(image[None]).std()
     network = network.to(memory_format=torch.channels_last)
-    return Subject(network, image, baseline, ExactInference.of(network))
+    rounded = copy.deepcopy(network).bfloat16()
+    return Subject(network, image, baseline, ExactInference.of(network), ExactInference.of(rounded))
 
 
 def dense_run(case: Subject, plan: Plan, batch_size: int) -> Callable[[], object]:
@@ -165,6 +176,7 @@ class Timings:
 
     peers: dict[str, list[float]] = field(default_factory=dict)
     ours: dict[Contexts, list[float]] = field(default_factory=dict)
+    rounded: dict[Contexts, list[float]] = field(default_factory=dict)
 
     def best(self, name: str) -> float:
         """Seconds an evaluation of the fastest contender whose name begins so."""
@@ -196,13 +208,27 @@ def measure(case: Subject, plan: Plan, *, sizes: Sequence[int], rounds: int) -> 
         for contexts in CONTEXTS:
             seconds = timed(lambda contexts=contexts: ours(case, plan.tree, contexts))
             timings.ours.setdefault(contexts, []).append(seconds)
+            seconds = timed(lambda contexts=contexts: ours_rounded(case, plan.tree, contexts))
+            timings.rounded.setdefault(contexts, []).append(seconds)
         for name, run in contenders.items():
             timings.peers.setdefault(name, []).append(case.seconds_each(run))
     return timings
 
 
-def ours(case: Subject, tree: RegionTree, contexts: Contexts) -> None:
-    explain(case.inference.evaluator(case.image, case.baseline), tree, contexts=contexts)
+def ours(case: Subject, tree: RegionTree, contexts: Contexts) -> Explanation:
+    return explain(case.inference.evaluator(case.image, case.baseline), tree, contexts=contexts)
+
+
+def ours_rounded(case: Subject, tree: RegionTree, contexts: Contexts) -> Explanation:
+    image, baseline = case.image.bfloat16(), case.baseline.bfloat16()
+    return explain(case.rounded.evaluator(image, baseline), tree, contexts=contexts)
+
+
+def rounding_error(case: Subject, tree: RegionTree, contexts: Contexts) -> float:
+    """Largest difference of a credit in bfloat16, over the largest credit of a leaf."""
+    exact = ours(case, tree, contexts).leaf_values(TARGET)
+    rounded = ours_rounded(case, tree, contexts).leaf_values(TARGET)
+    return float(np.abs(rounded - exact).max() / np.abs(exact).max())
 
 
 @dataclass(frozen=True)
@@ -268,6 +294,10 @@ def main() -> None:
     timings = measure(case, plans["both"], sizes=sizes, rounds=3)
     records = {
         contexts: record(plan, timings, contexts, seen[contexts])
+        | {
+            "bfloat16_seconds": min(timings.rounded[contexts]),
+            "bfloat16_error": rounding_error(case, tree, contexts),
+        }
         for contexts, plan in plans.items()
     }
     report(case, timings, records)
@@ -312,8 +342,11 @@ def report(
     for key, title in {
         "incremental_seconds": "ours, incremental",
         "first_seconds": "ours, first in the process",
+        "bfloat16_seconds": "ours, bfloat16",
     }.items():
         line(title, [f"{each[key]:.2f}" for each in records.values()])
+    errors = [f"{each['bfloat16_error']:.1%}" for each in records.values()]
+    line("bfloat16, largest error", errors)
     for key in ("speedup", "speedup_vs_shap", "speedup_vs_captum", "mac_ratio"):
         line(key, [f"{each[key]:.2f}" for each in records.values()])
     print(json.dumps({**records["both"], "absent": records["absent"]}))

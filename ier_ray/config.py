@@ -105,8 +105,8 @@ def _leaves(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fiel
 
 def _help(field: FieldInfo) -> str:
     text = " ".join((field.description or "").split()).replace("%", "%%")
-    default = "required" if field.is_required() else f"default: {field.get_default()}"
-    return f"{text} [{default}]"
+    default = field.get_default(call_default_factory=True, validated_data={})
+    return f"{text} [{'required' if field.is_required() else f'default: {default}'}]"
 
 
 def _assign(values: dict[str, Any], path: list[str], value: Any) -> None:

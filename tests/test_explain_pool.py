@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,19 @@ def test_a_dead_worker_changes_nothing(
     ray.kill(pool.workers[0], no_restart=False)
     found = pool.explain(ExplainRequest(images[1].pixels, SETTINGS, "ier"))
     np.testing.assert_allclose(found.credits, serial(trained, images[1], SETTINGS), atol=1e-6)
+
+
+def test_low_precision_says_how_far_off_it_is(
+    pool: ExplainPool, trained: TrainResult, images: list[NamedImage]
+) -> None:
+    settings = ExplainerSettings(depth=5, precision="bfloat16", baseline="#404040")
+    found = pool.explain(ExplainRequest(images[0].pixels, settings, "ier"))
+    exact = serial(trained, images[0], settings.model_copy(update={"precision": "float32"}))
+    error = np.abs(found.credits - exact).max()
+    assert 1e-6 < error < 0.05  # eight bits of precision
+    stated = re.search(r"^incremental; in bfloat16, .* off by up to (\S+)$", found.inference)
+    whole = np.abs(found.credits[0] - exact[0]).max()
+    assert float(stated[1]) >= whole / 2 - 1e-4  # of the two scores whose difference it is
 
 
 def test_a_cancelled_explanation_ends_and_the_pool_goes_on(

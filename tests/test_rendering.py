@@ -81,6 +81,9 @@ def test_baselines() -> None:
     assert baseline_image(image, "black").abs().max() == 0
     mean = baseline_image(image, "mean")
     torch.testing.assert_close(mean[:, 3, 5], image.mean((1, 2)))
+    colour = baseline_image(image, "#ff8000")
+    assert colour.shape == image.shape
+    torch.testing.assert_close(colour[:, 7, 2], torch.tensor([1, 128 / 255, 0]))
     blurred = baseline_image(image, "blur")
     assert blurred.shape == image.shape
     assert blurred.var() < 0.1 * image.var()

@@ -121,6 +121,8 @@ def test_accepting_a_picture_gives_the_heat_map(client: httpx.Client) -> None:
         (SCENE, {"depth": -1}, 422, "bad_parameter", "depth: "),
         (SCENE, {"target": "awe"}, 422, "bad_parameter", "target: must be one of happy"),
         (SCENE, {"contexts": "none"}, 422, "bad_parameter", "contexts: "),
+        (SCENE, {"baseline": "#12345"}, 422, "bad_parameter", "baseline: "),
+        (SCENE, {"levels": 3}, 422, "bad_parameter", "levels: "),
         (SCENE, {"budget": 9000}, 422, "bad_parameter", "budget: "),
         (SCENE, {"variant": "paper"}, 422, "bad_parameter", "contexts absent, got both"),
     ],

@@ -141,11 +141,13 @@ class ExactInference:
         *,
         score: ScoreFunction = probability,
         interrupt: Interrupt = go_on,
+        remark: str = "",
     ) -> Evaluator:
         """Scores of masked versions of an image: incremental where it can be, else dense.
 
         Args:
-            image, baseline: normalised, ``(C, H, W)``.
+            image, baseline: normalised, ``(C, H, W)``, of the network's precision.
+            remark: added to the evaluator's ``inference``.
             interrupt: called before each batch; what it raises ends the work.
 
         Returns:
@@ -154,7 +156,12 @@ class ExactInference:
         reason = self.dense_because
         if self.traced is not None:
             evaluator = IncrementalEvaluator(
-                self.traced, image, baseline, score, interrupt=interrupt
+                self.traced,
+                image,
+                baseline,
+                score,
+                inference=f"incremental{remark}",
+                interrupt=interrupt,
             )
             share = evaluator.backgrounds.local_share
             if share >= WORTHWHILE:
@@ -165,7 +172,7 @@ class ExactInference:
             image,
             baseline,
             score,
-            inference=f"dense: {reason}",
+            inference=f"dense: {reason}{remark}",
             interrupt=interrupt,
         )
 

@@ -49,7 +49,8 @@ class Readout:
             background: ``(M,)``; the background of each.
             extents: what can have changed.
         """
-        outputs = known.index_select(0, background)
+        precise = torch.promote_types(known.dtype, torch.float32)  # terms are many and small
+        outputs = known.to(precise).index_select(0, background)
         positions = next(iter(before.values())).shape[1:3].numel()
         channels = [maps.shape[-1] for maps in after.values()]
         weights = torch.split(self._by_position(positions), channels, 1)
@@ -60,8 +61,8 @@ class Readout:
                 origins = background.index_select(0, rows)
                 change = take(maps, rows * positions + position)
                 change -= take(before[name], origins * positions + position)
-                outputs.index_add_(0, rows, change @ weight[position])
-        return outputs
+                outputs.index_add_(0, rows, (change @ weight[position]).to(precise))
+        return outputs.to(known.dtype)
 
     def _by_position(self, positions: int) -> Tensor:
         """The weights as ``(H · W, C, U)``: a copy, made once."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -16,8 +16,6 @@ from ier_ray import __version__
 from ier_ray.cluster.explain_pool import ExplainRequest
 from ier_ray.data.images import Pixels, encode_png
 from ier_ray.emotions import EmotionScheme
-from ier_ray.explain.baselines import Baseline
-from ier_ray.explain.dncshap import Contexts, Variant
 from ier_ray.explain.rendering import overlay
 from ier_ray.inference import ExplainerSettings
 from ier_ray.serve.answers import explanation_reply, prediction
@@ -25,6 +23,7 @@ from ier_ray.serve.deployments import Classifier, Explainer
 from ier_ray.serve.schemas import (
     AppArgs,
     ErrorReply,
+    ExplainQuery,
     ExplanationReply,
     Health,
     ModelInfo,
@@ -72,6 +71,18 @@ def complaint(problem: Mapping[str, Any]) -> str:
     if not name:  # of several together: the message says what came
         return str(problem["msg"])
     return f"{name}: {problem['msg']}, got {problem.get('input')!r}"
+
+
+def class_index(name: str, scheme: EmotionScheme) -> int:
+    """The number of a class.
+
+    Raises:
+        UploadError: when there is none of that name.
+    """
+    if name not in scheme.classes:
+        known = ", ".join(scheme.classes)
+        raise UploadError(422, "bad_parameter", f"target: must be one of {known}, got {name!r}")
+    return scheme.index(name)
 
 
 def changed(defaults: ExplainerSettings, asked: Mapping[str, Any]) -> ExplainerSettings:
@@ -143,52 +154,22 @@ class Ingress:
     async def explain(
         self,
         request: Request,
-        target: Annotated[str | None, Query(description="class; default: the predicted")] = None,
-        depth: Annotated[int | None, Query(ge=0, description="halvings of the image")] = None,
-        contexts: Contexts | None = None,
-        score: Literal["probability", "logit", "log_odds"] | None = None,
-        baseline: Baseline | None = None,
-        variant: Annotated[
-            Variant | None, Query(description="proportional: sharp maps, with contexts=present")
-        ] = None,
-        tolerance: Annotated[
-            float | None, Query(ge=0, description="regions with less credit stay whole")
-        ] = None,
-        budget: Annotated[
-            int | None, Query(description="most masked images; beyond the tree's they refine it")
-        ] = None,
+        query: Annotated[ExplainQuery, Query()],
     ) -> Response | ExplanationReply:
         """DnCShap credits of an image's regions; with ``Accept: image/png``, the heat map."""
         pixels, scheme = await self._upload(request)
-        if target is not None and target not in scheme.classes:
-            classes = ", ".join(scheme.classes)
+        target = None if query.target is None else class_index(query.target, scheme)
+        if query.depth is not None and query.depth > self._args.max_depth:
             raise UploadError(
-                422, "bad_parameter", f"target: must be one of {classes}, got {target!r}"
+                422, "bad_parameter", f"depth: must be <= {self._args.max_depth}, got {query.depth}"
             )
-        if depth is not None and depth > self._args.max_depth:
-            raise UploadError(
-                422, "bad_parameter", f"depth: must be <= {self._args.max_depth}, got {depth}"
-            )
-        asked = {
-            "depth": depth,
-            "contexts": contexts,
-            "score": score,
-            "baseline": baseline,
-            "variant": variant,
-            "tolerance": tolerance,
-            "budget": budget,
-        }
-        settings = changed(self._args.explainer, asked)
+        settings = changed(self._args.explainer, query.model_dump(exclude={"target"}))
         probabilities, explanation = await asyncio.gather(
             self._classifier.predict.remote(pixels),
-            self._explainer.explain.remote(
-                ExplainRequest(
-                    pixels, settings, "ier", None if target is None else scheme.index(target)
-                )
-            ),
+            self._explainer.explain.remote(ExplainRequest(pixels, settings, "ier", target)),
         )
         predicted = prediction(probabilities, scheme)
-        chosen = scheme.index(target or predicted.label)
+        chosen = scheme.index(predicted.label) if target is None else target
         if PNG in request.headers.get("accept", ""):
             heat = overlay(pixels, explanation.density_map(chosen))
             return Response(encode_png(heat), media_type=PNG)

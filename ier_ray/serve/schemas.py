@@ -3,7 +3,9 @@
 from pydantic import BaseModel, Field
 
 from ier_ray.config import Settings
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explain.baselines import Baseline
+from ier_ray.explain.dncshap import Contexts, Variant
+from ier_ray.inference import ExplainerSettings, Precision, Score
 
 
 class AppArgs(Settings):
@@ -57,6 +59,22 @@ class Prediction(BaseModel):
     label: str
     probability: float
     probabilities: dict[str, float]
+
+
+class ExplainQuery(BaseModel, extra="forbid"):
+    """Query of :explain; what is not given is as the service is configured."""
+
+    target: str | None = Field(None, description="class; default: the predicted")
+    depth: int | None = Field(None, ge=0, description="halvings of the image")
+    contexts: Contexts | None = None
+    score: Score | None = None
+    baseline: Baseline | None = Field(None, description="black, mean, blur, or #rrggbb")
+    variant: Variant | None = Field(None, description="proportional: sharp maps, contexts present")
+    tolerance: float | None = Field(None, ge=0, description="regions with less credit stay whole")
+    budget: int | None = Field(
+        None, ge=2, description="most masked images; beyond the tree's they refine it"
+    )
+    precision: Precision | None = None
 
 
 class Leaf(BaseModel):
