@@ -116,7 +116,7 @@ def executors(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="to depth 8, nothing else shown, under 50 s"
+        "--quick", action="store_true", help="to depth 8, nothing else shown, about 50 s"
     )
     quick = parser.parse_args().quick
     contexts: Contexts = "absent" if quick else "both"
