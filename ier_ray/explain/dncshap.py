@@ -100,7 +100,8 @@ class Explanation:
         full, empty: ``(K,)``; v(image) and v(baseline).
         contexts, variant: how the credits were computed.
         evaluations: masked images scored.
-        inference: how the scores came about: ``incremental``, ``dense`` (and why), or ``custom``.
+        inference: how the tree's scores came about: ``incremental``, ``dense`` (and why), or
+            ``custom``. Coalitions that refine it are always run whole.
         deviations: ``(n, K)``; standard deviation of each leaf's Shapley value, where evaluations
             beyond the tree refined it.
     """
