@@ -24,7 +24,7 @@ class Backgrounds:
         pixels: ``(2, H, W, C)``; the inputs.
         read: for each step that slides or joins, the maps it reads, with their border.
         frontier: whole maps that the readout or the tail reads, ``(2, H, W, C)``.
-        read_out: ``(2, U)``; outputs of the readout, where there is one.
+        read_out: ``(2, U)``; outputs of the readout, where there is one, in double precision.
         shapes: channels, height and width of every value.
         logits: ``(2, K)``.
         local_share: share of the multiply-accumulates that the windowed steps make.
@@ -57,7 +57,7 @@ class Backgrounds:
         tail = FlopCounterMode(display=False)
         with tail:
             read_out = network.readout.apply(frontier) if network.readout else None
-            inputs = frontier if read_out is None else [read_out]
+            inputs = frontier if read_out is None else [read_out.to(pixels.dtype)]
             logits = network.tail(*(each.clone() for each in inputs))  # it may work in place
         rest = tail.get_total_flops() // 2
         return cls(

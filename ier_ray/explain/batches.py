@@ -75,8 +75,9 @@ class Batch:
         readout, known = self._network.readout, self._backgrounds.read_out
         if readout is None or known is None:
             return [channels_first(maps) for maps in self._frontier.values()]
-        before = self._backgrounds.frontier
-        return [readout.update(known, before, self._frontier, self._chosen, self._extents)]
+        before, after = self._backgrounds.frontier, self._frontier
+        outputs = readout.update(known, before, after, self._chosen, self._extents)
+        return [outputs.to(self._backgrounds.pixels.dtype)]
 
     def _masked(self, rows: Rows) -> Window:
         """Masked images, inside one window each."""

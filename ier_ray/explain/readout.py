@@ -1,7 +1,8 @@
 """The first dense layer of a network, of which masking changes a part as well.
 
 It reads flattened maps, so its output is a sum over their positions. Where a map equals the
-background's, so does its term: only the positions that changed are multiplied.
+background's, so does its term: only the positions that changed are multiplied. The sums are in
+double precision, as their terms are many.
 """
 
 from __future__ import annotations
@@ -28,8 +29,14 @@ class Readout:
     _weights: dict[int, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def apply(self, maps: Sequence[Tensor]) -> Tensor:
-        """Outputs ``(M, U)`` of whole maps ``(M, C, H, W)``."""
-        outputs: Tensor = self.layer(torch.cat(list(maps), 1).flatten(1))
+        """Outputs ``(M, U)`` of whole maps ``(M, C, H, W)``, in double precision."""
+        positions = torch.cat(list(maps), 1).flatten(2).permute(2, 0, 1)
+        weights = self._by_position(len(positions))
+        outputs = positions.new_zeros(positions.shape[1], weights.shape[2], dtype=torch.float64)
+        if self.layer.bias is not None:
+            outputs += self.layer.bias.detach()
+        for pixels, weight in zip(positions, weights, strict=True):
+            outputs += pixels @ weight
         return outputs
 
     def update(
@@ -43,14 +50,13 @@ class Readout:
         """Outputs ``(M, U)`` of maps that differ from a background's inside their extents alone.
 
         Args:
-            known: ``(B, U)``; outputs of the backgrounds.
+            known: ``(B, U)``; outputs of the backgrounds, by :meth:`apply`.
             before: maps of the backgrounds, ``(B, H, W, C)``, in the order they are joined in.
             after: the changed maps, ``(M, H, W, C)``; read inside their extents only.
             background: ``(M,)``; the background of each.
             extents: what can have changed.
         """
-        precise = torch.promote_types(known.dtype, torch.float32)  # terms are many and small
-        outputs = known.to(precise).index_select(0, background)
+        outputs = known.index_select(0, background)
         positions = next(iter(before.values())).shape[1:3].numel()
         channels = [maps.shape[-1] for maps in after.values()]
         weights = torch.split(self._by_position(positions), channels, 1)
@@ -61,8 +67,8 @@ class Readout:
                 origins = background.index_select(0, rows)
                 change = take(maps, rows * positions + position)
                 change -= take(before[name], origins * positions + position)
-                outputs.index_add_(0, rows, (change @ weight[position]).to(precise))
-        return outputs.to(known.dtype)
+                outputs.index_add_(0, rows, (change @ weight[position]).double())
+        return outputs
 
     def _by_position(self, positions: int) -> Tensor:
         """The weights as ``(H · W, C, U)``: a copy, made once."""
