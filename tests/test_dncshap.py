@@ -183,6 +183,20 @@ def test_parts_together_are_the_plan(contexts: Contexts, count: int) -> None:
     np.testing.assert_allclose(split.credits, whole.credits, atol=1e-12)
 
 
+@pytest.mark.parametrize("contexts", ALL)
+def test_a_deeper_tree_only_adds_rows(contexts: Contexts) -> None:
+    upper = Plan.of(RegionTree.halving(7, 9, depth=3), contexts)
+    plan = Plan.of(RegionTree.halving(7, 9, depth=5), contexts)
+    more = plan.beyond(len(upper))
+    joined = np.concatenate([upper.masking.pixels(7, 9), more.masking.pixels(7, 9)])
+    np.testing.assert_array_equal(joined, plan.masking.pixels(7, 9))
+    for rows, added in ((plan.inside, more.inside), (plan.outside, more.outside)):
+        assert ((added >= 0) == (rows >= len(upper))).all()
+        np.testing.assert_array_equal(
+            more.masking.rectangles[added[added >= 0]], plan.masking.rectangles[rows[added >= 0]]
+        )
+
+
 def test_printed_variant_by_hand() -> None:
     """Algorithms 1 and 2 on a 1x4 row, four single predictions, worked out on paper."""
     v = {"": 1.0, "1234": 20.0, "12": 7.0, "34": 5.0, "1": 2.0, "2": 4.0, "3": 3.0, "4": 8.0}
