@@ -16,7 +16,7 @@ from ier_ray.config import Settings
 from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
 from ier_ray.data.transforms import normalise, statistics, to_unit_range
-from ier_ray.explain.anytime import AnytimeExplainer
+from ier_ray.explain.anytime import AnytimeExplainer, FirstAxis
 from ier_ray.explain.baselines import Baseline, baseline_image
 from ier_ray.explain.dncshap import Contexts, Variant
 from ier_ray.explain.evaluators import SCORES, Evaluator, Interrupt, go_on
@@ -37,7 +37,8 @@ class ExplainerSettings(Settings):
     score: Score = "probability"
     """What is explained: the class's probability (the paper), its logit, or its log-odds."""
     baseline: Baseline = "black"
-    """What hidden pixels show: black (the paper), mean (colour), blur, or a #rrggbb colour."""
+    """What hidden pixels show: black (the paper), mean (colour), blur, inpaint (filled in from the
+    image's border), or a #rrggbb colour."""
     variant: Variant = "normalised"
     """How credit is divided: normalised (towards Shapley values), proportional (sharp maps, best
     with contexts present), or paper (as printed, contexts absent)."""
@@ -47,12 +48,15 @@ class ExplainerSettings(Settings):
     """Most masked images scored. Fewer than the tree has: the largest credits are divided first.
     More: they refine Shapley values (normalised, both) and give each leaf a standard deviation."""
 
+    first_axis: FirstAxis = "x"
+    """Axis of the first halving: x, y, or both (the mean of two trees that share the budget)."""
     precision: Precision = "float32"
     """Numbers that the network computes with; bfloat16 is about twice as fast where the hardware
     knows it, and the result says how far off it is."""
 
     @model_validator(mode="after")
-    def _paper_contexts(self) -> ExplainerSettings:
+    def _go_together(self) -> ExplainerSettings:
+        self.explainer()
         if self.variant == "paper" and self.contexts != "absent":
             raise ValueError(f"variant paper is defined for contexts absent, got {self.contexts}")
         return self
@@ -70,6 +74,7 @@ class ExplainerSettings(Settings):
             tolerance=self.tolerance,
             budget=self.budget,
             target=target,
+            first_axis=self.first_axis,
         )
 
 

@@ -165,3 +165,43 @@ def test_without_evidence_halves_share_equally() -> None:
     execute, _ = executor(lambda shown: shown.prod(1, keepdims=True), 1, 2)
     found = AnytimeExplainer(1, contexts="absent", variant="proportional").explain(execute, 1, 2)
     assert found.credits[:, 0].tolist() == [1, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("variant", BOTH_WAYS)
+def test_the_mean_of_both_axes(variant: Variant) -> None:
+    """Turning the image turns the explanation, and where both have a region it gets the mean."""
+    game = nonlinear(16)
+    execute, seen = executor(game, 4, 4)
+    turned, _ = executor(
+        lambda shown: game(shown.reshape(-1, 4, 4).swapaxes(1, 2).reshape(-1, 16)), 4, 4
+    )
+    explainer = AnytimeExplainer(4, variant=variant, first_axis="both")
+    found = explainer.explain(execute, 4, 4)
+    assert found.evaluations == len(seen) == 2 * 60
+    assert found.deviations is None
+    again = explainer.explain(turned, 4, 4)
+    one, other = (
+        AnytimeExplainer(4, variant=variant, first_axis=axis).explain(execute, 4, 4)
+        for axis in "xy"
+    )
+    for target in range(2):
+        mean = (one.density_map(target) + other.density_map(target)) / 2
+        np.testing.assert_allclose(found.density_map(target), mean, atol=1e-12)
+        np.testing.assert_allclose(again.density_map(target), mean.T, atol=1e-12)
+        assert abs(found.efficiency_gap(target)) < 1e-12
+
+
+def test_the_mean_of_trees_with_other_regions_keeps_the_sums() -> None:
+    """A row of 2x3 pixels halved once: its left column against its upper row."""
+    execute, _ = executor(additive(1, 2, 3, 4, 5, 6), 2, 3)
+    found = AnytimeExplainer(1, first_axis="both", budget=12).explain(execute, 2, 3)
+    # Left column: 1 + 4; from rows of densities 6/3 and 15/3 it is due 2 + 5.
+    np.testing.assert_allclose(found.leaf_values(0), [(5 + 7) / 2, (16 + 14) / 2], atol=1e-12)
+    assert found.evaluations <= 12
+
+
+def test_a_budget_pays_for_the_image_and_the_baseline_at_least() -> None:
+    with pytest.raises(ValueError, match="budget must be >= 2 with first_axis x, got 1"):
+        AnytimeExplainer(1, budget=1)
+    with pytest.raises(ValueError, match="budget must be >= 4 with first_axis both, got 3"):
+        AnytimeExplainer(1, budget=3, first_axis="both")

@@ -84,6 +84,13 @@ def test_baselines() -> None:
     colour = baseline_image(image, "#ff8000")
     assert colour.shape == image.shape
     torch.testing.assert_close(colour[:, 7, 2], torch.tensor([1, 128 / 255, 0]))
+    filled = baseline_image(image, "inpaint")
+    border = torch.ones(16, 16, dtype=torch.bool)
+    border[1:-1, 1:-1] = False
+    torch.testing.assert_close(filled[:, border], image[:, border])
+    y, x = torch.linspace(0, 1, 16)[:, None], torch.linspace(0, 1, 16)
+    bilinear = (0.1 + 0.3 * x + 0.2 * y + 0.4 * x * y).expand(3, 16, 16)
+    torch.testing.assert_close(baseline_image(bilinear, "inpaint"), bilinear)
     blurred = baseline_image(image, "blur")
     assert blurred.shape == image.shape
     assert blurred.var() < 0.1 * image.var()

@@ -124,6 +124,7 @@ def test_accepting_a_picture_gives_the_heat_map(client: httpx.Client) -> None:
         (SCENE, {"baseline": "#12345"}, 422, "bad_parameter", "baseline: "),
         (SCENE, {"levels": 3}, 422, "bad_parameter", "levels: "),
         (SCENE, {"budget": 9000}, 422, "bad_parameter", "budget: "),
+        (SCENE, {"budget": 3, "first_axis": "both"}, 422, "bad_parameter", "budget must be >= 4"),
         (SCENE, {"variant": "paper"}, 422, "bad_parameter", "contexts absent, got both"),
     ],
 )

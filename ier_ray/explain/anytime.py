@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -23,6 +24,10 @@ Execute = Callable[[Plan | CoalitionPlan], Scores]
 """Scores the masked images of a plan, ``(M, K)``; where the work runs is its own affair."""
 
 
+FirstAxis = Axis | Literal["both"]
+AXES: tuple[Axis, ...] = get_args(Axis)
+
+
 @dataclass(frozen=True)
 class AnytimeExplainer:
     """How far an explanation goes.
@@ -35,7 +40,8 @@ class AnytimeExplainer:
             credits are divided; what is left after the tree refines the credits of contexts
             ``both``, variant ``normalised``.
         target: class whose credits count for both; by default that of the highest v(image).
-        first_axis: the axis of the first halving.
+        first_axis: the axis of the first halving; ``both`` explains with each, on half the budget,
+            and gives each region of the tree that begins with x the mean of what both say of it.
         seed: of the coalitions that refine.
     """
 
@@ -45,15 +51,30 @@ class AnytimeExplainer:
     tolerance: float = 0.0
     budget: int | None = None
     target: int | None = None
-    first_axis: Axis = "x"
+    first_axis: FirstAxis = "x"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = 4 if self.first_axis == "both" else 2
+        if self.budget is not None and self.budget < least:
+            raise ValueError(
+                f"budget must be >= {least} with first_axis {self.first_axis}, got {self.budget}: "
+                f"each tree scores the image and the baseline"
+            )
 
     def explain(self, execute: Execute, height: int, width: int) -> Explanation:
         """Explain one image of so many pixels."""
+        if self.first_axis == "both":
+            half = None if self.budget is None else self.budget // 2
+            across, down = (
+                replace(self, first_axis=axis, budget=half).explain(execute, height, width)
+                for axis in AXES
+            )
+            return averaged(across, down)
         tree = RegionTree.halving(height, width, depth=self.depth, first_axis=self.first_axis)
         plan = Plan.of(tree, self.contexts)
         if self.tolerance > 0 or (self.budget is not None and self.budget < len(plan)):
-            plan, scores = self._grown(execute, height, width)
+            plan, scores = self._grown(execute, height, width, self.first_axis)
         else:
             scores = execute(plan)
         found = solved(plan, scores, contexts=self.contexts, variant=self.variant)
@@ -61,7 +82,9 @@ class AnytimeExplainer:
             return self._refined(execute, found, plan, scores)
         return found
 
-    def _grown(self, execute: Execute, height: int, width: int) -> tuple[Plan, Scores]:
+    def _grown(
+        self, execute: Execute, height: int, width: int, first_axis: Axis
+    ) -> tuple[Plan, Scores]:
         """A tree of the regions that matter, and the scores of its plan."""
         tree = RegionTree.halving(height, width, depth=0)
         plan = Plan.of(tree, self.contexts)
@@ -77,7 +100,7 @@ class AnytimeExplainer:
                 nodes = np.sort(nodes[largest])
             if not len(nodes):
                 break
-            tree = tree.divided(nodes, first_axis=self.first_axis)
+            tree = tree.divided(nodes, first_axis=first_axis)
             plan = Plan.of(tree, self.contexts)
             scores = np.concatenate([scores, execute(plan.beyond(len(scores)))])
         return plan, scores
@@ -104,3 +127,22 @@ class AnytimeExplainer:
             deviations=estimate.deviations,
             evaluations=estimate.evaluations,
         )
+
+
+def averaged(explanation: Explanation, other: Explanation) -> Explanation:
+    """The mean of two explanations of one image, on the regions of the first.
+
+    What the other says of a region is its credit for the pixels in it; the sums are kept.
+    """
+    tree = explanation.tree
+    credit = explanation.credits[tree.leaves]
+    for target in range(credit.shape[1]):
+        density = other.density_map(target)
+        for row, (top, bottom, left, right) in enumerate(tree.rectangles[tree.leaves]):
+            credit[row, target] += density[top:bottom, left:right].sum()
+    return replace(
+        explanation,
+        credits=node_credits(tree, credit / 2),
+        evaluations=explanation.evaluations + other.evaluations,
+        deviations=None,
+    )

@@ -9,7 +9,7 @@ from pydantic import StringConstraints
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
-Baseline = Annotated[str, StringConstraints(pattern=r"^(black|mean|blur|#[0-9a-fA-F]{6})$")]
+Baseline = Annotated[str, StringConstraints(pattern=r"^(black|mean|blur|inpaint|#[0-9a-fA-F]{6})$")]
 """The kinds of :func:`baseline_image`."""
 
 BLUR_SHARE = 8
@@ -20,12 +20,14 @@ def baseline_image(image: Tensor, kind: Baseline) -> Tensor:
     """Baseline of an image ``(C, H, W)`` in [0, 1], before normalisation.
 
     ``black`` is the paper's; ``mean`` is the image's mean colour; ``blur`` a strong Gaussian blur;
-    ``#rrggbb`` a colour.
+    ``inpaint`` fills the inside from the border; ``#rrggbb`` is a colour.
     """
     if kind == "black":
         return torch.zeros_like(image)
     if kind == "mean":
         return image.mean(dim=(1, 2), keepdim=True).expand_as(image).clone()
+    if kind == "inpaint":
+        return inpainted(image)
     if kind.startswith("#"):
         colour = image.new_tensor([int(kind[place : place + 2], 16) / 255 for place in (1, 3, 5)])
         return colour[:, None, None].expand_as(image).clone()
@@ -33,3 +35,20 @@ def baseline_image(image: Tensor, kind: Baseline) -> Tensor:
     radius = min(int(3 * sigma), min(image.shape[-2:]) - 1)
     blurred: Tensor = gaussian_blur(image, kernel_size=[2 * radius + 1] * 2, sigma=[sigma] * 2)
     return blurred
+
+
+def inpainted(image: Tensor) -> Tensor:
+    """The image's inside, filled in smoothly from its border (a Coons patch).
+
+    What crosses the border goes on as straight as it can; a bilinear image is its own inpainting.
+    """
+    height, width = image.shape[-2:]
+    y = torch.linspace(0, 1, height, device=image.device)[:, None]
+    x = torch.linspace(0, 1, width, device=image.device)
+    top, bottom = image[:, :1], image[:, -1:]
+    left, right = image[:, :, :1], image[:, :, -1:]
+    vertical = top * (1 - y) + bottom * y
+    horizontal = left * (1 - x) + right * x
+    corners = (1 - y) * ((1 - x) * top[:, :, :1] + x * top[:, :, -1:])
+    corners = corners + y * ((1 - x) * bottom[:, :, :1] + x * bottom[:, :, -1:])
+    return (vertical + horizontal - corners).clamp(0, 1)

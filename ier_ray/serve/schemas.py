@@ -3,6 +3,7 @@
 from pydantic import BaseModel, Field
 
 from ier_ray.config import Settings
+from ier_ray.explain.anytime import FirstAxis
 from ier_ray.explain.baselines import Baseline
 from ier_ray.explain.dncshap import Contexts, Variant
 from ier_ray.inference import ExplainerSettings, Precision, Score
@@ -68,12 +69,13 @@ class ExplainQuery(BaseModel, extra="forbid"):
     depth: int | None = Field(None, ge=0, description="halvings of the image")
     contexts: Contexts | None = None
     score: Score | None = None
-    baseline: Baseline | None = Field(None, description="black, mean, blur, or #rrggbb")
+    baseline: Baseline | None = Field(None, description="black, mean, blur, inpaint, or #rrggbb")
     variant: Variant | None = Field(None, description="proportional: sharp maps, contexts present")
     tolerance: float | None = Field(None, ge=0, description="regions with less credit stay whole")
     budget: int | None = Field(
         None, ge=2, description="most masked images; beyond the tree's they refine it"
     )
+    first_axis: FirstAxis | None = Field(None, description="of the first halving; both: the mean")
     precision: Precision | None = None
 
 
