@@ -28,8 +28,13 @@ from subjects.scenes import Scene, held_out_scenes, scenes_network
 from torch import Tensor, nn
 
 from ier_ray.explain import AnytimeExplainer, DenseEvaluator, RegionTree
-from ier_ray.explain.anytime import Execute
-from ier_ray.explain.coalitions import Coalitions, every_coalition, region_game, tree_coalitions
+from ier_ray.explain.coalitions import (
+    Coalitions,
+    Execute,
+    every_coalition,
+    region_game,
+    tree_coalitions,
+)
 from ier_ray.explain.dncshap import Plan, explain_with
 from ier_ray.explain.evaluators import SCORES, Scores, logit
 from ier_ray.explain.exact import shapley_of_all

@@ -57,8 +57,6 @@ class ExplainerSettings(Settings):
     @model_validator(mode="after")
     def _go_together(self) -> ExplainerSettings:
         self.explainer()
-        if self.variant == "paper" and self.contexts != "absent":
-            raise ValueError(f"variant paper is defined for contexts absent, got {self.contexts}")
         return self
 
     def explainer(self, target: int | None = None) -> AnytimeExplainer:

@@ -216,7 +216,7 @@ def test_printed_variant_by_hand() -> None:
 
 
 def test_printed_variant_needs_the_papers_contexts() -> None:
-    with pytest.raises(ValueError, match="defined for contexts 'absent', got 'both'"):
+    with pytest.raises(ValueError, match="defined for contexts absent, got both"):
         explain(play(nonlinear(4, 0), 2, 2), RegionTree.halving(2, 2, depth=1), variant="paper")
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from ier_ray.explain import AnytimeExplainer, DenseEvaluator, RegionTree, explain
-from ier_ray.explain.anytime import Execute
 from ier_ray.explain.coalitions import (
     Coalitions,
+    Execute,
     Game,
     RegionMasking,
     every_coalition,

@@ -7,22 +7,25 @@ towards their Shapley values (see ``refinement``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 
-from ier_ray.explain.coalitions import CoalitionPlan, region_map
-from ier_ray.explain.dncshap import SOLVERS, Contexts, Explanation, Plan, Variant, solved
+from ier_ray.explain.coalitions import CoalitionPlan, Execute, region_map
+from ier_ray.explain.dncshap import (
+    SOLVERS,
+    Contexts,
+    Explanation,
+    Plan,
+    Variant,
+    require_defined,
+    solved,
+)
 from ier_ray.explain.evaluators import Scores
 from ier_ray.explain.masking import Coalitions, RegionMasking
 from ier_ray.explain.refinement import Pairs, continued, node_credits
-from ier_ray.explain.regions import Axis, RegionTree
-
-Execute = Callable[[Plan | CoalitionPlan], Scores]
-"""Scores the masked images of a plan, ``(M, K)``; where the work runs is its own affair."""
-
+from ier_ray.explain.regions import Axis, RegionTree, areas
 
 FirstAxis = Axis | Literal["both"]
 AXES: tuple[Axis, ...] = get_args(Axis)
@@ -55,6 +58,7 @@ class AnytimeExplainer:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_defined(self.variant, self.contexts)
         least = 4 if self.first_axis == "both" else 2
         if self.budget is not None and self.budget < least:
             raise ValueError(
@@ -71,9 +75,8 @@ class AnytimeExplainer:
                 for axis in AXES
             )
             return averaged(across, down)
-        tree = RegionTree.halving(height, width, depth=self.depth, first_axis=self.first_axis)
-        plan = Plan.of(tree, self.contexts)
-        if self.tolerance > 0 or (self.budget is not None and self.budget < len(plan)):
+        plan = self._whole(height, width, self.first_axis) if self.tolerance == 0 else None
+        if plan is None or (self.budget is not None and self.budget < len(plan)):
             plan, scores = self._grown(execute, height, width, self.first_axis)
         else:
             scores = execute(plan)
@@ -81,6 +84,11 @@ class AnytimeExplainer:
         if (self.variant, self.contexts) == ("normalised", "both") and len(plan) > 2:
             return self._refined(execute, found, plan, scores)
         return found
+
+    def _whole(self, height: int, width: int, first_axis: Axis) -> Plan:
+        """The plan of all halvings."""
+        tree = RegionTree.halving(height, width, depth=self.depth, first_axis=first_axis)
+        return Plan.of(tree, self.contexts)
 
     def _grown(
         self, execute: Execute, height: int, width: int, first_axis: Axis
@@ -134,12 +142,14 @@ def averaged(explanation: Explanation, other: Explanation) -> Explanation:
 
     What the other says of a region is its credit for the pixels in it; the sums are kept.
     """
-    tree = explanation.tree
-    credit = explanation.credits[tree.leaves]
-    for target in range(credit.shape[1]):
-        density = other.density_map(target)
-        for row, (top, bottom, left, right) in enumerate(tree.rectangles[tree.leaves]):
-            credit[row, target] += density[top:bottom, left:right].sum()
+    tree, leaves = explanation.tree, other.tree.leaves
+    density = other.credits[leaves] / areas(other.tree.rectangles[leaves])[:, None]
+    # Sums over all rectangles that begin in the upper left corner: any other takes four of them.
+    before = density[region_map(other.tree)].cumsum(0).cumsum(1)
+    before = np.pad(before, ((1, 0), (1, 0), (0, 0)))
+    top, bottom, left, right = tree.rectangles[tree.leaves].T
+    said = before[bottom, right] - before[top, right] - before[bottom, left] + before[top, left]
+    credit = explanation.credits[tree.leaves] + said
     return replace(
         explanation,
         credits=node_credits(tree, credit / 2),

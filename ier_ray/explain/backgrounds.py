@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,6 @@ class Backgrounds:
         read_out: ``(2, U)``; outputs of the readout, where there is one, in double precision.
         shapes: channels, height and width of every value.
         logits: ``(2, K)``.
-        local_share: share of the multiply-accumulates that the windowed steps make.
     """
 
     pixels: Tensor
@@ -36,30 +36,23 @@ class Backgrounds:
     read_out: Tensor | None
     shapes: dict[str, tuple[int, int, int]]
     logits: Tensor
-    local_share: float
 
     @classmethod
     def of(cls, network: TracedNetwork, pixels: Tensor) -> Backgrounds:
         """Run the network on both, ``(2, C, H, W)``, and keep what windows will need."""
         values = {network.source: pixels.contiguous(memory_format=torch.channels_last)}
         read: dict[str, tuple[Tensor, ...]] = {}
-        local = 0
         for step in network.steps:
             maps = [values[name] for name in step.inputs]
             if isinstance(step.operation, Slide):
                 maps = [step.operation.padded(maps[0])]
             if not isinstance(step.operation, Pointwise):
                 read[step.output] = tuple(pixels_last(each) for each in maps)
-            made = values[step.output] = apply(step, maps)
-            if isinstance(step.operation, Slide):
-                local += step.operation.macs * len(made) * made.shape[2] * made.shape[3]
+            values[step.output] = apply(step, maps)
         frontier = [values[name] for name in network.frontier]
-        tail = FlopCounterMode(display=False)
-        with tail:
-            read_out = network.readout.apply(frontier) if network.readout else None
-            inputs = frontier if read_out is None else [read_out.to(pixels.dtype)]
-            logits = network.tail(*(each.clone() for each in inputs))  # it may work in place
-        rest = tail.get_total_flops() // 2
+        read_out = network.readout.apply(frontier) if network.readout else None
+        inputs = frontier if read_out is None else [read_out.to(pixels.dtype)]
+        logits = network.tail(*(each.clone() for each in inputs))  # it may work in place
         return cls(
             pixels=pixels_last(pixels),
             read=read,
@@ -67,8 +60,22 @@ class Backgrounds:
             read_out=read_out,
             shapes={name: (maps.shape[1], *maps.shape[2:]) for name, maps in values.items()},
             logits=logits,
-            local_share=local / max(1, local + rest),
         )
+
+
+def local_share(network: TracedNetwork, backgrounds: Backgrounds) -> float:
+    """Share of the network's multiply-accumulates that the windowed steps make."""
+    local = 0
+    for step in network.steps:
+        if isinstance(step.operation, Slide):
+            local += step.operation.macs * math.prod(backgrounds.shapes[step.output][1:])
+    frontier = [channels_first(maps) for maps in backgrounds.frontier.values()]
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        if network.readout is not None:
+            frontier = [network.readout.layer(torch.cat(frontier, 1).flatten(1))]
+        network.tail(*(each.clone() for each in frontier))
+    rest: float = counter.get_total_flops() / 2 / len(backgrounds.pixels)
+    return local / (local + rest)
 
 
 def pixels_last(maps: Tensor) -> Tensor:

@@ -32,6 +32,10 @@ class CoalitionPlan:
         return [part for part in np.array_split(rows, count) if len(part)]
 
 
+Execute = Callable[[Plan | CoalitionPlan], Scores]
+"""Scores the masked images of a plan, ``(M, K)``; where the work runs is its own affair."""
+
+
 def region_map(tree: RegionTree) -> NDArray[np.int64]:
     """``(height, width)``: the number of each pixel's leaf, in the order of ``tree.leaves``."""
     leaves = tree.leaves

@@ -140,10 +140,6 @@ class Explanation:
         return float(self.leaf_values(target).sum() - (self.full - self.empty)[target])
 
 
-Execute = Callable[[Plan], Scores]
-"""Scores the rows of a plan, ``(len(plan), K)``; where the work runs is its own affair."""
-
-
 def explain(
     evaluator: Evaluator | Callable[[Masking], Scores],
     tree: RegionTree,
@@ -170,17 +166,22 @@ def explain(
 
 
 def explain_with(
-    execute: Execute, tree: RegionTree, *, contexts: Contexts, variant: Variant
+    execute: Callable[[Plan], Scores], tree: RegionTree, *, contexts: Contexts, variant: Variant
 ) -> Explanation:
-    """:func:`explain` with the scoring done by ``execute``."""
+    """:func:`explain` with a plan's scores ``(len(plan), K)`` from ``execute``."""
+    require_defined(variant, contexts)
     plan = Plan.of(tree, contexts)
     return solved(plan, execute(plan), contexts=contexts, variant=variant)
 
 
+def require_defined(variant: Variant, contexts: Contexts) -> None:
+    """Raise ValueError for contexts in which a variant has no meaning."""
+    if variant == "paper" and contexts != "absent":
+        raise ValueError(f"variant paper is defined for contexts absent, got {contexts}")
+
+
 def solved(plan: Plan, scores: Scores, *, contexts: Contexts, variant: Variant) -> Explanation:
     """The explanation that a plan's scores ``(len(plan), K)`` make."""
-    if variant == "paper" and contexts != "absent":
-        raise ValueError(f"variant 'paper' is defined for contexts 'absent', got {contexts!r}")
     return Explanation(
         tree=plan.tree,
         credits=SOLVERS[variant](plan, scores),

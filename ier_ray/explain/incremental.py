@@ -7,14 +7,14 @@ and what it needs around it is cut from the background's activations, which are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ier_ray.explain.backgrounds import BASELINE, IMAGE, Backgrounds
+from ier_ray.explain.backgrounds import BASELINE, IMAGE, Backgrounds, local_share
 from ier_ray.explain.batches import Batch
 from ier_ray.explain.evaluators import (
     DenseEvaluator,
@@ -125,6 +125,7 @@ class ExactInference:
     network: nn.Module
     traced: TracedNetwork | None
     dense_because: str = ""
+    _local_shares: dict[torch.Size, float] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, network: nn.Module) -> ExactInference:
@@ -163,7 +164,9 @@ class ExactInference:
                 inference=f"incremental{remark}",
                 interrupt=interrupt,
             )
-            share = evaluator.backgrounds.local_share
+            if image.shape not in self._local_shares:
+                self._local_shares[image.shape] = local_share(self.traced, evaluator.backgrounds)
+            share = self._local_shares[image.shape]
             if share >= WORTHWHILE:
                 return evaluator
             reason = f"only {share:.0%} of the work comes before operations over all positions"
