@@ -27,15 +27,15 @@ from subjects.digits import digits_network, held_out_digits
 from subjects.scenes import Scene, held_out_scenes, scenes_network
 from torch import Tensor, nn
 
-from ier_ray.explain import AnytimeExplainer, DenseEvaluator, RegionTree
+from ier_ray.explain import AnytimeExplainer, DenseEvaluator, Masking, RegionTree, explain
+from ier_ray.explain.anytime import Execute
 from ier_ray.explain.coalitions import (
     Coalitions,
-    Execute,
     every_coalition,
     region_game,
     tree_coalitions,
 )
-from ier_ray.explain.dncshap import Plan, explain_with
+from ier_ray.explain.dncshap import Plan
 from ier_ray.explain.evaluators import SCORES, Scores, logit
 from ier_ray.explain.exact import shapley_of_all
 from ier_ray.explain.fidelity import pointing_game, positive_mass_inside
@@ -116,8 +116,8 @@ def ours_refined(game: Games | SceneGame, budget: int) -> Values:
 
 def played(game: Games | SceneGame) -> Execute:
     """The game as what an explainer asks to score."""
-    return lambda plan: game(
-        tree_coalitions(plan) if isinstance(plan, Plan) else plan.masking.coalitions
+    return lambda masking: game(
+        tree_coalitions(game.tree, masking) if isinstance(masking, Masking) else masking.coalitions
     )
 
 
@@ -125,8 +125,8 @@ def dncshap(game: Games | SceneGame, budget: int) -> Values:
     plan = Plan.of(game.tree, "both")
     if budget < len(plan):
         raise ValueError(f"budget must be >= {len(plan)}, got {budget}")
-    scores = game(tree_coalitions(plan))
-    explanation = explain_with(lambda _: scores, game.tree, contexts="both", variant="normalised")
+    scores = game(tree_coalitions(game.tree, plan.masking))
+    explanation = explain(lambda _: scores, game.tree)
     return explanation.credits[game.tree.leaves]
 
 
@@ -210,7 +210,7 @@ def localised(
             last_convolution,
             window=(bottom - top, right - left),
         )
-        focused = focus.explain(lambda plan, score=evaluator: score(plan.masking), *tree.shape)
+        focused = focus.explain(evaluator, *tree.shape)
         maps["ours_focused"] = focused.density_map(target)
         for name, method in IMAGE_PEERS.items():
             maps[name] = method(subject, budget=budget)

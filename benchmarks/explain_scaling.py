@@ -1,7 +1,9 @@
 """How explanations scale: with regions, and with workers; the pool beside the serial executor.
 
 A quarter of the paper's width at 224 pixels, random weights, one thread a process. Executors take
-turns on the same images, each new to all of them; each is given its best round.
+turns on the same images, each new to all of them; each is given its best round, of as many as it
+takes them to warm up (workers are slower for some). Ray runs without its dashboard, whose processes
+would share two cores with two workers.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def request(seed: int, depth: int, contexts: Contexts) -> ExplainRequest:
 
 def serial(recognizer: Recognizer, asked: ExplainRequest) -> np.ndarray:
     evaluator = recognizer.evaluator(asked.pixels, asked.settings, domain=asked.domain)
-    found = asked.settings.explainer().explain(lambda plan: evaluator(plan.masking), SIZE, SIZE)
+    found = asked.settings.explainer().explain(evaluator, SIZE, SIZE)
     return found.credits
 
 
@@ -83,13 +85,13 @@ def seconds_by_depth(
 
 
 def executors(
-    location: str, recognizer: Recognizer, contexts: Contexts, rounds: int
+    location: str, recognizer: Recognizer, contexts: Contexts, turns: int
 ) -> tuple[dict[str, float], float]:
     """Best seconds of each executor, and the largest difference of a pool's credits from serial."""
     pools = {f"pool of {size}": ExplainPool.start(location, size=size) for size in (1, 2)}
     best: dict[str, float] = {}
     difference = 0.0
-    for number in range(rounds + 1):  # the first warms up
+    for number in range(turns + 1):  # the first loads what is loaded once
         asked = request(100 + number, DEPTH, contexts)
         attributions: dict[str, np.ndarray] = {}
         runs: dict[str, Callable[[], np.ndarray]] = {
@@ -116,18 +118,18 @@ def executors(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="to depth 8, nothing else shown, about 50 s"
+        "--quick", action="store_true", help="to depth 8, nothing else shown, about a minute"
     )
     quick = parser.parse_args().quick
     contexts: Contexts = "absent" if quick else "both"
-    depths, rounds = (range(4, 9), 2) if quick else (range(4, 11), 3)
+    depths, rounds, turns = (range(4, 9), 2, 5) if quick else (range(4, 11), 3, 8)
     torch.set_num_threads(1)
-    ray.init("local", num_cpus=3, logging_level="ERROR")
+    ray.init("local", num_cpus=3, include_dashboard=False, logging_level="ERROR")
     connect()
     with tempfile.TemporaryDirectory() as directory:
         location = checkpoint(Path(directory) / "checkpoint")
         recognizer = Recognizer.load(location)
-        best, difference = executors(location, recognizer, contexts, rounds)
+        best, difference = executors(location, recognizer, contexts, turns)
         by_depth = seconds_by_depth(recognizer, depths, contexts, rounds)
     ray.shutdown()
     report(by_depth, best, difference, contexts)

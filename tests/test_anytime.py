@@ -9,22 +9,24 @@ import numpy as np
 import pytest
 
 from ier_ray.explain import AnytimeExplainer, Contexts, RegionTree, explain
+from ier_ray.explain.anytime import Execute
 from ier_ray.explain.coalitions import region_map
-from ier_ray.explain.dncshap import Plan, Variant
+from ier_ray.explain.dncshap import Variant
 from ier_ray.explain.evaluators import Scores
 from ier_ray.explain.exact import exact_shapley
+from ier_ray.explain.masking import MaskedImages
 
 Game = Callable[[np.ndarray], np.ndarray]
 ALL: tuple[Contexts, ...] = get_args(Contexts)
 BOTH_WAYS: tuple[Variant, ...] = ("normalised", "proportional")
 
 
-def executor(game: Game, height: int, width: int) -> tuple[Callable[[Plan], Scores], list[bytes]]:
+def executor(game: Game, height: int, width: int) -> tuple[Execute, list[bytes]]:
     """Plays a game on pixels ``(M, height * width)``, and what it was asked to score."""
     seen: list[bytes] = []
 
-    def execute(plan: Plan) -> Scores:
-        shown = plan.masking.pixels(height, width).reshape(len(plan.masking), -1)
+    def execute(masking: MaskedImages) -> Scores:
+        shown = masking.pixels(height, width).reshape(len(masking), -1)
         seen.extend(row.tobytes() for row in shown)
         return game(shown.astype(float))
 
@@ -85,7 +87,7 @@ def test_without_limits_it_is_the_whole_tree() -> None:
     execute, _ = executor(nonlinear(42), 6, 7)
     found = AnytimeExplainer(5, first_axis="y").explain(execute, 6, 7)
     tree = RegionTree.halving(6, 7, depth=5, first_axis="y")
-    whole = explain(lambda masking: execute(Plan.of(tree, "both")), tree)
+    whole = explain(execute, tree)
     np.testing.assert_array_equal(found.tree.rectangles, tree.rectangles)
     np.testing.assert_array_equal(found.credits, whole.credits)
     assert found.deviations is None

@@ -11,8 +11,9 @@ import shap
 import torch
 
 from ier_ray.explain import Contexts, DenseEvaluator, Masking, RegionTree, explain
-from ier_ray.explain.dncshap import Plan, explain_with
+from ier_ray.explain.dncshap import Plan
 from ier_ray.explain.evaluators import log_odds
+from ier_ray.explain.sharing import share
 
 ALL: tuple[Contexts, ...] = ("absent", "present", "both")
 SHAPES = [(8, 8, 4), (5, 7, 10), (1, 6, 3), (1, 1, 2), (4, 4, 0), (6, 3, 3)]
@@ -159,42 +160,26 @@ def test_equals_shaps_partition_explainer_on_the_same_tree(contexts: Contexts, f
 
 
 @pytest.mark.parametrize("contexts", ALL)
-@pytest.mark.parametrize("count", [1, 3, 8, 1000])
-def test_parts_together_are_the_plan(contexts: Contexts, count: int) -> None:
-    tree = RegionTree.halving(7, 9, depth=5)
-    plan = Plan.of(tree, contexts)
-    jobs = plan.parts(count)
-    assert sorted(np.concatenate(jobs)) == list(range(len(plan)))
-    assert max(map(len, jobs)) - min(map(len, jobs)) <= 1
-    places = [tree.preorder[plan.node[job]] for job in jobs]
-    for left, right in pairwise(places):  # runs: neighbours stay together
-        assert left.max() <= right.min()
-    game = nonlinear(63, seed=8)
-    evaluator = play(game, 7, 9)
-
-    def in_parts(plan: Plan) -> np.ndarray:
-        scores = np.full((len(plan), 2), np.nan)
-        for job in jobs[::-1]:
-            scores[job] = evaluator(plan.masking[job])
-        return scores
-
-    whole = explain(evaluator, tree, contexts=contexts)
-    split = explain_with(in_parts, tree, contexts=contexts, variant="normalised")
-    np.testing.assert_allclose(split.credits, whole.credits, atol=1e-12)
+def test_a_plan_begins_with_that_of_the_upper_levels(contexts: Contexts) -> None:
+    upper = Plan.of(RegionTree.halving(7, 9, depth=3), contexts).masking.pixels(7, 9)
+    whole = Plan.of(RegionTree.halving(7, 9, depth=5), contexts).masking.pixels(7, 9)
+    np.testing.assert_array_equal(whole[: len(upper)], upper)
 
 
-@pytest.mark.parametrize("contexts", ALL)
-def test_a_deeper_tree_only_adds_rows(contexts: Contexts) -> None:
-    upper = Plan.of(RegionTree.halving(7, 9, depth=3), contexts)
-    plan = Plan.of(RegionTree.halving(7, 9, depth=5), contexts)
-    more = plan.beyond(len(upper))
-    joined = np.concatenate([upper.masking.pixels(7, 9), more.masking.pixels(7, 9)])
-    np.testing.assert_array_equal(joined, plan.masking.pixels(7, 9))
-    for rows, added in ((plan.inside, more.inside), (plan.outside, more.outside)):
-        assert ((added >= 0) == (rows >= len(upper))).all()
-        np.testing.assert_array_equal(
-            more.masking.rectangles[added[added >= 0]], plan.masking.rectangles[rows[added >= 0]]
-        )
+@pytest.mark.parametrize("count", [1, 2, 7, 60])
+def test_shares_are_all_rows_sorted_by_cost_and_nearly_alike(count: int) -> None:
+    costs = np.random.default_rng(count).gamma(1.5, size=500) + 0.1
+    shares = [share(costs, index, count) for index in range(count)]
+    assert sorted(np.concatenate(shares)) == list(range(500))
+    for more, less in pairwise(shares):
+        assert costs[more].min() >= costs[less].max()
+    for rows in shares:
+        assert costs[rows].sum() == pytest.approx(costs.sum() / count, abs=costs[rows].max())
+
+
+def test_shares_by_hand() -> None:
+    costs = np.array([1.0, 5.0, 1.0, 2.0, 1.0])
+    assert [share(costs, index, 2).tolist() for index in range(2)] == [[1], [0, 2, 3, 4]]
 
 
 def test_printed_variant_by_hand() -> None:

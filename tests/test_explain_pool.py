@@ -45,7 +45,7 @@ def pool(trained: TrainResult) -> Iterator[ExplainPool]:
 
 def serial(trained: TrainResult, image: NamedImage, settings: ExplainerSettings) -> np.ndarray:
     evaluator = Recognizer.load(trained.checkpoint).evaluator(image.pixels, settings)
-    found = settings.explainer().explain(lambda plan: evaluator(plan.masking), 32, 32)
+    found = settings.explainer().explain(evaluator, 32, 32)
     return found.credits
 
 

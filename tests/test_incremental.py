@@ -17,12 +17,14 @@ from ier_ray.explain import (
     IncrementalEvaluator,
     Masking,
     RegionTree,
+    evaluators,
     exact_evaluator,
     explain,
 )
 from ier_ray.explain.dncshap import Plan
 from ier_ray.explain.evaluators import logit
 from ier_ray.explain.grouping import group_by_size
+from ier_ray.explain.masking import RegionMasking
 from ier_ray.explain.memory import in_batches, planned_bytes
 from ier_ray.explain.operations import Slide
 from ier_ray.explain.tracing import UntraceableError, trace
@@ -314,6 +316,41 @@ def test_other_errors_and_single_rows_are_not_retried() -> None:
 def test_planned_memory_is_a_part_of_what_is_free() -> None:
     pages = planned_bytes(torch.device("cpu"))
     assert 0 < pages <= 2**30
+
+
+def test_dense_batches_are_as_large_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two 4x4 maps of float32, changed in place and flattened as they are, and three logits."""
+    seen = []
+
+    class Watched(nn.Sequential):
+        def forward(self, images: Tensor) -> Tensor:
+            seen.append(len(images))
+            return super().forward(images)
+
+    network = Watched(nn.Conv2d(1, 2, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(32, 3))
+    a_row = 4 * (32 + 3)
+    masking = Plan.of(RegionTree.halving(6, 6, depth=4), "both").masking
+    for planned, batches in ((7 * a_row + 1, [7] * 8 + [4]), (a_row - 1, [1] * 60)):
+        monkeypatch.setattr(evaluators, "planned_bytes", lambda device, planned=planned: planned)
+        seen.clear()
+        DenseEvaluator(network, torch.rand(1, 6, 6), torch.zeros(1, 6, 6))(masking)
+        assert seen == [1, *batches]
+
+
+def test_costs_count_what_each_image_changes() -> None:
+    """3x3 windows grow by 2 pixels, cut at the border, and reach a 2x2 pool's positions."""
+    network = prepared(
+        nn.Sequential(
+            nn.Conv2d(3, 2, 3, padding=1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32, 5)
+        )
+    )
+    evaluator = IncrementalEvaluator(trace(network), *images(8, 8))
+    rectangles = np.array([[0, 8, 0, 8], [2, 4, 2, 3], [0, 1, 0, 8], [3, 3, 2, 4]])
+    costs = evaluator.costs(Masking(rectangles, np.array([True, True, False, False])))
+    by_hand = [0, 54 * 4 * 3 + 10 * 3 * 2, 54 * 2 * 8 + 10 * 1 * 4, 0]
+    np.testing.assert_array_equal(costs - costs[0], by_hand)
+    regions = RegionMasking(np.ones((3, 4), bool), np.zeros((8, 8), np.int64))
+    assert (evaluator.costs(regions) == 1).all()  # all are run whole
 
 
 def test_groups_trade_waste_against_calls() -> None:

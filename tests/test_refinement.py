@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from ier_ray.explain import AnytimeExplainer, DenseEvaluator, RegionTree, explain
+from ier_ray.explain import AnytimeExplainer, DenseEvaluator, Masking, RegionTree, explain
+from ier_ray.explain.anytime import Execute
 from ier_ray.explain.coalitions import (
     Coalitions,
-    Execute,
     Game,
     RegionMasking,
     every_coalition,
@@ -43,10 +43,10 @@ def counted(game: Game) -> tuple[Game, list[bytes]]:
     return play, seen
 
 
-def played(game: Game) -> Execute:
+def played(game: Game, tree: RegionTree) -> Execute:
     """An executor of a game on the leaves of a whole tree."""
-    return lambda plan: game(
-        tree_coalitions(plan) if isinstance(plan, Plan) else plan.masking.coalitions
+    return lambda masking: game(
+        tree_coalitions(tree, masking) if isinstance(masking, Masking) else masking.coalitions
     )
 
 
@@ -71,7 +71,9 @@ def test_no_budget_is_exceeded_and_nothing_scored_twice(budget: int) -> None:
     assert found.evaluations == len(seen) == len(set(seen)) == budget // 2 * 2
     if budget >= 60:
         play, seen = counted(saturating(16, seed=0))
-        AnytimeExplainer(depth=4, budget=budget).explain(played(play), 4, 4)
+        AnytimeExplainer(depth=4, budget=budget).explain(
+            played(play, RegionTree.halving(4, 4, depth=4)), 4, 4
+        )
         assert len(seen) == len(set(seen)) == budget
 
 
@@ -115,11 +117,11 @@ def test_more_evaluations_are_closer_and_beat_the_tree() -> None:
         game = saturating(16, seed=seed)
         exact = exact_shapley(game, 16)[:, 0]
         plan = Plan.of(tree, "both")
-        scores = game(tree_coalitions(plan))
+        scores = game(tree_coalitions(plan.tree, plan.masking))
         coarse = explain(lambda _, scores=scores: scores, tree).leaf_values(0)
         errors[seed, 0] = error(coarse, exact)
         for column, budget in enumerate((64, 128, 512), start=1):
-            refined = AnytimeExplainer(depth=4, budget=budget).explain(played(game), 4, 4)
+            refined = AnytimeExplainer(depth=4, budget=budget).explain(played(game, tree), 4, 4)
             errors[seed, column] = error(refined.leaf_values(0), exact)
     means = errors.mean(0)
     assert (np.diff(means) < 0).all()
@@ -138,8 +140,8 @@ def test_deviations_say_how_far_off_values_are() -> None:
 
 
 def test_a_refined_explanation_is_whole_at_every_level() -> None:
-    refined = AnytimeExplainer(depth=4, budget=90).explain(played(saturating(16, 4)), 5, 7)
-    tree = refined.tree
+    tree = RegionTree.halving(5, 7, depth=4)
+    refined = AnytimeExplainer(depth=4, budget=90).explain(played(saturating(16, 4), tree), 5, 7)
     halves = refined.credits[tree.first_halves] + refined.credits[tree.first_halves + 1]
     np.testing.assert_allclose(halves, refined.credits[tree.parent[tree.first_halves]], atol=1e-12)
     assert refined.deviations.shape == (16, 2)
@@ -198,7 +200,7 @@ def test_drawn_coalitions_have_every_size() -> None:
 def test_a_plan_in_coalitions_shows_the_same_pixels() -> None:
     tree = RegionTree.halving(6, 9, depth=3)
     plan = Plan.of(tree, "both")
-    masking = RegionMasking(tree_coalitions(plan), region_map(tree))
+    masking = RegionMasking(tree_coalitions(plan.tree, plan.masking), region_map(tree))
     np.testing.assert_array_equal(masking.pixels(6, 9), plan.masking.pixels(6, 9))
 
 

@@ -1,14 +1,14 @@
-"""DnCShap over a pool of actors: subtrees of the recursion travel, pixels stay.
+"""DnCShap over a pool of actors: regions of the recursion travel, pixels stay.
 
-The image goes into the object store once; a job is the rows of some subtrees. Actors are restarted
-and their jobs retried by Ray. Where the work runs changes nothing else: the plan and the credits
-are those of :mod:`ier_ray.explain.dncshap`.
+The image goes into the object store once; a job is a share of the regions to be scored, of about
+the same cost for each worker. Actors are restarted and their jobs retried by Ray. Where the work
+runs changes nothing else: the plan and the credits are those of :mod:`ier_ray.explain.dncshap`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
 from ier_ray.errors import CancelledError
-from ier_ray.explain.coalitions import CoalitionPlan
-from ier_ray.explain.dncshap import Explanation, Plan
+from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.evaluators import Evaluator, Scores
-from ier_ray.explain.masking import MaskedImages
+from ier_ray.explain.masking import MaskedImages, Rows
+from ier_ray.explain.sharing import share
 from ier_ray.inference import ExplainerSettings, Recognizer
 
 RETRIES = 3
@@ -52,8 +52,10 @@ class ExplainRequest:
 class Scored:
     """What a job comes back with."""
 
+    rows: Rows
+    """The worker's share of the masked images."""
     scores: Scores
-    """``(M, K)``."""
+    """Theirs, ``(len(rows), K)``."""
     inference: str
     """How they came about."""
 
@@ -66,14 +68,26 @@ class ExplainWorker:
         self._evaluators: OrderedDict[str, Evaluator] = OrderedDict()
         self._cancelled: deque[str] = deque(maxlen=KEPT_CANCELLED)
 
-    def score(self, request: ExplainRequest, name: str, masking: MaskedImages) -> Scored | None:
+    def score(
+        self,
+        request: ExplainRequest,
+        name: str,
+        masking: MaskedImages,
+        index: int = 0,
+        count: int = 1,
+    ) -> Scored | None:
         """Scores of masked versions of the request's image; None once it was cancelled.
 
         Args:
             name: the same for all jobs of a request: they share what is computed once an image.
+            index, count: which share of the masked images, of how many. Workers work out the
+                shares themselves: only they know what an image costs.
         """
         try:
-            return self._score(request, name, masking)
+            evaluator = self._evaluator(request, name)
+            rows = share(evaluator.costs(masking), index, count)
+            scores = evaluator(masking[rows])
+            return Scored(rows, scores, evaluator.inference)
         except CancelledError:
             return None
 
@@ -82,7 +96,7 @@ class ExplainWorker:
         """End the jobs of a request before their next batch; called while they run."""
         self._cancelled.append(name)
 
-    def _score(self, request: ExplainRequest, name: str, masking: MaskedImages) -> Scored:
+    def _evaluator(self, request: ExplainRequest, name: str) -> Evaluator:
         def interrupt() -> None:
             if name in self._cancelled:
                 raise CancelledError(f"explanation {name} was cancelled")
@@ -94,8 +108,7 @@ class ExplainWorker:
         self._evaluators.move_to_end(name)
         while len(self._evaluators) > KEPT_IMAGES:
             self._evaluators.popitem(last=False)
-        evaluator = self._evaluators[name]
-        return Scored(evaluator(masking), evaluator.inference)
+        return self._evaluators[name]
 
     def probabilities(self, request: ExplainRequest) -> NDArray[np.float64]:
         """Class probabilities ``(K,)`` of the request's image."""
@@ -145,14 +158,12 @@ class ExplainPool:
         reference = ray.put(request)
         results: list[Scored] = []
 
-        def execute(plan: Plan | CoalitionPlan) -> Scores:
-            jobs = plan.parts(len(self.workers))
-            masked = [plan.masking[rows] for rows in jobs]
-            results.extend(self._run(reference, masked, cancelled))
-            found = results[-len(jobs) :]
-            scores = np.empty((len(plan.masking), found[0].scores.shape[1]))
-            for rows, result in zip(jobs, found, strict=True):
-                scores[rows] = result.scores
+        def execute(masking: MaskedImages) -> Scores:
+            found = self._run(reference, masking, cancelled)
+            results.extend(found)
+            scores = np.empty((len(masking), found[0].scores.shape[1]))
+            for result in found:
+                scores[result.rows] = result.scores
             return scores
 
         explainer = request.settings.explainer(request.target)
@@ -167,14 +178,15 @@ class ExplainPool:
     def _run(
         self,
         reference: ray.ObjectRef,
-        jobs: Sequence[MaskedImages],
+        masking: MaskedImages,
         cancelled: Callable[[], bool],
     ) -> list[Scored]:
-        """A job for each worker; results in their order."""
-        name = reference.hex()
+        """A share for each worker."""
+        name, count = reference.hex(), min(len(self.workers), len(masking))
+        everything = ray.put(masking)
         running = [
-            worker.score.remote(reference, name, job)
-            for worker, job in zip(self.workers, jobs, strict=False)
+            worker.score.remote(reference, name, everything, index, count)
+            for index, worker in enumerate(self.workers[:count])
         ]
         left = running
         while left:
@@ -183,7 +195,7 @@ class ExplainPool:
                 break
             _, left = ray.wait(left, num_returns=len(left), timeout=ASK_S)
         results = [result for result in ray.get(running) if result is not None]
-        if len(results) < len(jobs):
+        if len(results) < count:
             raise CancelledError("the explanation was cancelled")
         return results
 

@@ -7,12 +7,13 @@ towards their Shapley values (see ``refinement``).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 
-from ier_ray.explain.coalitions import CoalitionPlan, Execute, region_map
+from ier_ray.explain.coalitions import region_map
 from ier_ray.explain.dncshap import (
     SOLVERS,
     Contexts,
@@ -23,9 +24,12 @@ from ier_ray.explain.dncshap import (
     solved,
 )
 from ier_ray.explain.evaluators import Scores
-from ier_ray.explain.masking import Coalitions, RegionMasking
+from ier_ray.explain.masking import Coalitions, MaskedImages, RegionMasking
 from ier_ray.explain.refinement import Pairs, continued, node_credits
 from ier_ray.explain.regions import Axis, RegionTree, areas
+
+Execute = Callable[[MaskedImages], Scores]
+"""Scores masked images, ``(M, K)``: an evaluator, or whoever shares them out among several."""
 
 FirstAxis = Axis | Literal["both"]
 AXES: tuple[Axis, ...] = get_args(Axis)
@@ -79,7 +83,7 @@ class AnytimeExplainer:
         if plan is None or (self.budget is not None and self.budget < len(plan)):
             plan, scores = self._grown(execute, height, width, self.first_axis)
         else:
-            scores = execute(plan)
+            scores = execute(plan.masking)
         found = solved(plan, scores, contexts=self.contexts, variant=self.variant)
         if (self.variant, self.contexts) == ("normalised", "both") and len(plan) > 2:
             return self._refined(execute, found, plan, scores)
@@ -96,7 +100,7 @@ class AnytimeExplainer:
         """A tree of the regions that matter, and the scores of its plan."""
         tree = RegionTree.halving(height, width, depth=0)
         plan = Plan.of(tree, self.contexts)
-        scores = execute(plan)
+        scores = execute(plan.masking)
         target = int(scores[plan.inside[0]].argmax()) if self.target is None else self.target
         while tree.depth < self.depth:
             credit = np.abs(SOLVERS[self.variant](plan, scores)[:, target])
@@ -110,7 +114,7 @@ class AnytimeExplainer:
                 break
             tree = tree.divided(nodes, first_axis=first_axis)
             plan = Plan.of(tree, self.contexts)
-            scores = np.concatenate([scores, execute(plan.beyond(len(scores)))])
+            scores = np.concatenate([scores, execute(plan.masking[len(scores) :])])
         return plan, scores
 
     def _refined(
@@ -121,7 +125,7 @@ class AnytimeExplainer:
         regions = region_map(plan.tree)
 
         def play(coalitions: Coalitions) -> Scores:
-            return execute(CoalitionPlan(RegionMasking(coalitions, regions)))
+            return execute(RegionMasking(coalitions, regions))
 
         estimate = continued(
             play,

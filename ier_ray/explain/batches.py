@@ -172,3 +172,19 @@ def extents(
         else:
             found[step.output] = Extents.union(parts)
     return found
+
+
+def changed_macs(
+    network: TracedNetwork, backgrounds: Backgrounds, masking: Masking
+) -> NDArray[np.float64]:
+    """Multiply-accumulates of what masking can change, up to the tail, ``(M,)``."""
+    found = extents(network, backgrounds, masking)
+    macs = np.zeros(len(masking))
+    for step in network.steps:
+        if isinstance(step.operation, Slide):
+            macs += step.operation.macs * found[step.output].sizes.prod(1)
+    if network.readout is not None:
+        for name in network.frontier:
+            position = backgrounds.shapes[name][0] * network.readout.layer.out_features
+            macs += position * found[name].sizes.prod(1)
+    return macs

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ier_ray.explain.dncshap import Plan
 from ier_ray.explain.evaluators import Evaluator, Scores
-from ier_ray.explain.masking import Coalitions, RegionMasking, Rows
+from ier_ray.explain.masking import Coalitions, Masking, RegionMasking
 from ier_ray.explain.regions import RegionTree
 
 Game = Callable[[Coalitions], Scores]
@@ -18,22 +16,6 @@ Game = Callable[[Coalitions], Scores]
 
 MOST_REGIONS = 20
 """Every coalition of so many regions is about a million."""
-
-
-@dataclass(frozen=True)
-class CoalitionPlan:
-    """Coalitions of a tree's leaves to be scored; beside a ``Plan``, the work of an executor."""
-
-    masking: RegionMasking
-
-    def parts(self, count: int) -> list[Rows]:
-        """Rows of at most ``count`` parts of nearly equal size."""
-        rows = np.arange(len(self.masking))
-        return [part for part in np.array_split(rows, count) if len(part)]
-
-
-Execute = Callable[[Plan | CoalitionPlan], Scores]
-"""Scores the masked images of a plan, ``(M, K)``; where the work runs is its own affair."""
 
 
 def region_map(tree: RegionTree) -> NDArray[np.int64]:
@@ -49,14 +31,13 @@ def region_game(evaluator: Evaluator, tree: RegionTree) -> Game:
     return lambda coalitions: evaluator(RegionMasking(coalitions, regions))
 
 
-def tree_coalitions(plan: Plan) -> Coalitions:
-    """The masked images of a plan as coalitions of the tree's leaves, ``(len(plan), n)``."""
-    tree = plan.tree
-    top, bottom, left, right = tree.rectangles.T[:, :, None]
+def tree_coalitions(tree: RegionTree, masking: Masking) -> Coalitions:
+    """Images masked by nodes of a tree as coalitions of its leaves, ``(M, n)``."""
+    top, bottom, left, right = masking.rectangles.T[:, :, None]
     leaf_top, leaf_bottom, leaf_left, leaf_right = tree.rectangles[tree.leaves].T[:, None, :]
     within = (top <= leaf_top) & (leaf_bottom <= bottom) & (left <= leaf_left)
     within &= leaf_right <= right
-    chosen: Coalitions = within[plan.node] == plan.masking.keeps_inside[:, None]
+    chosen: Coalitions = within == masking.keeps_inside[:, None]
     return chosen
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ier_ray.explain.evaluators import Evaluator, Scores
-from ier_ray.explain.masking import Masking, Rows
+from ier_ray.explain.masking import Masking
 from ier_ray.explain.regions import RegionTree, areas
 
 Contexts = Literal["absent", "present", "both"]
@@ -34,6 +34,8 @@ CUSTOM = "custom"
 class Plan:
     """Every masked image that a tree needs, known before anything is scored.
 
+    Level by level: a plan begins with that of the tree's upper levels.
+
     ``inside[i]`` and ``outside[i]`` are the rows of ``masking`` that show node i alone, and all
     but node i (-1 where the contexts do not need it). The root's two rows are v(image) and
     v(baseline).
@@ -41,7 +43,6 @@ class Plan:
 
     tree: RegionTree
     masking: Masking
-    node: NDArray[np.int64]
     inside: NDArray[np.int64]
     outside: NDArray[np.int64]
 
@@ -63,25 +64,10 @@ class Plan:
         if contexts == "both":
             outside[halves] = inside[halves][::-1]
         masking = Masking(tree.rectangles[node], keeps_inside)
-        return cls(tree=tree, masking=masking, node=node, inside=inside, outside=outside)
+        return cls(tree=tree, masking=masking, inside=inside, outside=outside)
 
     def __len__(self) -> int:
-        return len(self.node)
-
-    def beyond(self, known: int) -> Plan:
-        """The rows from ``known`` on. A plan begins with the rows of its tree's upper levels."""
-        inside, outside = (
-            np.where(rows >= known, rows - known, -1) for rows in (self.inside, self.outside)
-        )
-        return Plan(self.tree, self.masking[known:], self.node[known:], inside, outside)
-
-    def parts(self, count: int) -> list[Rows]:
-        """Rows of at most ``count`` parts of nearly equal size.
-
-        Each is a run of the tree in preorder: subtrees side by side, and what is above them.
-        """
-        rows = np.argsort(self.tree.preorder[self.node], kind="stable")
-        return [part for part in np.array_split(rows, count) if len(part)]
+        return len(self.masking)
 
 
 def _positions(node: NDArray[np.int64], chosen: NDArray[np.bool_], nodes: int) -> NDArray[np.int64]:
@@ -159,19 +145,10 @@ def explain(
             (contexts ``absent``); its leaves do not sum to v(image) − v(baseline) below the second
             level.
     """
-    explanation = explain_with(
-        lambda plan: evaluator(plan.masking), tree, contexts=contexts, variant=variant
-    )
-    return replace(explanation, inference=getattr(evaluator, "inference", CUSTOM))
-
-
-def explain_with(
-    execute: Callable[[Plan], Scores], tree: RegionTree, *, contexts: Contexts, variant: Variant
-) -> Explanation:
-    """:func:`explain` with a plan's scores ``(len(plan), K)`` from ``execute``."""
     require_defined(variant, contexts)
     plan = Plan.of(tree, contexts)
-    return solved(plan, execute(plan), contexts=contexts, variant=variant)
+    explanation = solved(plan, evaluator(plan.masking), contexts=contexts, variant=variant)
+    return replace(explanation, inference=getattr(evaluator, "inference", CUSTOM))
 
 
 def require_defined(variant: Variant, contexts: Contexts) -> None:

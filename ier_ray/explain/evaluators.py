@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ier_ray.explain.masking import MaskedImages
-from ier_ray.explain.memory import in_batches
+from ier_ray.explain.memory import MadeBytes, in_batches, planned_bytes
 
 Scores = NDArray[np.float64]
 ScoreFunction = Callable[[Tensor], Tensor]
 """Maps logits ``(M, K)`` to scores ``(M, K)``."""
 
+MOST_ROWS = {"cpu": 16, "cuda": 512}
+"""Masked images beyond which more at once is no faster (CPU: measured; CUDA: by its memory)."""
 
 Interrupt = Callable[[], None]
 
@@ -35,6 +38,9 @@ class Evaluator(Protocol):
 
     def __call__(self, masking: MaskedImages) -> Scores:
         """Scores ``(M, K)`` of ``M`` masked images for ``K`` classes."""
+
+    def costs(self, masking: MaskedImages) -> NDArray[np.float64]:
+        """Work that each masked image takes, ``(M,)``, in any unit."""
 
 
 def probability(logits: Tensor) -> Tensor:
@@ -72,7 +78,8 @@ class DenseEvaluator:
         baseline: what replaces hidden pixels, normalised with the statistics of the image,
             ``(C, H, W)``.
         score: what of the logits is explained.
-        batch_size: masked images in one forward pass; halved when memory runs out.
+        batch_size: masked images in one forward pass; by default what free memory allows, as far
+            as more at once is faster. Halved when memory runs out.
         inference: how scores come about, for the record.
         interrupt: called before each batch; what it raises ends the work.
     """
@@ -81,15 +88,30 @@ class DenseEvaluator:
     image: Tensor
     baseline: Tensor
     score: ScoreFunction = probability
-    batch_size: int = 16
+    batch_size: int | None = None
     inference: str = "dense"
     interrupt: Interrupt = go_on
 
     @torch.inference_mode()
     def __call__(self, masking: MaskedImages) -> Scores:
         """Scores ``(M, K)`` of masked images."""
-        parts = in_batches(len(masking), self.batch_size, lambda rows: self._scores(masking[rows]))
+        size = self.batch_size or self._batch_size
+        parts = in_batches(len(masking), size, lambda rows: self._scores(masking[rows]))
         return np.concatenate([scores for _, scores in parts])
+
+    def costs(self, masking: MaskedImages) -> NDArray[np.float64]:
+        """The same for every masked image, ``(M,)``."""
+        return np.ones(len(masking))
+
+    @cached_property
+    def _batch_size(self) -> int:
+        """Rows that free memory allows, from what the image alone takes."""
+        made = MadeBytes()  # type: ignore[no-untyped-call]
+        with made:
+            self.network(self.image[None].contiguous(memory_format=torch.channels_last))
+        device = self.image.device
+        affordable = planned_bytes(device) // max(1, made.total)
+        return max(1, min(affordable, MOST_ROWS.get(device.type, MOST_ROWS["cpu"])))
 
     def _scores(self, masking: MaskedImages) -> Scores:
         self.interrupt()

@@ -12,10 +12,11 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ier_ray.explain.backgrounds import BASELINE, IMAGE, Backgrounds, local_share
-from ier_ray.explain.batches import Batch
+from ier_ray.explain.batches import Batch, changed_macs
 from ier_ray.explain.evaluators import (
     DenseEvaluator,
     Evaluator,
@@ -34,6 +35,8 @@ WINDOW_SHARE = 8
 """One part in eight of the planned memory is for windows, the rest for whole maps."""
 MAP_COPIES = 3
 """Whole maps that the tail holds at once: its input, flattened, and what it makes of it."""
+ROW_MACS = 1e7
+"""Multiply-accumulates that take as long as what a masked image costs whatever its size."""
 WORTHWHILE = 0.5
 """Share of the work that must be local for windows to be worth their trouble."""
 
@@ -73,21 +76,13 @@ class IncrementalEvaluator:
     def __call__(self, masking: MaskedImages) -> Scores:
         """Scores ``(M, K)`` of masked images."""
         if not isinstance(masking, Masking):
-            dense = DenseEvaluator(
-                self.network.whole,
-                self.image,
-                self.baseline,
-                self.score,
-                interrupt=self.interrupt,
-            )
-            return dense(masking)
+            return self._dense(masking)
         known = self.backgrounds.logits
         background = torch.from_numpy(np.where(masking.keeps_inside, BASELINE, IMAGE))
         pixels = areas(masking.rectangles)
-        everything = pixels == self.image.shape[-2] * self.image.shape[-1]
-        shown = torch.from_numpy(everything) ^ background.bool()
+        shown = torch.from_numpy(pixels > 0) ^ background.bool()  # where it is all or nothing
         logits = known[shown.long().to(known.device)]
-        partial = np.flatnonzero(~everything & (pixels > 0))
+        partial = np.flatnonzero(self._partial(masking))
         partial = partial[np.argsort(pixels[partial], kind="stable")]
         memory = planned_bytes(known.device)
         for rows, found in in_batches(
@@ -98,6 +93,24 @@ class IncrementalEvaluator:
             logits[torch.from_numpy(partial[rows]).to(known.device)] = found
         scores: Scores = self.score(logits.double()).cpu().numpy()
         return scores
+
+    def costs(self, masking: MaskedImages) -> NDArray[np.float64]:
+        """Multiply-accumulates that each masked image takes, and what its windows' moves cost."""
+        if not isinstance(masking, Masking):
+            return self._dense.costs(masking)
+        macs = changed_macs(self.network, self.backgrounds, masking)
+        return ROW_MACS + np.where(self._partial(masking), macs, 0)
+
+    def _partial(self, masking: Masking) -> NDArray[np.bool_]:
+        """``(M,)``: which images show neither all of the image nor all of the baseline."""
+        pixels = areas(masking.rectangles)
+        return (pixels > 0) & (pixels < self.image.shape[-2] * self.image.shape[-1])
+
+    @cached_property
+    def _dense(self) -> DenseEvaluator:
+        return DenseEvaluator(
+            self.network.whole, self.image, self.baseline, self.score, interrupt=self.interrupt
+        )
 
     def _rows_within(self, memory: int) -> int:
         row = sum(maps[0].nbytes for maps in self.backgrounds.frontier.values())

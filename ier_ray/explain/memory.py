@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +40,31 @@ def free_bytes(device: torch.device) -> int:
     except OSError:  # no container
         return free
     return free if limit == "max" else max(0, min(free, int(limit) - used))
+
+
+class MadeBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts what the operations inside it allocate for their results, freed again or not."""
+
+    total: int = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run an operation; views and changes in place allocate nothing."""
+        made = func(*args, **(kwargs or {}))
+        there = {each.untyped_storage().data_ptr() for each in _tensors((args, kwargs))}
+        self.total += sum(
+            each.nbytes for each in _tensors(made) if each.untyped_storage().data_ptr() not in there
+        )
+        return made
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [each for each in tree_leaves(values) if isinstance(each, Tensor)]
 
 
 def in_batches(

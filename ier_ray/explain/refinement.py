@@ -77,7 +77,7 @@ class Pairs:
     @classmethod
     def of_tree(cls, plan: Plan, scores: Scores) -> Pairs:
         """The pairs among a tree's evaluations, the root's first."""
-        coalitions = tree_coalitions(plan)
+        coalitions = tree_coalitions(plan.tree, plan.masking)
         _, pair = np.unique(pair_keys(coalitions), return_inverse=True, axis=0)
         by_pair = np.argsort(pair.ravel(), kind="stable").reshape(-1, 2)
         shown, hidden = by_pair[by_pair[:, 0].argsort()].T  # the plan's order: the root comes first

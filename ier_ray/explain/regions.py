@@ -77,18 +77,6 @@ class RegionTree:
         return np.flatnonzero((self.level == self.depth) & (areas(self.rectangles) > 1))
 
     @cached_property
-    def preorder(self) -> NDArray[np.int64]:
-        """Position of each node when every subtree comes as one run, its root first."""
-        size = np.ones(len(self), dtype=np.int64)
-        for first in self.first_halves[::-1]:
-            size[self.parent[first]] += size[first] + size[first + 1]
-        position = np.zeros(len(self), dtype=np.int64)
-        for first in self.first_halves:
-            position[first] = position[self.parent[first]] + 1
-            position[first + 1] = position[first] + size[first]
-        return position
-
-    @cached_property
     def first_halves(self) -> NDArray[np.int64]:
         """Every node that is the first half of its parent; the second is the next node."""
         return np.arange(1, len(self), 2)
