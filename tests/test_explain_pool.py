@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,34 @@ def test_explained_images_become_three_files_each(
         explain_images(
             trained.checkpoint, images, str(tmp_path), scheme=FOUR, settings=SETTINGS, target="awe"
         )
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_workers_share_images_or_one_image(
+    trained: TrainResult, images: list[NamedImage], tmp_path: Path, count: int
+) -> None:
+    explained = explain_images(
+        trained.checkpoint, images[:count], str(tmp_path), scheme=FOUR, settings=SETTINGS, workers=2
+    )
+    assert [record.name for record in explained] == [image.name for image in images[:count]]
+    for image in images[:count]:
+        stored = from_npz((tmp_path / f"{image.name}.npz").read_bytes())
+        np.testing.assert_allclose(stored.credits, serial(trained, image, SETTINGS), atol=1e-6)
+
+
+def test_an_image_that_fails_ends_the_others(
+    trained: TrainResult, images: list[NamedImage], tmp_path: Path
+) -> None:
+    wrong = replace(images[0], name="wrong", pixels=images[0].pixels[:16, :16])
+    good = [replace(images[1], name=f"good{number}") for number in range(60)]
+    with pytest.raises(ray.exceptions.RayTaskError):
+        explain_images(
+            trained.checkpoint,
+            [wrong, *good],
+            str(tmp_path),
+            scheme=FOUR,
+            settings=SETTINGS,
+            workers=2,
+        )
+    assert not list(tmp_path.glob("wrong*"))
+    assert len(list(tmp_path.glob("*.json"))) < 30

@@ -144,6 +144,10 @@ class ExplainPool:
         ray.get([worker.ready.remote() for worker in pool.workers])
         return pool
 
+    def lanes(self) -> list[ExplainPool]:
+        """Each worker as a pool of its own."""
+        return [ExplainPool((worker,)) for worker in self.workers]
+
     def explain(
         self, request: ExplainRequest, *, cancelled: Callable[[], bool] = lambda: False
     ) -> Explanation:

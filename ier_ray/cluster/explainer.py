@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -62,7 +65,7 @@ def explain_images(
     workers: int = 1,
     worker_cpus: float = 1.0,
 ) -> list[ExplainedImage]:
-    """Explain images one after the other, each with all workers.
+    """Explain images, each with one worker; with all of them where there are fewer images.
 
     Args:
         output: directory or URI for ``<name>.png`` (signed overlay), ``<name>-levels.png`` (one
@@ -82,17 +85,31 @@ def explain_images(
     pool = ExplainPool.start(
         storage.absolute(checkpoint), size=workers, num_cpus=worker_cpus, num_gpus=gpus
     )
-    explained = []
-    try:
-        for image in tqdm(images, unit="image", desc="explain", disable=None):
+    lanes = pool.lanes() if len(images) >= workers else [pool]
+    free: SimpleQueue[ExplainPool] = SimpleQueue()
+    for lane in lanes:
+        free.put(lane)
+    ended = Event()
+
+    def explained(image: NamedImage) -> ExplainedImage:
+        lane = free.get()
+        try:
             request = ExplainRequest(image.pixels, settings, domain, chosen)
-            explanation, probabilities = pool.explain(request), pool.probabilities(request)
-            record = describe(image, explanation, probabilities, scheme, target)
+            explanation = lane.explain(request, cancelled=ended.is_set)
+            record = describe(image, explanation, lane.probabilities(request), scheme, target)
             write_explanation(output, image, explanation, record, settings, scheme)
-            explained.append(record)
-    finally:
-        pool.stop()
-    return explained
+        finally:
+            free.put(lane)
+        return record
+
+    with ThreadPoolExecutor(len(lanes)) as threads:
+        try:
+            found = threads.map(explained, images)
+            return list(tqdm(found, total=len(images), unit="image", desc="explain", disable=None))
+        finally:  # where one image failed, the others end too
+            ended.set()
+            threads.shutdown(cancel_futures=True)
+            pool.stop()
 
 
 def describe(
