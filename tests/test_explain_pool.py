@@ -196,7 +196,7 @@ def test_workers_share_images_or_one_image(
         np.testing.assert_allclose(stored.credits, serial(trained, image, SETTINGS), atol=1e-6)
 
 
-def test_an_image_that_fails_ends_the_others(
+def test_an_image_that_fails_ends_the_others_on_their_way(
     trained: TrainResult, images: list[NamedImage], tmp_path: Path
 ) -> None:
     wrong = replace(images[0], name="wrong", pixels=images[0].pixels[:16, :16])
@@ -207,8 +207,7 @@ def test_an_image_that_fails_ends_the_others(
             [wrong, *good],
             str(tmp_path),
             scheme=FOUR,
-            settings=SETTINGS,
+            settings=ExplainerSettings(depth=10),
             workers=2,
         )
-    assert not list(tmp_path.glob("wrong*"))
-    assert len(list(tmp_path.glob("*.json"))) < 30
+    assert not list(tmp_path.iterdir())
