@@ -95,7 +95,7 @@ class IncrementalEvaluator:
         return scores
 
     def costs(self, masking: MaskedImages) -> NDArray[np.float64]:
-        """Multiply-accumulates that each masked image takes, and what its windows' moves cost."""
+        """Multiply-accumulates that each masked image takes, ``(M,)``; the rest in their terms."""
         if not isinstance(masking, Masking):
             return self._dense.costs(masking)
         macs = changed_macs(self.network, self.backgrounds, masking)

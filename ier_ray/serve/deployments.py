@@ -39,7 +39,7 @@ class Classifier:
 
 @serve.deployment(ray_actor_options={"num_cpus": 0.1}, max_ongoing_requests=4)
 class Explainer:
-    """Owns a pool of plain actors and spreads the subtrees of each explanation over them."""
+    """Owns a pool of plain actors and spreads the regions of each explanation over them."""
 
     def __init__(self, args: AppArgs) -> None:
         self._pool = ExplainPool.start(
