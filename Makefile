@@ -27,7 +27,7 @@ demo: $(READY) ## data, joint training, evaluation, explanations and report on a
 	@rm -rf $(DEMO)
 	$(PYTHON) jobs/experiment.py --train-config configs/demo.yaml --output $(DEMO)
 
-serve: $(READY) ## serve the demo's checkpoint on http://127.0.0.1:8000
+serve: $(READY) ## serve the demo's checkpoint on this machine, port 8000
 	@test -e $(DEMO)/train/best/manifest.json || { echo "no checkpoint at $(DEMO)/train/best: run 'make demo' first" >&2; exit 1; }
 	.venv/bin/serve run serve_config.yaml
 

@@ -29,12 +29,7 @@ from torch import Tensor, nn
 
 from ier_ray.explain import AnytimeExplainer, DenseEvaluator, Masking, RegionTree, explain
 from ier_ray.explain.anytime import Execute
-from ier_ray.explain.coalitions import (
-    Coalitions,
-    every_coalition,
-    region_game,
-    tree_coalitions,
-)
+from ier_ray.explain.coalitions import Coalitions, every_coalition, region_game, tree_coalitions
 from ier_ray.explain.dncshap import Plan
 from ier_ray.explain.evaluators import SCORES, Scores, logit
 from ier_ray.explain.exact import shapley_of_all
@@ -125,9 +120,7 @@ def dncshap(game: Games | SceneGame, budget: int) -> Values:
     plan = Plan.of(game.tree, "both")
     if budget < len(plan):
         raise ValueError(f"budget must be >= {len(plan)}, got {budget}")
-    scores = game(tree_coalitions(game.tree, plan.masking))
-    explanation = explain(lambda _: scores, game.tree)
-    return explanation.credits[game.tree.leaves]
+    return explain(played(game), game.tree).credits[game.tree.leaves]
 
 
 def peer(method: GamePeer) -> Method:

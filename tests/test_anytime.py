@@ -7,6 +7,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from test_dncshap import nonlinear
 
 from ier_ray.explain import AnytimeExplainer, Contexts, RegionTree, explain
 from ier_ray.explain.anytime import Execute
@@ -37,11 +38,6 @@ def additive(*weights: float) -> Game:
     return lambda shown: 0.5 + (shown @ np.array(weights))[:, None]
 
 
-def nonlinear(pixels: int) -> Game:
-    weights = np.random.default_rng(pixels).normal(size=(pixels, 2)) / np.sqrt(pixels)
-    return lambda shown: np.tanh(shown @ weights + 0.2) * (1 + shown.mean(1, keepdims=True))
-
-
 def test_regions_within_the_tolerance_stay_whole() -> None:
     """A row of eight pixels; a credit of 1 is within a tolerance of 1.5, and so is 0."""
     execute, seen = executor(additive(0, 0, 0, 0, 4, 0, 0, 1), 1, 8)
@@ -69,7 +65,7 @@ def test_a_small_budget_divides_the_largest_credits() -> None:
 def test_regions_that_were_divided_have_the_whole_trees_credits(
     contexts: Contexts, variant: Variant, budget: int
 ) -> None:
-    execute, seen = executor(nonlinear(42), 6, 7)
+    execute, seen = executor(nonlinear(42, seed=42), 6, 7)
     explainer = AnytimeExplainer(
         6, contexts=contexts, variant=variant, tolerance=0.01, budget=budget
     )
@@ -84,7 +80,7 @@ def test_regions_that_were_divided_have_the_whole_trees_credits(
 
 
 def test_without_limits_it_is_the_whole_tree() -> None:
-    execute, _ = executor(nonlinear(42), 6, 7)
+    execute, _ = executor(nonlinear(42, seed=42), 6, 7)
     found = AnytimeExplainer(5, first_axis="y").explain(execute, 6, 7)
     tree = RegionTree.halving(6, 7, depth=5, first_axis="y")
     whole = explain(execute, tree)
@@ -95,7 +91,7 @@ def test_without_limits_it_is_the_whole_tree() -> None:
 
 def test_what_is_left_of_a_budget_refines_the_regions_there_are() -> None:
     """With every coalition of 8 regions affordable the Shapley values are exact."""
-    game = nonlinear(8)
+    game = nonlinear(8, seed=8)
     execute, seen = executor(game, 2, 4)
     found = AnytimeExplainer(3, budget=300).explain(execute, 2, 4)
     leaves = region_map(found.tree).reshape(-1)
@@ -172,7 +168,7 @@ def test_without_evidence_halves_share_equally() -> None:
 @pytest.mark.parametrize("variant", BOTH_WAYS)
 def test_the_mean_of_both_axes(variant: Variant) -> None:
     """Turning the image turns the explanation, and where both have a region it gets the mean."""
-    game = nonlinear(16)
+    game = nonlinear(16, seed=16)
     execute, seen = executor(game, 4, 4)
     turned, _ = executor(
         lambda shown: game(shown.reshape(-1, 4, 4).swapaxes(1, 2).reshape(-1, 16)), 4, 4

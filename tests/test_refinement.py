@@ -116,9 +116,7 @@ def test_more_evaluations_are_closer_and_beat_the_tree() -> None:
     for seed in range(6):
         game = saturating(16, seed=seed)
         exact = exact_shapley(game, 16)[:, 0]
-        plan = Plan.of(tree, "both")
-        scores = game(tree_coalitions(plan.tree, plan.masking))
-        coarse = explain(lambda _, scores=scores: scores, tree).leaf_values(0)
+        coarse = explain(played(game, tree), tree).leaf_values(0)
         errors[seed, 0] = error(coarse, exact)
         for column, budget in enumerate((64, 128, 512), start=1):
             refined = AnytimeExplainer(depth=4, budget=budget).explain(played(game, tree), 4, 4)

@@ -102,14 +102,14 @@ def explain_images(
             free.put(lane)
         return record
 
-    with ThreadPoolExecutor(len(lanes)) as threads:
-        try:
-            found = threads.map(explained, images)
-            return list(tqdm(found, total=len(images), unit="image", desc="explain", disable=None))
-        finally:  # where one image failed, the others end too
-            ended.set()
-            threads.shutdown(cancel_futures=True)
-            pool.stop()
+    threads = ThreadPoolExecutor(len(lanes))
+    try:
+        found = threads.map(explained, images)
+        return list(tqdm(found, total=len(images), unit="image", desc="explain", disable=None))
+    finally:  # where one image failed, the others end too
+        ended.set()
+        threads.shutdown(cancel_futures=True)
+        pool.stop()
 
 
 def describe(

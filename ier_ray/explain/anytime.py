@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ier_ray.explain.coalitions import region_map
+from ier_ray.explain.coalitions import region_game, region_map
 from ier_ray.explain.dncshap import (
     SOLVERS,
     Contexts,
@@ -24,7 +24,7 @@ from ier_ray.explain.dncshap import (
     solved,
 )
 from ier_ray.explain.evaluators import Scores
-from ier_ray.explain.masking import Coalitions, MaskedImages, RegionMasking
+from ier_ray.explain.masking import MaskedImages
 from ier_ray.explain.refinement import Pairs, continued, node_credits
 from ier_ray.explain.regions import Axis, RegionTree, areas
 
@@ -122,13 +122,8 @@ class AnytimeExplainer:
     ) -> Explanation:
         if self.budget is None or self.budget < len(plan) + 2:
             return found
-        regions = region_map(plan.tree)
-
-        def play(coalitions: Coalitions) -> Scores:
-            return execute(RegionMasking(coalitions, regions))
-
         estimate = continued(
-            play,
+            region_game(execute, plan.tree),
             Pairs.of_tree(plan, scores),
             budget=self.budget,
             generator=np.random.default_rng(self.seed),

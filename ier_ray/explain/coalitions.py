@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ier_ray.explain.evaluators import Evaluator, Scores
+from ier_ray.explain.evaluators import Scores
 from ier_ray.explain.masking import Coalitions, Masking, RegionMasking
 from ier_ray.explain.regions import RegionTree
 
@@ -24,7 +24,7 @@ def region_map(tree: RegionTree) -> NDArray[np.int64]:
     return tree.paint(leaves, np.arange(len(leaves), dtype=np.float64)).astype(np.int64)
 
 
-def region_game(evaluator: Evaluator, tree: RegionTree) -> Game:
+def region_game(evaluator: Callable[[RegionMasking], Scores], tree: RegionTree) -> Game:
     """The game that the leaves of a tree play: any of them can show alone."""
     regions = region_map(tree)
 
