@@ -5,7 +5,7 @@ the last epoch. A seed stands for initial weights, sample order and the fold hel
 sees the same. In one process without Ray's part in training; images are decoded once.
 
 Two targets: `scenes`, the IER drawings, whose evidence no face shows; and `faces`, other faces in
-other colours, dim and noisy, on which a network of the FER drawings is better than chance. A
+other colors, dim and noisy, on which a network of the FER drawings is better than chance. A
 discrepancy can carry over what the FER network knows of the target, and no more.
 """
 

@@ -41,7 +41,7 @@ from ier_ray.explain.refinement import estimate_shapley
 FACTORS = (2, 4, 6, 8, 16, 32)
 """Budgets, in evaluations a region."""
 PLAYED = ("probability", "logit")
-LOCALISED_FACTOR = 4
+LOCALIZED_FACTOR = 4
 FOCUSED = AnytimeExplainer(depth=10, contexts="present", variant="proportional", tolerance=0.001)
 WHITE_BOX = ("captum_integrated_gradients", "captum_grad_cam")
 Values = NDArray[np.float64]
@@ -176,12 +176,12 @@ def all_games(
     return {score: Games(tree, np.stack(column, axis=1)) for score, column in columns.items()}
 
 
-def localised(
+def localized(
     network: nn.Module, scenes: Sequence[Scene], tree: RegionTree
 ) -> dict[str, tuple[float, float]]:
     """Mass inside the cue mask and pointing game of each method, mean over scenes."""
     regions = len(tree.leaves)
-    budget = LOCALISED_FACTOR * regions
+    budget = LOCALIZED_FACTOR * regions
     top, bottom, left, right = tree.rectangles[tree.leaves[0]].tolist()
     last_convolution = [m for m in network.features if isinstance(m, nn.Conv2d)][-1]
     found: dict[str, list[tuple[float, float]]] = {}
@@ -238,8 +238,8 @@ def main() -> None:
             count, regions = each.scores.shape[1], len(each.tree.leaves)
             title = f"{subject}, {score}, {count} images, {regions} regions"
             report(title, errors[f"{subject}_{score}"])
-    located = localised(network, scenes, RegionTree.halving(64, 64, depth=4 if quick else 6))
-    report_localisation(located)
+    located = localized(network, scenes, RegionTree.halving(64, 64, depth=4 if quick else 6))
+    report_localization(located)
     print(json.dumps(summary(errors, located)))
 
 
@@ -251,8 +251,8 @@ def report(title: str, errors: Errors) -> None:
         print(f"{name:26}" + "".join(cells))
 
 
-def report_localisation(located: dict[str, tuple[float, float]]) -> None:
-    print(f"\n{f'cue, {LOCALISED_FACTOR}n evaluations':26}{'mass inside':>13}{'pointing':>13}")
+def report_localization(located: dict[str, tuple[float, float]]) -> None:
+    print(f"\n{f'cue, {LOCALIZED_FACTOR}n evaluations':26}{'mass inside':>13}{'pointing':>13}")
     ranked = sorted(located.items(), key=lambda item: -item[1][0])
     for names in (set(located) - set(WHITE_BOX), WHITE_BOX):
         for name, (mass, pointing) in ranked:

@@ -138,7 +138,7 @@ def shap_run(case: Subject, batch_size: int) -> Callable[[], object]:
 
 
 def balanced_linkage(count: int) -> np.ndarray:
-    """Neighbours joined pairwise, and so on, as rows of a scipy linkage."""
+    """Neighbors joined pairwise, and so on, as rows of a scipy linkage."""
     rows: list[list[float]] = []
     nodes = list(range(count))
     while len(nodes) > 1:

@@ -1,4 +1,4 @@
-"""Peak memory of a training process with configs/paper.yaml, measured by real optimiser steps.
+"""Peak memory of a training process with configs/paper.yaml, measured by real optimizer steps.
 
 Each row is a process of its own: the pair of networks at full width, Adam, two images of each
 domain, two steps (the first makes Adam's moments, the second holds everything at once), on the CPU.
@@ -30,7 +30,7 @@ from ier_ray.training.context import LocalContext
 from ier_ray.training.passes import epoch_passes
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.start import start
-from ier_ray.training.step import DeviceBatch, optimiser_step
+from ier_ray.training.step import DeviceBatch, optimizer_step
 
 CONFIG = Path(__file__).parent.parent / "configs" / "paper.yaml"
 BATCH, STEPS = 2, 2
@@ -77,7 +77,7 @@ def measure(how: str, width: float) -> dict[str, Any]:
         for _ in range(STEPS):
             images, labels = torch.randn(2, BATCH, 3, size, size), torch.randint(4, (2, BATCH))
             batch = DeviceBatch(images[0], labels[0], images[1], labels[1])
-            (parts,) = optimiser_step(trainee, loss, [batch], count=1)
+            (parts,) = optimizer_step(trainee, loss, [batch], count=1)
         seconds = (time.perf_counter() - started) / STEPS
         torch.distributed.destroy_process_group()
     return {

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ier_ray.config import Settings
 from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
-from ier_ray.data.transforms import normalise, statistics, to_unit_range
+from ier_ray.data.transforms import normalize, statistics, to_unit_range
 from ier_ray.explain.anytime import AnytimeExplainer, FirstAxis
 from ier_ray.explain.baselines import Baseline, baseline_image
 from ier_ray.explain.dncshap import Contexts, Variant
@@ -37,16 +37,16 @@ class ExplainerSettings(Settings):
     score: Score = "probability"
     """What is explained: the class's probability (the paper), its logit, or its log-odds."""
     baseline: Baseline = "black"
-    """What hidden pixels show: black (the paper), mean (colour), blur, inpaint (filled in from the
-    image's border), or a #rrggbb colour."""
-    variant: Variant = "normalised"
-    """How credit is divided: normalised (towards Shapley values), proportional (sharp maps, best
+    """What hidden pixels show: black (the paper), mean (color), blur, inpaint (filled in from the
+    image's border), or a #rrggbb color."""
+    variant: Variant = "normalized"
+    """How credit is divided: normalized (towards Shapley values), proportional (sharp maps, best
     with contexts present), or paper (as printed, contexts absent)."""
     tolerance: float = Field(0.0, ge=0)
     """Regions with a credit of at most this, in units of the score, are not divided further."""
     budget: int | None = Field(None, ge=2, le=8192)
     """Most masked images scored. Fewer than the tree has: the largest credits are divided first.
-    More: they refine Shapley values (normalised, both) and give each leaf a standard deviation."""
+    More: they refine Shapley values (normalized, both) and give each leaf a standard deviation."""
 
     first_axis: FirstAxis = "x"
     """Axis of the first halving: x, y, or both (the mean of two trees that share the budget)."""
@@ -112,7 +112,7 @@ class Recognizer:
         """Class probabilities ``(N, K)`` of images ``(N, S, S, 3)``, or of token ids ``(N, L)``."""
         inputs = self._tensor(pixels)
         if not self.manifest.model.reads_captions:
-            inputs = normalise(inputs, self.manifest.normalization)
+            inputs = normalize(inputs, self.manifest.normalization)
         logits: Tensor = self.networks[domain](inputs)
         return logits.double().softmax(1).cpu().numpy()
 
@@ -126,8 +126,8 @@ class Recognizer:
     ) -> Evaluator:
         """Scores of masked versions of an image ``(S, S, 3)``, by the fastest exact way.
 
-        The baseline is normalised with the statistics of the image, as masking comes after
-        normalisation. ``interrupt`` is called before each batch; what it raises ends the work.
+        The baseline is normalized with the statistics of the image, as masking comes after
+        normalization. ``interrupt`` is called before each batch; what it raises ends the work.
         """
         original = to_unit_range(self._tensor(pixels[None]))
         measured = statistics(original, self.manifest.normalization)

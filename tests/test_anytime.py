@@ -19,7 +19,7 @@ from ier_ray.explain.masking import MaskedImages
 
 Game = Callable[[np.ndarray], np.ndarray]
 ALL: tuple[Contexts, ...] = get_args(Contexts)
-BOTH_WAYS: tuple[Variant, ...] = ("normalised", "proportional")
+BOTH_WAYS: tuple[Variant, ...] = ("normalized", "proportional")
 
 
 def executor(game: Game, height: int, width: int) -> tuple[Execute, list[bytes]]:

@@ -16,7 +16,7 @@ from torchvision import models as published
 from ier_ray.config import from_command_line, parse_settings
 from ier_ray.data.synthetic import draw_face, draw_scene
 from ier_ray.data.synthetic.canvas import Drawing
-from ier_ray.data.transforms import normalise
+from ier_ray.data.transforms import normalize
 from ier_ray.emotions import FOUR
 from ier_ray.errors import CheckpointError, SettingsError
 from ier_ray.losses import JointLoss
@@ -114,11 +114,11 @@ def test_deep_emotion_moves_the_image_as_its_transform_says() -> None:
     network = DeepEmotion(num_classes=4, image_size=64, width=1.0, dropout=0.0)
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        network.localisation[-1].bias.copy_(torch.tensor([-1.0, 0, 0, 0, 1, 0]))
+        network.localization[-1].bias.copy_(torch.tensor([-1.0, 0, 0, 0, 1, 0]))
     torch.testing.assert_close(network.attend(images), images.flip(3), rtol=0, atol=1e-4)
 
 
-def test_gradients_reach_the_localisation_network() -> None:
+def test_gradients_reach_the_localization_network() -> None:
     torch.manual_seed(0)
     network = DeepEmotion(num_classes=4, image_size=64, width=1.0, dropout=0.0)
     images, labels = torch.randn(8, 3, 64, 64), torch.arange(8) % 4
@@ -126,9 +126,9 @@ def test_gradients_reach_the_localisation_network() -> None:
     for _ in range(2):  # the last layer's zeros hide the others in the first step
         optimizer.zero_grad()
         nn.functional.cross_entropy(network(images), labels).backward()
-        assert network.localisation[-1].bias.grad.abs().sum() > 0
+        assert network.localization[-1].bias.grad.abs().sum() > 0
         optimizer.step()
-    assert all(value.grad.abs().sum() > 0 for value in network.localisation.parameters())
+    assert all(value.grad.abs().sum() > 0 for value in network.localization.parameters())
 
 
 OVERFIT: dict[str, tuple[float, int, float]] = {
@@ -146,7 +146,7 @@ IMAGES, BATCH, MAX_STEPS, STEPS_PER_CHECK = 32, 16, 200, 20
 
 @pytest.mark.parametrize("architecture", SEEING)
 def test_joint_training_overfits_32_images(architecture: str) -> None:
-    """Batch normalisation's running statistics make resnet and efficientnet take longest."""
+    """Batch normalization's running statistics make resnet and efficientnet take longest."""
     torch.manual_seed(0)
     width, size, learning_rate = OVERFIT[architecture]
     settings = ModelSettings(architecture=architecture, image_size=size, width=width)
@@ -174,7 +174,7 @@ def test_joint_training_overfits_32_images(architecture: str) -> None:
 
 def drawings(draw: Callable[..., Drawing], size: int) -> Tensor:
     images = [draw(FOUR.classes[seed % 4], size=size, seed=seed).image for seed in range(IMAGES)]
-    return normalise(torch.as_tensor(np.stack(images)), "per_image")
+    return normalize(torch.as_tensor(np.stack(images)), "per_image")
 
 
 @torch.no_grad()

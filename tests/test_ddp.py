@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ier_ray.losses import DiscrepancyMode, JointLoss
 from ier_ray.training.context import LocalContext, share_buffers
-from ier_ray.training.step import DeviceBatch, Trainee, optimiser_step
+from ier_ray.training.step import DeviceBatch, Trainee, optimizer_step
 
 LOSSES = {
     "same_image": JointLoss(balance=2.0, regularization=0.01),
@@ -47,7 +47,7 @@ def weights_after(
     trained: Trainee, loss: JointLoss, data: list[DeviceBatch], accumulate: int
 ) -> dict[str, Tensor]:
     for start in range(0, len(data), accumulate):
-        optimiser_step(trained, loss, data[start : start + accumulate], count=accumulate)
+        optimizer_step(trained, loss, data[start : start + accumulate], count=accumulate)
     return {name: p.detach().clone() for name, p in trained.model.named_parameters()}
 
 
@@ -88,7 +88,7 @@ class GlooRank(LocalContext):
 
 
 def run_batch_norm_rank(rank: int, directory: str) -> None:
-    """Train batch normalisation on data of the rank's own; its buffers before and after sharing."""
+    """Train batch normalization on data of the rank's own; its buffers before and after sharing."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{directory}/store", rank=rank, world_size=RANKS

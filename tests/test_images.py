@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ier_ray.data.images import decode_mask, decode_rgb, decode_square, encode_png
-from ier_ray.data.transforms import IMAGENET_MEAN, IMAGENET_STD, normalise
+from ier_ray.data.transforms import IMAGENET_MEAN, IMAGENET_STD, normalize
 from ier_ray.errors import ImageError
 
 
@@ -19,9 +19,9 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def test_grey_becomes_three_equal_channels() -> None:
-    grey = np.arange(48, dtype=np.uint8).reshape(6, 8)
-    pixels = np.asarray(decode_rgb(encoded(Image.fromarray(grey))))
-    np.testing.assert_array_equal(pixels, np.repeat(grey[..., None], 3, axis=2))
+    gray = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    pixels = np.asarray(decode_rgb(encoded(Image.fromarray(gray))))
+    np.testing.assert_array_equal(pixels, np.repeat(gray[..., None], 3, axis=2))
 
 
 def test_transparency_is_laid_on_white() -> None:
@@ -52,7 +52,7 @@ def test_exif_rotation_is_applied() -> None:
 
 def test_cmyk_and_first_frame() -> None:
     assert decode_rgb(encoded(Image.new("CMYK", (4, 4), (0, 255, 255, 0)), "JPEG")).mode == "RGB"
-    frames = [Image.new("RGB", (3, 3), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (3, 3), color) for color in ("red", "blue")]
     animated = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert decode_rgb(animated).getpixel((1, 1)) == (255, 0, 0)
 
@@ -93,9 +93,9 @@ def test_square_resize_and_mask() -> None:
     assert large.sum() == 64
 
 
-def test_per_image_normalisation_has_zero_mean_and_unit_variance() -> None:
+def test_per_image_normalization_has_zero_mean_and_unit_variance() -> None:
     pixels = torch.randint(0, 255, (3, 16, 16, 3), dtype=torch.uint8)
-    images = normalise(pixels, "per_image")
+    images = normalize(pixels, "per_image")
     torch.testing.assert_close(images.mean((1, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     spread = images.std((1, 2, 3), correction=0)
     torch.testing.assert_close(spread, torch.ones(3), atol=1e-5, rtol=0)
@@ -103,11 +103,11 @@ def test_per_image_normalisation_has_zero_mean_and_unit_variance() -> None:
 
 def test_flat_image_stays_finite() -> None:
     flat = torch.full((1, 4, 4, 3), 77, dtype=torch.uint8)
-    assert normalise(flat, "per_image").abs().max() < 1e-2
+    assert normalize(flat, "per_image").abs().max() < 1e-2
 
 
-def test_imagenet_normalisation_by_hand() -> None:
+def test_imagenet_normalization_by_hand() -> None:
     pixels = torch.full((1, 2, 2, 3), 51, dtype=torch.uint8)
     expected = [(0.2 - m) / s for m, s in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
-    found = normalise(pixels, "imagenet")[0, :, 0, 0]
+    found = normalize(pixels, "imagenet")[0, :, 0, 0]
     torch.testing.assert_close(found, torch.tensor(expected))

@@ -87,7 +87,7 @@ def test_image_size_must_fit_the_pools() -> None:
         EmotionNet(num_classes=4, image_size=100)
 
 
-def test_signal_survives_thirteen_layers_of_initialisation() -> None:
+def test_signal_survives_thirteen_layers_of_initialization() -> None:
     torch.manual_seed(0)
     network = EmotionNet(num_classes=4, image_size=64, width=0.25)
     deep = network.features(torch.randn(8, 3, 64, 64))

@@ -26,7 +26,7 @@ def test_npz_keeps_everything(explanation: Explanation) -> None:
     for name in ("credits", "full", "empty"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(explanation, name))
     np.testing.assert_array_equal(loaded.tree.rectangles, explanation.tree.rectangles)
-    assert (loaded.contexts, loaded.variant) == ("both", "normalised")
+    assert (loaded.contexts, loaded.variant) == ("both", "normalized")
     assert loaded.evaluations == explanation.evaluations
     assert loaded.inference == explanation.inference == "dense"
 
@@ -58,7 +58,7 @@ def test_strip_shows_every_level_coarse_to_fine(explanation: Explanation) -> Non
     assert strip(pixels, alone, 0, size=32).shape == (32, 32, 3)
 
 
-def test_overlay_of_nothing_is_grey() -> None:
+def test_overlay_of_nothing_is_gray() -> None:
     picture = overlay(np.full((8, 8, 3), 128, np.uint8), np.zeros((8, 8)), size=8).astype(int)
     assert np.ptp(picture, axis=2).max() < 5
 
@@ -81,9 +81,9 @@ def test_baselines() -> None:
     assert baseline_image(image, "black").abs().max() == 0
     mean = baseline_image(image, "mean")
     torch.testing.assert_close(mean[:, 3, 5], image.mean((1, 2)))
-    colour = baseline_image(image, "#ff8000")
-    assert colour.shape == image.shape
-    torch.testing.assert_close(colour[:, 7, 2], torch.tensor([1, 128 / 255, 0]))
+    color = baseline_image(image, "#ff8000")
+    assert color.shape == image.shape
+    torch.testing.assert_close(color[:, 7, 2], torch.tensor([1, 128 / 255, 0]))
     filled = baseline_image(image, "inpaint")
     border = torch.ones(16, 16, dtype=torch.bool)
     border[1:-1, 1:-1] = False

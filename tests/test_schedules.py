@@ -1,4 +1,4 @@
-"""What a run starts from, what its epochs minimise, and when it ends."""
+"""What a run starts from, what its epochs minimize, and when it ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from test_training_local import local_streams, run
 from ier_ray.data.order import Columns
 from ier_ray.data.shards import RowReader, ShardSet
 from ier_ray.data.streams import read_locally
-from ier_ray.data.transforms import normalise
+from ier_ray.data.transforms import normalize
 from ier_ray.emotions import FOUR, EmotionScheme
 from ier_ray.errors import CheckpointError, DeviceMemoryError, TrainingError
 from ier_ray.losses import DiscrepancyMode
@@ -54,7 +54,7 @@ def held_out_discrepancy(directory: Path, shards: dict[str, str]) -> float:
     """Mean |p − q| of a run's two networks on the held-out generic images."""
     model = load_checkpoint(str(directory / "last"))[0]
     images = torch.cat([batch.images for batch in local_streams(shards).validation("ier")])
-    pixels = normalise(images, "per_image")
+    pixels = normalize(images, "per_image")
     return float((model.fer(pixels).softmax(1) - model.ier(pixels).softmax(1)).abs().mean())
 
 
@@ -123,7 +123,7 @@ def test_a_discriminator_is_kept_apart_from_what_is_served(
 def test_without_ier_supervision_ier_labels_change_nothing(
     shards: dict[str, str], tmp_path: Path
 ) -> None:
-    def mislabelled(
+    def mislabeled(
         reader: RowReader, tasks: list[Columns], batch_size: int
     ) -> Iterator[dict[str, Any]]:
         for rows in read_locally(reader, tasks, batch_size):
@@ -135,7 +135,7 @@ def test_without_ier_supervision_ier_labels_change_nothing(
     for supervision in ("fer", "both"):
         settings = tiny_settings(shards, tmp_path, loss={"supervision": supervision})
         streams = local_streams(shards, batch_size=8)
-        for name, execute in (("right", read_locally), ("wrong", mislabelled)):
+        for name, execute in (("right", read_locally), ("wrong", mislabeled)):
             directory = tmp_path / supervision / name
             train(settings, replace(streams, execute=execute), FOUR, LocalContext(directory))
             ends[supervision, name] = weights(directory)

@@ -25,28 +25,28 @@ from ier_ray.data.sources.emotic_vote import read_vote
 from ier_ray.emotions import FOUR, SEVEN
 from ier_ray.errors import DataError, ImageError, SettingsError, StorageError
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
-def colour_of(number: int) -> Colour:
+def color_of(number: int) -> Color:
     return (10 + number, 200 - 3 * number, 7 * number % 256)
 
 
-def encoded(colour: Colour, suffix: str = ".png") -> bytes:
+def encoded(color: Color, suffix: str = ".png") -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (8, 6), colour).save(buffer, format=Image.registered_extensions()[suffix])
+    Image.new("RGB", (8, 6), color).save(buffer, format=Image.registered_extensions()[suffix])
     return buffer.getvalue()
 
 
-def paint(root: Path, *paths: str) -> dict[str, Colour]:
-    """Write an image of its own colour at every path (JPEG keeps plain colours within 3)."""
-    colours = {}
+def paint(root: Path, *paths: str) -> dict[str, Color]:
+    """Write an image of its own color at every path (JPEG keeps plain colors within 3)."""
+    colors = {}
     for number, path in enumerate(paths):
         file = root / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(encoded(colour_of(number), file.suffix.lower()))
-        colours[path] = colour_of(number)
-    return colours
+        file.write_bytes(encoded(color_of(number), file.suffix.lower()))
+        colors[path] = color_of(number)
+    return colors
 
 
 def litter(root: Path, *folders: str) -> None:
@@ -70,8 +70,8 @@ def listing(source: Source) -> list[tuple[str, str, str]]:
     return [(s.sample_id.removeprefix(f"{source.name}/"), s.source_label, s.group) for s in samples]
 
 
-def colours(source: Source) -> dict[str, Colour]:
-    """The colour of each loaded image, by id; loaded by a copy, as a worker would."""
+def colors(source: Source) -> dict[str, Color]:
+    """The color of each loaded image, by id; loaded by a copy, as a worker would."""
     (domain,) = source.domains
     worker = pickle.loads(pickle.dumps(source))  # noqa: S301 (our own)
     found = {}
@@ -83,10 +83,10 @@ def colours(source: Source) -> dict[str, Colour]:
     return found
 
 
-def assert_same_colours(found: dict[str, Colour], painted: dict[str, Colour]) -> None:
+def assert_same_colors(found: dict[str, Color], painted: dict[str, Color]) -> None:
     assert found.keys() == painted.keys()
-    for path, colour in painted.items():
-        np.testing.assert_allclose(found[path], colour, rtol=0, atol=3, err_msg=path)
+    for path, color in painted.items():
+        np.testing.assert_allclose(found[path], color, rtol=0, atol=3, err_msg=path)
 
 
 def sample_of(source: Source, ending: str) -> Listed:
@@ -103,14 +103,14 @@ def own(sample_id: str, name: str) -> str:
 
 
 def write_fer13(root: Path, header: str = "emotion,pixels,Usage", newline: str = "\n") -> None:
-    grey = " ".join(["70"] * 2303)
+    gray = " ".join(["70"] * 2303)
     rows = [
-        f"0,{grey} 80,Training",
-        f"3,{grey} 90,PublicTest",
+        f"0,{gray} 80,Training",
+        f"3,{gray} 90,PublicTest",
         "",
         "4,1 2 3,PublicTest",  # cut short
-        f"6,{grey} 300,PrivateTest",
-        f"9,{grey} x,PrivateTest",
+        f"6,{gray} 300,PrivateTest",
+        f"9,{gray} x,PrivateTest",
     ]
     (root / "fer2013.csv").write_bytes(newline.join([header, *rows, ""]).encode())
 
@@ -141,10 +141,10 @@ def test_fer13_rows_become_images(tmp_path: Path, newline: str) -> None:
 
 
 def test_fer13_finds_its_columns(tmp_path: Path) -> None:
-    grey = " ".join(["5"] * 2304)
+    gray = " ".join(["5"] * 2304)
     table = tmp_path / "archive" / "fer2013.csv"
     table.parent.mkdir()
-    table.write_text(f"\ufeffemotion, Usage, pixels\n5,Training,{grey}\n1,Training\n")
+    table.write_text(f"\ufeffemotion, Usage, pixels\n5,Training,{gray}\n1,Training\n")
     source = open_source("fer13", str(tmp_path))
     assert [label for _, label, _ in listing(source)] == ["surprise", "disgust"]
     assert (
@@ -168,7 +168,7 @@ def test_fer13_folders(tmp_path: Path) -> None:
         (path, label, own(path, "fer13"))
         for path, label in zip(sorted(painted), ["fear", "angry", "angry", "neutral"], strict=True)
     ]
-    assert_same_colours(colours(source), painted)
+    assert_same_colors(colors(source), painted)
 
 
 # FERG, JAFFE, CK+
@@ -191,7 +191,7 @@ def test_ferg_groups_by_character(tmp_path: Path, inside: str) -> None:
     assert (source.name, source.domains) == ("ferg", ("fer",))
     labels = [("anger", "aia"), ("happy", "aia"), ("sadness", "bonnie")]
     assert listing(source) == [(p, *rest) for p, rest in zip(sorted(paths), labels, strict=True)]
-    assert_same_colours(colours(source), painted)
+    assert_same_colors(colors(source), painted)
 
 
 def test_jaffe_reads_its_file_names(tmp_path: Path) -> None:
@@ -211,10 +211,10 @@ def test_jaffe_reads_its_file_names(tmp_path: Path) -> None:
     source = open_source("auto", str(tmp_path))
     assert (source.name, source.domains) == ("jaffe", ("fer",))
     assert listing(source) == [(f"jaffe/{name}", *labels[name]) for name in sorted(labels)]
-    assert colours(source) == painted  # TIFF keeps every colour
+    assert colors(source) == painted  # TIFF keeps every color
 
 
-def write_ck_plus(root: Path) -> dict[str, Colour]:
+def write_ck_plus(root: Path) -> dict[str, Color]:
     frames = {("S005", "001"): 5, ("S010", "002"): 2, ("S011", "001"): 4, ("S022", "003"): 3}
     codes = {
         ("S005", "001"): "   3.0000000e+00\n",
@@ -241,7 +241,7 @@ def write_ck_plus(root: Path) -> dict[str, Colour]:
     return painted
 
 
-def test_ck_plus_takes_the_last_three_frames_of_labelled_sequences(tmp_path: Path) -> None:
+def test_ck_plus_takes_the_last_three_frames_of_labeled_sequences(tmp_path: Path) -> None:
     painted = write_ck_plus(tmp_path)
     source = open_source("auto", str(tmp_path))
     assert (source.name, source.domains) == ("ck_plus", ("fer",))
@@ -264,7 +264,7 @@ def test_ck_plus_takes_the_last_three_frames_of_labelled_sequences(tmp_path: Pat
     shutil.rmtree(tmp_path / "Emotion/S099")
     shutil.rmtree(tmp_path / "Emotion/S100")
     shutil.rmtree(tmp_path / "Emotion/S101")
-    found = colours(source)
+    found = colors(source)
     assert found == {path: painted[path] for path in found}
     assert len(found) == 8
 
@@ -288,7 +288,7 @@ def test_artphoto_reads_its_file_names(tmp_path: Path) -> None:
         (path, label, own(path, "artphoto"))
         for path, label in zip(painted, ["awe", "amusement", "sad", "sadness"], strict=True)
     ]
-    assert_same_colours(colours(source), painted)
+    assert_same_colors(colors(source), painted)
 
 
 def test_fi_reads_its_folders(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_fi_reads_its_folders(tmp_path: Path) -> None:
         ("sad/2.jpg", "sad", "fi/sad/2.jpg"),
         ("sadness/花.jpg", "sadness", "fi/sadness/花.jpg"),
     ]
-    assert_same_colours(colours(source), painted)
+    assert_same_colors(colors(source), painted)
 
 
 IAPSA_IMAGES = ("images/1050.jpg", "images/2055.1.JPG", "images/Müll.jpg", "images/7000.jpg")
@@ -343,7 +343,7 @@ def test_iapsa_joins_its_table(tmp_path: Path, table: str, separator: str, heade
             source.load("ier", sample_of(source, name))
         assert raised.value.reason == "missing"
     (tmp_path / table).write_text("\n".join(lines).replace("4321.jpg", "").replace(lines[6], ""))
-    assert_same_colours(colours(source), painted)
+    assert_same_colors(colors(source), painted)
 
 
 def test_iapsa_needs_one_table_with_its_columns(tmp_path: Path) -> None:
@@ -416,7 +416,7 @@ def several(*annotators: tuple[np.ndarray, dict[str, float]]) -> dict[str, Any]:
     }
 
 
-def write_emotic(root: Path) -> dict[str, Colour]:
+def write_emotic(root: Path) -> dict[str, Color]:
     happy = trained(cells("Happiness", "Engagement"), ratings(8, 6, 7))
     sad = trained(cells("Sadness", "Pain", "Suffering"), ratings(2, 3, 4))
     tie = trained(cells("Peace", "Doubt/Confusion", "Annoyance"), ratings(5, 5, 5))
@@ -479,9 +479,9 @@ def test_emotic_persons_vote(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"gone.jpg: listed, but there is no such file"):
         source.load("ier", sample_of(source, "gone.jpg"))
     paint(tmp_path, "emotic/framesdb/images/gone.jpg")
-    painted["emotic/framesdb/images/gone.jpg"] = colour_of(0)
-    assert_same_colours(
-        colours(source), {path.removeprefix("emotic/"): c for path, c in painted.items()}
+    painted["emotic/framesdb/images/gone.jpg"] = color_of(0)
+    assert_same_colors(
+        colors(source), {path.removeprefix("emotic/"): c for path, c in painted.items()}
     )
 
 
@@ -491,7 +491,7 @@ def test_emotic_images_may_lie_beside_the_annotations(tmp_path: Path) -> None:
     paint(tmp_path, "mscoco/images/a.jpg")
     source = open_source("emotic", str(tmp_path))
     assert listing(source) == [("mscoco/images/a.jpg", "happy", "emotic/mscoco/images/a.jpg")]
-    assert_same_colours(colours(source), {"mscoco/images/a.jpg": colour_of(0)})
+    assert_same_colors(colors(source), {"mscoco/images/a.jpg": color_of(0)})
 
 
 def test_emotic_refuses_what_it_cannot_read(tmp_path: Path) -> None:
@@ -532,7 +532,7 @@ def test_folder_takes_any_labels(tmp_path: Path) -> None:
         (path, label, own(path, "folder"))
         for path, label in zip(sorted(painted), labels, strict=True)
     ]
-    assert_same_colours(colours(source), painted)
+    assert_same_colors(colors(source), painted)
     assert open_source("folder", str(tmp_path), domain="fer").domains == ("fer",)
 
 
@@ -566,7 +566,7 @@ def test_table_of_paths(tmp_path: Path) -> None:
         with pytest.raises(ImageError, match="no such file"):
             source.load("fer", sample_of(source, ending))
     (tmp_path / "here/samples.csv").write_text("\n".join(rows[:5]))
-    assert_same_colours(colours(source), {**painted, away: colour_of(0), uri: colour_of(1)})
+    assert_same_colors(colors(source), {**painted, away: color_of(0), uri: color_of(1)})
 
 
 def test_table_ids_are_taken_as_they_are(tmp_path: Path) -> None:
@@ -579,7 +579,7 @@ def test_table_ids_are_taken_as_they_are(tmp_path: Path) -> None:
 
 def test_parquet_of_bytes_and_of_paths(tmp_path: Path) -> None:
     table = {
-        "bytes": [encoded(colour_of(number)) for number in range(5)] + [None],
+        "bytes": [encoded(color_of(number)) for number in range(5)] + [None],
         "label": [0, 1, 2, 3, 4, None],
         "group": [0, 0, None, 1, 1, 1],
         "id": [0, 1, 2, 3, None, 5],
@@ -598,17 +598,17 @@ def test_parquet_of_bytes_and_of_paths(tmp_path: Path) -> None:
     assert [sample.locator for sample in samples] == ["0:0", "0:1", "1:0", "1:1", "2:0", "2:1"]
     for number in (4, 0, 3, 1, 2):
         loaded = decode_rgb(source.load("ier", samples[number]).image)
-        assert loaded.getpixel((0, 0)) == colour_of(number)
+        assert loaded.getpixel((0, 0)) == color_of(number)
     with pytest.raises(ImageError, match="no bytes"):
         decode_rgb(source.load("ier", samples[5]).image)
-    table["bytes"] = [encoded(colour_of(20 + number)) for number in range(6)]
+    table["bytes"] = [encoded(color_of(20 + number)) for number in range(6)]
     pq.write_table(pa.table(table), tmp_path / "t.parquet", row_group_size=2)
     changed = decode_rgb(source.load("ier", samples[4]).image)
-    assert changed.getpixel((0, 0)) == colour_of(24)  # another file of the same name
+    assert changed.getpixel((0, 0)) == color_of(24)  # another file of the same name
     painted = paint(tmp_path, "x/1.png")
     pq.write_table(pa.table({"path": ["x/1.png"], "label": ["awe"]}), tmp_path / "t.parquet")
     assert listing(source) == [("x/1.png", "awe", "table/x/1.png")]
-    assert_same_colours(colours(source), painted)
+    assert_same_colors(colors(source), painted)
 
 
 def test_tables_without_their_columns_are_refused(tmp_path: Path) -> None:
@@ -704,7 +704,7 @@ def test_no_other_layout_looks_the_same(tmp_path: Path, name: str) -> None:
     WRITERS[name](tmp_path)
     files = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
     specific = [other for other in SOURCES if other not in ("table", "folder")]
-    assert [other for other in specific if SOURCES[other].recognises(files)] == [name]
+    assert [other for other in specific if SOURCES[other].recognizes(files)] == [name]
     (domain,) = open_source("auto", str(tmp_path)).domains
     assert Counter(get_args(Domain))[domain] == 1
 

@@ -1,4 +1,4 @@
-"""One optimiser step, and the watch over its losses, on random images."""
+"""One optimizer step, and the watch over its losses, on random images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ier_ray.losses import ADVERSARIAL_MODES, DiscrepancyMode, JointLoss, LossPa
 from ier_ray.models import ModelSettings, build_joint_model
 from ier_ray.training.context import LocalContext
 from ier_ray.training.settings import OptimizerSettings
-from ier_ray.training.step import DeviceBatch, Trainee, optimiser_step
+from ier_ray.training.step import DeviceBatch, Trainee, optimizer_step
 from ier_ray.training.watch import LOOK_EVERY, LossWatch
 
 MODES: tuple[DiscrepancyMode, ...] = get_args(DiscrepancyMode)
@@ -46,7 +46,7 @@ def batches(count: int, size: int) -> list[DeviceBatch]:
 
 
 def gradients(trained: Trainee, loss: JointLoss, steps: list[DeviceBatch]) -> dict[str, Tensor]:
-    optimiser_step(trained, loss, steps, count=len(steps))
+    optimizer_step(trained, loss, steps, count=len(steps))
     return {n: p.grad.clone() for n, p in trained.model.named_parameters() if p.grad is not None}
 
 
@@ -82,8 +82,8 @@ def test_clipping_bounds_the_norm_and_keeps_the_direction() -> None:
 def test_bfloat16_stays_close_and_keeps_weights_and_losses_in_float32() -> None:
     loss, data = JointLoss(regularization=1e-3), batches(1, 8)
     exact, rounded = trainee(), trainee(precision="bfloat16")
-    (expected,) = optimiser_step(exact, loss, data, count=1)
-    (found,) = optimiser_step(rounded, loss, data, count=1)
+    (expected,) = optimizer_step(exact, loss, data, count=1)
+    (found,) = optimizer_step(rounded, loss, data, count=1)
     for value, other in zip(expected, found, strict=True):
         assert other.dtype == torch.float32
         torch.testing.assert_close(other, value, rtol=0.03, atol=1e-3)
@@ -115,7 +115,7 @@ def test_no_parameter_goes_without_a_gradient_under_ddp(
     if mode not in ADVERSARIAL_MODES:
         losses.append(JointLoss(mode=mode, classification=0.0))
     for loss in [*losses, *losses]:
-        optimiser_step(trained, loss, batches(2, 4), count=2)
+        optimizer_step(trained, loss, batches(2, 4), count=2)
 
 
 def test_alignment_alone_moves_by_the_discrepancys_gradient() -> None:

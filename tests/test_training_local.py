@@ -14,7 +14,7 @@ from ier_ray.data.images import decode_rgb
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.sources import SyntheticSource
 from ier_ray.data.streams import JointStreams, SplitIndex, rebatch
-from ier_ray.data.transforms import normalise
+from ier_ray.data.transforms import normalize
 from ier_ray.emotions import FOUR, EmotionScheme
 from ier_ray.errors import CheckpointError, DataError, TrainingError
 from ier_ray.training.checkpoint import load_checkpoint
@@ -54,7 +54,7 @@ def test_training_images_are_augmented_and_validation_images_are_not(
     batch = next(local_streams(shards).train(0)).fer
     device = torch.device("cpu")
     as_they_are = on_device(batch, settings, device)[0]
-    torch.testing.assert_close(as_they_are, normalise(batch.images, "per_image"))
+    torch.testing.assert_close(as_they_are, normalize(batch.images, "per_image"))
     changed = on_device(batch, settings, device, torch.Generator())[0]
     torch.testing.assert_close(changed, as_they_are.flip(-1))
 
@@ -116,7 +116,7 @@ def test_an_impossible_fold_is_named(shards: dict[str, str]) -> None:
         SplitIndex.read(ShardSet.open(shards["fer"]), val_fold=7)
 
 
-def test_faces_are_learnt(shards: dict[str, str], tmp_path: Path) -> None:
+def test_faces_are_learned(shards: dict[str, str], tmp_path: Path) -> None:
     settings = tiny_settings(
         shards,
         tmp_path,

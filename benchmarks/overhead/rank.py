@@ -19,7 +19,7 @@ from ier_ray.training.loop import joint_on_device
 from ier_ray.training.passes import epoch_passes
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.start import start
-from ier_ray.training.step import optimiser_step
+from ier_ray.training.step import optimizer_step
 from overhead import GO, PREPARED, READY
 
 
@@ -58,7 +58,7 @@ def main(directory: Path) -> None:
         totals, ends = [], [time.perf_counter()]
         for batch in batches:
             moved = joint_on_device([batch], settings, torch.device("cpu"), changes)
-            totals += [part.total for part in optimiser_step(trainee, loss, moved, count=1)]
+            totals += [part.total for part in optimizer_step(trainee, loss, moved, count=1)]
             ends.append(time.perf_counter())
         inside += ends[-1] - ends[0]
     mean = torch.stack(totals).double().mean()

@@ -31,7 +31,7 @@ DRAW = {"fer": draw_face, "ier": draw_scene}
 
 @dataclass(frozen=True)
 class Scene:
-    """A held-out scene as the network sees it, its mean-colour baseline, and its evidence."""
+    """A held-out scene as the network sees it, its mean-color baseline, and its evidence."""
 
     image: Tensor
     baseline: Tensor

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ier_ray.config import Settings
 
-GREY = (0.2989, 0.587, 0.114)
+GRAY = (0.2989, 0.587, 0.114)
 """Share of red, green and blue in brightness (ITU-R 601)."""
 
 
@@ -66,8 +66,8 @@ def crop(images: Tensor, side: Tensor, left: Tensor, top: Tensor) -> Tensor:
 def jitter(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
     """Brightness, then contrast, then saturation, times a factor ``(N,)``; 1 changes nothing."""
     images = _blended(images, torch.zeros_like(images), brightness)
-    images = _blended(images, _grey(images).mean((1, 2, 3), keepdim=True), contrast)
-    return _blended(images, _grey(images), saturation)
+    images = _blended(images, _gray(images).mean((1, 2, 3), keepdim=True), contrast)
+    return _blended(images, _gray(images), saturation)
 
 
 def _blended(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
@@ -75,6 +75,6 @@ def _blended(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
     return (share * images + (1 - share) * other).clamp(0, 1)
 
 
-def _grey(images: Tensor) -> Tensor:
-    weights = images.new_tensor(GREY)[None, :, None, None]
+def _gray(images: Tensor) -> Tensor:
+    weights = images.new_tensor(GRAY)[None, :, None, None]
     return (images * weights).sum(1, keepdim=True)

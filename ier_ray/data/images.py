@@ -86,7 +86,7 @@ def reduced(image: Image.Image, *, shorter_side: int) -> tuple[bytes, Image.Imag
 
 
 def encode_png(pixels: Pixels | NDArray[np.bool_]) -> bytes:
-    """Lossless PNG of ``(H, W, 3)`` colours or an ``(H, W)`` mask (boolean: 1 bit a pixel)."""
+    """Lossless PNG of ``(H, W, 3)`` colors or an ``(H, W)`` mask (boolean: 1 bit a pixel)."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Pixel normalisation, on the device that trains or serves."""
+"""Pixel normalization, on the device that trains or serves."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MIN_STD = 1e-3
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation to normalise with, ``(N, C, 1, 1)`` or broadcastable to it."""
+    """Mean and standard deviation to normalize with, ``(N, C, 1, 1)`` or broadcastable to it."""
 
     mean: Tensor
     std: Tensor
 
     def apply(self, images: Tensor) -> Tensor:
-        """Normalise ``(N, C, H, W)`` images in [0, 1]."""
+        """Normalize ``(N, C, H, W)`` images in [0, 1]."""
         return (images - self.mean) / self.std
 
 
@@ -49,7 +49,7 @@ def statistics(images: Tensor, normalization: Normalization) -> Statistics:
     return Statistics(mean, std)
 
 
-def normalise(pixels: Tensor, normalization: Normalization) -> Tensor:
-    """uint8 ``(N, H, W, 3)`` to normalised float ``(N, 3, H, W)``."""
+def normalize(pixels: Tensor, normalization: Normalization) -> Tensor:
+    """uint8 ``(N, H, W, 3)`` to normalized float ``(N, 3, H, W)``."""
     images = to_unit_range(pixels)
     return statistics(images, normalization).apply(images)

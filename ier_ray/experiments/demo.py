@@ -49,7 +49,7 @@ class DemoSettings(Settings):
     explained_per_class: int = Field(6, ge=1)
     """Held-out scenes of each class to explain."""
     explainer: ExplainerSettings = ExplainerSettings(baseline="mean")
-    """Hiding with the mean colour: black is itself a strong mark on a bright scene."""
+    """Hiding with the mean color: black is itself a strong mark on a bright scene."""
 
 
 @dataclass(frozen=True)

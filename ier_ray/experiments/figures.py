@@ -15,7 +15,7 @@ from ier_ray.data.images import encode_png
 from ier_ray.data.samples import NamedImage
 from ier_ray.explain.rendering import overlay
 
-COLOURS = {"fer": "#4477aa", "ier": "#cc6633", "discrepancy": "#228833"}
+COLORS = {"fer": "#4477aa", "ier": "#cc6633", "discrepancy": "#228833"}
 THUMBNAIL = 224
 
 
@@ -25,15 +25,15 @@ def learning_curves(history: list[dict[str, Any]], warmup_epochs: int) -> str:
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
     for name, label in (("fer", "cross-entropy FER"), ("ier", "cross-entropy IER")):
-        losses.plot(epochs, [r[name] for r in history], "o-", color=COLOURS[name], label=label)
+        losses.plot(epochs, [r[name] for r in history], "o-", color=COLORS[name], label=label)
         values = [r[f"{name}_accuracy"] for r in history]
-        accuracies.plot(epochs, values, "o-", color=COLOURS[name], label=f"{name.upper()} network")
+        accuracies.plot(epochs, values, "o-", color=COLORS[name], label=f"{name.upper()} network")
     trained = [r for r in history if r["epoch"] > warmup_epochs]
     losses.plot(
         [r["epoch"] for r in trained],
         [r["discrepancy"] for r in trained],
         "s-",
-        color=COLOURS["discrepancy"],
+        color=COLORS["discrepancy"],
         label="discrepancy",
     )
     losses.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
@@ -47,15 +47,15 @@ def learning_curves(history: list[dict[str, Any]], warmup_epochs: int) -> str:
 
 
 def confusion(evaluation: Evaluation) -> str:
-    """Confusion matrix with counts, coloured by the share of the true class."""
+    """Confusion matrix with counts, colored by the share of the true class."""
     counts = np.asarray(evaluation.confusion)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure = Figure(figsize=(4.4, 3.8), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
-        colour = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, str(count), ha="center", va="center", color=colour)
+        color = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(count), ha="center", va="center", color=color)
     ticks = range(len(evaluation.classes))
     axes.set_xticks(ticks, evaluation.classes)
     axes.set_yticks(ticks, evaluation.classes)

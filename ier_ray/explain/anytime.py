@@ -45,7 +45,7 @@ class AnytimeExplainer:
         tolerance: regions with a credit of at most this, in units of the score, stay whole.
         budget: most evaluations. Where it cannot pay for a level, the regions of the largest
             credits are divided; what is left after the tree refines the credits of contexts
-            ``both``, variant ``normalised``.
+            ``both``, variant ``normalized``.
         target: class whose credits count for both; by default that of the highest v(image).
         first_axis: the axis of the first halving; ``both`` explains with each, on half the budget,
             and gives each region of the tree that begins with x the mean of what both say of it.
@@ -54,7 +54,7 @@ class AnytimeExplainer:
 
     depth: int
     contexts: Contexts = "both"
-    variant: Variant = "normalised"
+    variant: Variant = "normalized"
     tolerance: float = 0.0
     budget: int | None = None
     target: int | None = None
@@ -85,7 +85,7 @@ class AnytimeExplainer:
         else:
             scores = execute(plan.masking)
         found = solved(plan, scores, contexts=self.contexts, variant=self.variant)
-        if (self.variant, self.contexts) == ("normalised", "both") and len(plan) > 2:
+        if (self.variant, self.contexts) == ("normalized", "both") and len(plan) > 2:
             return self._refined(execute, found, plan, scores)
         return found
 

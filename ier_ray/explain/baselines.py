@@ -17,10 +17,10 @@ BLUR_SHARE = 8
 
 
 def baseline_image(image: Tensor, kind: Baseline) -> Tensor:
-    """Baseline of an image ``(C, H, W)`` in [0, 1], before normalisation.
+    """Baseline of an image ``(C, H, W)`` in [0, 1], before normalization.
 
-    ``black`` is the paper's; ``mean`` is the image's mean colour; ``blur`` a strong Gaussian blur;
-    ``inpaint`` fills the inside from the border; ``#rrggbb`` is a colour.
+    ``black`` is the paper's; ``mean`` is the image's mean color; ``blur`` a strong Gaussian blur;
+    ``inpaint`` fills the inside from the border; ``#rrggbb`` is a color.
     """
     if kind == "black":
         return torch.zeros_like(image)
@@ -29,8 +29,8 @@ def baseline_image(image: Tensor, kind: Baseline) -> Tensor:
     if kind == "inpaint":
         return inpainted(image)
     if kind.startswith("#"):
-        colour = image.new_tensor([int(kind[place : place + 2], 16) / 255 for place in (1, 3, 5)])
-        return colour[:, None, None].expand_as(image).clone()
+        color = image.new_tensor([int(kind[place : place + 2], 16) / 255 for place in (1, 3, 5)])
+        return color[:, None, None].expand_as(image).clone()
     sigma = max(image.shape[-2:]) / BLUR_SHARE
     radius = min(int(3 * sigma), min(image.shape[-2:]) - 1)
     blurred: Tensor = gaussian_blur(image, kernel_size=[2 * radius + 1] * 2, sigma=[sigma] * 2)

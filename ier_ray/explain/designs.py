@@ -78,7 +78,7 @@ def greedy_order(prior: OddPrior, known: Floats, candidates: Floats, count: int)
 def draw_pairs(players: int, count: int, generator: np.random.Generator) -> Coalitions:
     """Coalitions of every size from 1 to n − 1, sizes near n/2 more often; all where few.
 
-    The sizes' distribution lies between KernelSHAP's, which favours the smallest, and that of
+    The sizes' distribution lies between KernelSHAP's, which favors the smallest, and that of
     coalitions as such, most of which have about n/2 regions. Rows can repeat.
     """
     if 2 ** (players - 1) <= LISTED:

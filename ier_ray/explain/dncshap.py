@@ -7,7 +7,7 @@ A, B has, in a context C disjoint from R, the **contrast** δ_C(R) = v(A∪C) �
     φ(A) = (φ(R) + δ(R)) / 2        φ(B) = (φ(R) − δ(R)) / 2
 
 This is the paper's ``score_1 = ((pred_1 − pred_b) + (pred_f − pred_2)) / 2`` with its recursion
-normalised: the credits of all leaves sum to v(image) − v(baseline). No score is needed to know
+normalized: the credits of all leaves sum to v(image) − v(baseline). No score is needed to know
 which images to score, so the whole tree is one list of independent evaluations.
 """
 
@@ -25,7 +25,7 @@ from ier_ray.explain.masking import Masking
 from ier_ray.explain.regions import RegionTree, areas
 
 Contexts = Literal["absent", "present", "both"]
-Variant = Literal["normalised", "proportional", "paper"]
+Variant = Literal["normalized", "proportional", "paper"]
 CUSTOM = "custom"
 """Inference of an evaluator that does not say."""
 
@@ -131,7 +131,7 @@ def explain(
     tree: RegionTree,
     *,
     contexts: Contexts = "both",
-    variant: Variant = "normalised",
+    variant: Variant = "normalized",
 ) -> Explanation:
     """Credits of all regions of a tree, scored in this process.
 
@@ -139,7 +139,7 @@ def explain(
         evaluator: an evaluator, or any function that scores masked images.
         contexts: ``absent`` (nothing else shows: the paper), ``present`` (everything else
             shows), or ``both`` (their mean: closest to exact Shapley values).
-        variant: how a region's credit is divided between its halves. ``normalised``: by the closed
+        variant: how a region's credit is divided between its halves. ``normalized``: by the closed
             form above, towards Shapley values. ``proportional``: by the evidence for each, see
             :func:`proportional_credits`. ``paper`` reproduces Algorithms 1 and 2 as printed
             (contexts ``absent``); its leaves do not sum to v(image) − v(baseline) below the second
@@ -182,7 +182,7 @@ def contrasts(plan: Plan, scores: Scores) -> Scores:
     return np.mean(found, axis=0) if found else np.zeros((0, scores.shape[1]))
 
 
-def normalised_credits(plan: Plan, scores: Scores) -> Scores:
+def normalized_credits(plan: Plan, scores: Scores) -> Scores:
     """φ of every node ``(N, K)`` by the closed form, a level at a time."""
     tree = plan.tree
     delta = contrasts(plan, scores)
@@ -254,7 +254,7 @@ def printed_credits(plan: Plan, scores: Scores) -> Scores:
 
 
 SOLVERS: dict[Variant, Callable[[Plan, Scores], Scores]] = {
-    "normalised": normalised_credits,
+    "normalized": normalized_credits,
     "proportional": proportional_credits,
     "paper": printed_credits,
 }

@@ -73,9 +73,9 @@ class DenseEvaluator:
     """Runs the whole network on every masked image, a batch at a time.
 
     Attributes:
-        network: logits ``(M, K)`` of normalised images ``(M, C, H, W)``; in eval mode.
-        image: the explained image, normalised, ``(C, H, W)``.
-        baseline: what replaces hidden pixels, normalised with the statistics of the image,
+        network: logits ``(M, K)`` of normalized images ``(M, C, H, W)``; in eval mode.
+        image: the explained image, normalized, ``(C, H, W)``.
+        baseline: what replaces hidden pixels, normalized with the statistics of the image,
             ``(C, H, W)``.
         score: what of the logits is explained.
         batch_size: masked images in one forward pass; by default what free memory allows, as far

@@ -49,7 +49,7 @@ class IncrementalEvaluator:
 
     Attributes:
         network: the traced network, in eval mode.
-        image: the explained image, normalised, ``(C, H, W)``.
+        image: the explained image, normalized, ``(C, H, W)``.
         baseline: what replaces hidden pixels, as of :class:`DenseEvaluator`.
         score: what of the logits is explained.
         batch_size: most masked images at once; by default what free memory allows. Halved when
@@ -129,7 +129,7 @@ class ExactInference:
     """A network made ready once to explain many images by the fastest exact way.
 
     Attributes:
-        network: in eval mode; logits ``(M, K)`` of normalised images ``(M, C, H, W)``. What is
+        network: in eval mode; logits ``(M, K)`` of normalized images ``(M, C, H, W)``. What is
             made of its weights is kept: after a change of them, begin anew.
         traced: its windowed steps; None where it has none.
         dense_because: why it is run whole, where it is.
@@ -160,7 +160,7 @@ class ExactInference:
         """Scores of masked versions of an image: incremental where it can be, else dense.
 
         Args:
-            image, baseline: normalised, ``(C, H, W)``, of the network's precision.
+            image, baseline: normalized, ``(C, H, W)``, of the network's precision.
             remark: added to the evaluator's ``inference``.
             interrupt: called before each batch; what it raises ends the work.
 

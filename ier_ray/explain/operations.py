@@ -72,7 +72,7 @@ class Slide:
 
 @dataclass(frozen=True)
 class Pointwise:
-    """The same function at every position, in eval mode: an activation, a batch normalisation."""
+    """The same function at every position, in eval mode: an activation, a batch normalization."""
 
     apply: Callable[[Tensor], Tensor]
 

@@ -17,7 +17,7 @@ Rectangles = NDArray[np.int64]
 class RegionTree:
     """Rectangles of a recursive halving, breadth first: node 0 is the image.
 
-    The two halves of a node are neighbours in the order. A side of odd length gives its first
+    The two halves of a node are neighbors in the order. A side of odd length gives its first
     half one pixel less. A node one pixel long on the axis to split is split on the other; a
     single pixel stays a leaf.
 

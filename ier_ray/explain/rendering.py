@@ -20,17 +20,17 @@ COLORMAP = "RdBu_r"
 def overlay(
     pixels: NDArray[np.uint8], density: NDArray[np.float64], *, size: int = 448
 ) -> NDArray[np.uint8]:
-    """Signed heat map over a grey version of the image, ``(size, size, 3)``.
+    """Signed heat map over a gray version of the image, ``(size, size, 3)``.
 
-    Colour saturates at the 99th percentile of the absolute density; where the density is small
+    Color saturates at the 99th percentile of the absolute density; where the density is small
     the image shows through.
     """
-    grey = np.asarray(Image.fromarray(pixels).convert("L").convert("RGB"), dtype=np.float64)
+    gray = np.asarray(Image.fromarray(pixels).convert("L").convert("RGB"), dtype=np.float64)
     limit = np.percentile(np.abs(density), 99) or np.abs(density).max() or 1.0
     strength = np.clip(density / limit, -1, 1)
-    colours = colormaps[COLORMAP]((strength + 1) / 2)[..., :3] * 255
+    colors = colormaps[COLORMAP]((strength + 1) / 2)[..., :3] * 255
     opacity = 0.15 + 0.65 * np.abs(strength)[..., None]
-    blended = (grey * (1 - opacity) + colours * opacity).round().astype(np.uint8)
+    blended = (gray * (1 - opacity) + colors * opacity).round().astype(np.uint8)
     image = Image.fromarray(blended).resize((size, size), Image.Resampling.NEAREST)
     return np.asarray(image)
 
@@ -40,7 +40,7 @@ def strip(
 ) -> NDArray[np.uint8]:
     """Overlays of every level below the root, coarse to fine, ``(size, size · depth, 3)``.
 
-    Each level has a scale of its own: its colours tell where, not how much more than before. A
+    Each level has a scale of its own: its colors tell where, not how much more than before. A
     tree of one region has that for its only level.
     """
     levels = range(min(1, explanation.tree.depth), explanation.tree.depth + 1)

@@ -1,4 +1,4 @@
-"""Losses that one part of a network minimises while another maximises them."""
+"""Losses that one part of a network minimizes while another maximizes them."""
 
 from __future__ import annotations
 

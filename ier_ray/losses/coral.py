@@ -19,5 +19,5 @@ def coral(first: Tensor, second: Tensor) -> Tensor:
 
 def covariance(features: Tensor) -> Tensor:
     """Unbiased covariance ``(d, d)`` of features ``(n, d)``; zero where ``n`` is 1."""
-    centred = features - features.mean(0)
-    return centred.T @ centred / max(1, len(features) - 1)
+    centered = features - features.mean(0)
+    return centered.T @ centered / max(1, len(features) - 1)

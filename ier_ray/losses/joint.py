@@ -60,8 +60,8 @@ def joint_discrepancy(
     on its own domain, samples of equal label paired. ``class_mean``: Eq. 3 of the mean
     probabilities of each class in both batches.
 
-    ``mcd``: the value of ``same_image`` as a game. The networks' last dense layers maximise it,
-    the trunks before them minimise it: the maximum and minimum steps of Saito et al., Maximum
+    ``mcd``: the value of ``same_image`` as a game. The networks' last dense layers maximize it,
+    the trunks before them minimize it: the maximum and minimum steps of Saito et al., Maximum
     Classifier Discrepancy, 2018, in one step by gradient reversal, with a trunk for each
     classifier where they share one. ``same_image`` is its minimum step alone, for all weights.
 

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from ier_ray.models.deep_emotion import DeepEmotion
-from ier_ray.models.emotion_net import BLOCKS, initialise, scaled, vgg_trunk
+from ier_ray.models.emotion_net import BLOCKS, initialize, scaled, vgg_trunk
 
 ALEXNET_SMALLEST = 64
 """Side below which nothing is left of an image after AlexNet's pools."""
@@ -55,7 +55,7 @@ class Baseline(nn.Module):
         ]  # names, not layers: a copy of this module must find its own
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of normalised images."""
+        """Logits of normalized images."""
         logits: Tensor = self.network(images)
         return logits
 
@@ -78,7 +78,7 @@ class Baseline(nn.Module):
 
 
 def alexnet(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
-    """AlexNet in one column, ``ALEXNET_SMALLEST`` pixels or more; He initialisation."""
+    """AlexNet in one column, ``ALEXNET_SMALLEST`` pixels or more; He initialization."""
     del image_size  # pooled to 6x6, whatever it is
     first, second, third, fourth, fifth = (scaled(count, width) for count in ALEXNET_CHANNELS)
     hidden = scaled(HIDDEN_UNITS, width)
@@ -110,7 +110,7 @@ def alexnet(*, num_classes: int, image_size: int, width: float, dropout: float) 
 
 
 def vgg16(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
-    """VGG16 without batch normalisation; He initialisation."""
+    """VGG16 without batch normalization; He initialization."""
     del image_size  # pooled to 7x7, whatever it is
     channels = [scaled(count, width) for count, _ in BLOCKS]
     hidden = scaled(HIDDEN_UNITS, width)
@@ -134,7 +134,7 @@ def convolutional(features: nn.Module, classifier: nn.Module, *, side: int) -> B
         flatten=nn.Flatten(),
         classifier=classifier,
     )
-    return Baseline(nn.Sequential(layers).apply(initialise), head="classifier")
+    return Baseline(nn.Sequential(layers).apply(initialize), head="classifier")
 
 
 def deep_emotion(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:

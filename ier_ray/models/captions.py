@@ -1,4 +1,4 @@
-"""The paper's baseline 4: an image becomes a caption, the caption's emotion is recognised by BERT.
+"""The paper's baseline 4: an image becomes a caption, the caption's emotion is recognized by BERT.
 
 Both models come from the ``transformers`` library, an optional dependency (extra ``captions``).
 """

@@ -14,8 +14,8 @@ from ier_ray.models.emotion_net import scaled
 
 CHANNELS = 10
 """Of each of the four convolutions that extract features."""
-LOCALISATION_CHANNELS = (8, 10)
-LOCALISATION_UNITS = 32
+LOCALIZATION_CHANNELS = (8, 10)
+LOCALIZATION_UNITS = 32
 HIDDEN_UNITS = 50
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 """The affine transform that leaves an image as it is."""
@@ -26,9 +26,9 @@ class DeepEmotion(nn.Module):
 
     As published: the features are four 3x3 convolutions of 10 channels without padding, every two
     followed by a max-pool and a ReLU, then dropout and dense layers of 50 and ``num_classes``
-    units. The transformer's localisation network is two convolutions (7x7 to 8 and 5x5 to 10
+    units. The transformer's localization network is two convolutions (7x7 to 8 and 5x5 to 10
     channels), each with max-pool and ReLU, and dense layers of 32 and 6 units; it starts as the
-    identity. The publication has grey images of 48x48; here images are RGB of any size, and the
+    identity. The publication has gray images of 48x48; here images are RGB of any size, and the
     first dense layers take what the convolutions leave of it.
 
     Args:
@@ -43,10 +43,10 @@ class DeepEmotion(nn.Module):
     def __init__(self, *, num_classes: int, image_size: int, width: float, dropout: float) -> None:
         super().__init__()
         channels, hidden = scaled(CHANNELS, width), scaled(HIDDEN_UNITS, width)
-        first, second = (scaled(count, width) for count in LOCALISATION_CHANNELS)
-        units = scaled(LOCALISATION_UNITS, width)
+        first, second = (scaled(count, width) for count in LOCALIZATION_CHANNELS)
+        units = scaled(LOCALIZATION_UNITS, width)
         regression = nn.Linear(units, len(IDENTITY))
-        self.localisation = nn.Sequential(
+        self.localization = nn.Sequential(
             nn.Conv2d(3, first, 7),
             nn.MaxPool2d(2),
             nn.ReLU(inplace=True),
@@ -79,13 +79,13 @@ class DeepEmotion(nn.Module):
             regression.bias.copy_(torch.tensor(IDENTITY))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of normalised images."""
+        """Logits of normalized images."""
         logits: Tensor = self.classifier(self.features(self.attend(images)).flatten(1))
         return logits
 
     def attend(self, images: Tensor) -> Tensor:
-        """Images under the affine transforms that the localisation network gives them."""
-        transforms = self.localisation(images).view(-1, 2, 3)
+        """Images under the affine transforms that the localization network gives them."""
+        transforms = self.localization(images).view(-1, 2, 3)
         grid = F.affine_grid(transforms, list(images.shape), align_corners=False)
         return F.grid_sample(images, grid, align_corners=False)
 

@@ -67,10 +67,10 @@ class EmotionNet(nn.Module):
             nn.Dropout(dropout),
             nn.Linear(hidden, num_classes),
         )
-        self.apply(initialise)
+        self.apply(initialize)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of normalised images."""
+        """Logits of normalized images."""
         logits: Tensor = self.classifier(self.embed(images).flatten(1))
         return logits
 
@@ -122,8 +122,8 @@ def scaled(count: int, width: float) -> int:
     return max(1, round(count * width))
 
 
-def initialise(module: nn.Module) -> None:
-    """He initialisation: without normalisation layers 13 ReLU convolutions need it to train."""
+def initialize(module: nn.Module) -> None:
+    """He initialization: without normalization layers 13 ReLU convolutions need it to train."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:

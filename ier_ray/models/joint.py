@@ -33,7 +33,7 @@ class JointModel(nn.Module):
     """``fer`` and ``ier`` under one forward pass, so that one DDP wrap serves both.
 
     ``discriminator`` is there only while training against one (see :meth:`add_discriminator`);
-    checkpoints keep it with the optimiser, apart from the networks.
+    checkpoints keep it with the optimizer, apart from the networks.
     """
 
     def __init__(self, fer: nn.Module, ier: nn.Module) -> None:

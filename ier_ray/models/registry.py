@@ -80,7 +80,7 @@ BUILDERS: dict[Architecture, Callable[..., nn.Module]] = {
 
 
 def build_network(settings: ModelSettings, *, num_classes: int) -> nn.Module:
-    """One freshly initialised network."""
+    """One freshly initialized network."""
     return BUILDERS[settings.architecture](
         num_classes=num_classes,
         image_size=settings.image_size,

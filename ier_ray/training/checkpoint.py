@@ -41,11 +41,11 @@ class CheckpointManifest(Settings):
     classes: list[str]
     """Class names in the order of the outputs."""
     normalization: Normalization
-    """How images are normalised."""
+    """How images are normalized."""
     epoch: int
     """Epochs finished."""
     step: int
-    """Optimiser steps taken."""
+    """Optimizer steps taken."""
     metrics: dict[str, float]
     """Validation metrics of the epoch."""
     data_hashes: dict[str, str]
@@ -143,7 +143,7 @@ def load_checkpoint(location: str) -> tuple[JointModel, CheckpointManifest]:
 
 
 def load_trainer_state(location: str) -> dict[str, Any]:
-    """Optimiser, epoch, step and history for resuming.
+    """Optimizer, epoch, step and history for resuming.
 
     Raises:
         CheckpointError: when the file is missing or damaged.

@@ -30,7 +30,7 @@ from ier_ray.training.passes import epoch_passes, joined
 from ier_ray.training.progress import STOPS_BY, Progress, report
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.start import start
-from ier_ray.training.step import DeviceBatch, Trainee, optimiser_step
+from ier_ray.training.step import DeviceBatch, Trainee, optimizer_step
 from ier_ray.training.watch import LossWatch
 
 logger = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ def train_pass(
     while group := list(islice(batches, settings.optimizer.accumulate)):
         step += 1
         moved = joint_on_device(group, settings, watch.context.device, changes)
-        watch.add(step, optimiser_step(trainee, loss, moved, count=len(group)))
+        watch.add(step, optimizer_step(trainee, loss, moved, count=len(group)))
     return step
 
 
@@ -178,7 +178,7 @@ def on_device(
     device: torch.device,
     changes: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Normalised images, or token ids, and labels on the device; pixels travel as uint8."""
+    """Normalized images, or token ids, and labels on the device; pixels travel as uint8."""
     inputs = batch.images.to(device, non_blocking=True)
     labels = batch.labels.to(device, non_blocking=True)
     if settings.model.reads_captions:

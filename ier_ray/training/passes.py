@@ -1,4 +1,4 @@
-"""Which losses an epoch minimises: the passes over its data."""
+"""Which losses an epoch minimizes: the passes over its data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ier_ray.training.settings import TrainSettings
 def epoch_passes(settings: TrainSettings, epoch: int) -> list[JointLoss]:
     """The loss of each pass over the epoch's data.
 
-    An alignment pass minimises the discrepancy alone, with the optimiser (and the moments) of the
+    An alignment pass minimizes the discrepancy alone, with the optimizer (and the moments) of the
     cross-entropy pass before it. The cross-entropies keep weight 0 in it: every parameter then has
     a gradient, which DDP asks for.
     """

@@ -52,7 +52,7 @@ def restore(
     optimizer: torch.optim.Optimizer,
     scheme: EmotionScheme,
 ) -> Progress:
-    """Fill model and optimiser from the run's last checkpoint, if it has one."""
+    """Fill model and optimizer from the run's last checkpoint, if it has one."""
     with context.checkpoint() as directory:
         if directory is None:
             return Progress(epoch=0, step=0, history=[])

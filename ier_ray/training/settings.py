@@ -74,7 +74,7 @@ class OptimizerSettings(Settings):
     batch_size: int = Field(16, ge=1)
     """Images of each domain in a forward pass, on each worker."""
     accumulate: int = Field(1, ge=1)
-    """Batches whose gradients are averaged for one optimiser step: a larger batch in the memory of
+    """Batches whose gradients are averaged for one optimizer step: a larger batch in the memory of
     a small one."""
     clip_norm: float | None = Field(None, gt=0)
     """Largest norm of a step's gradient; longer ones are scaled down to it. None: no limit."""
@@ -92,7 +92,7 @@ class ScheduleSettings(Settings):
     warmup_epochs: int = Field(1, ge=0)
     """First epochs with cross-entropy only."""
     alignment: Literal["per_step", "per_epoch"] = "per_step"
-    """When the discrepancy is minimised: per_step, together with the cross-entropy; per_epoch, in
+    """When the discrepancy is minimized: per_step, together with the cross-entropy; per_epoch, in
     a second pass over the data of its own after each epoch's cross-entropy."""
     patience: int | None = Field(None, ge=1)
     """Stop when ier_val_loss has not fallen for this many epochs. None: train all epochs."""
@@ -227,7 +227,7 @@ class TrainSettings(Settings):
             )
         if self.schedule.alignment == "per_epoch" and mode in ADVERSARIAL_MODES:
             raise ValueError(
-                f"schedule.alignment per_epoch minimises the discrepancy alone; {mode} is a game "
+                f"schedule.alignment per_epoch minimizes the discrepancy alone; {mode} is a game "
                 f"that needs the cross-entropy beside it: use per_step"
             )
         if self.optimizer.compile and mode in FEATURE_MODES:

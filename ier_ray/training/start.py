@@ -1,4 +1,4 @@
-"""What a run starts from: networks, their first weights, the optimiser."""
+"""What a run starts from: networks, their first weights, the optimizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One optimiser step over one or more batches."""
+"""One optimizer step over one or more batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ier_ray.training.settings import OptimizerSettings
 
 
 class DeviceBatch(NamedTuple):
-    """A batch of each domain on the device: normalised images ``(N, 3, S, S)``, or token ids."""
+    """A batch of each domain on the device: normalized images ``(N, 3, S, S)``, or token ids."""
 
     fer_images: Tensor
     fer_labels: Tensor
@@ -41,13 +41,13 @@ class Trainee:
         return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
 
 
-def optimiser_step(
+def optimizer_step(
     trainee: Trainee, loss: JointLoss, batches: Iterable[DeviceBatch], *, count: int
 ) -> list[LossParts]:
     """One step on the mean loss of ``count`` batches; the parts of each batch's loss.
 
     Equal to one batch of all their images where the loss is a mean over samples: cross-entropy,
-    ``same_image``, ``mcd``, ``dann``, in networks without batch normalisation or dropout. Other
+    ``same_image``, ``mcd``, ``dann``, in networks without batch normalization or dropout. Other
     discrepancies compare what is within a batch, here as between ranks.
     """
     trainee.optimizer.zero_grad(set_to_none=True)

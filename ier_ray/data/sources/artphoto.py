@@ -1,4 +1,4 @@
-"""ArtPhoto: artistic photographs, labelled by the file's name."""
+"""ArtPhoto: artistic photographs, labeled by the file's name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ArtPhotoSource(ImageFiles):
     looked_for: ClassVar[str] = "<emotion>_<id>.jpg with Mikels' emotions, as in awe_0001.jpg"
 
     @classmethod
-    def recognises(cls, files: Sequence[str]) -> bool:
+    def recognizes(cls, files: Sequence[str]) -> bool:
         """Whether an image is named by an emotion that only Mikels' set has."""
         matches = map(_PICTURE.search, images_among(files))
         return any(match[1].lower() in MIKELS_ONLY for match in matches if match)

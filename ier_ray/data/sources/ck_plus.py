@@ -35,7 +35,7 @@ class CkPlusSource(ImageFiles):
     )
 
     @classmethod
-    def recognises(cls, files: Sequence[str]) -> bool:
+    def recognizes(cls, files: Sequence[str]) -> bool:
         """Whether there are frames and emotion files."""
         frames = any(map(_FRAME.search, images_among(files)))
         return frames and any(map(_LABEL.search, filter(is_visible, files)))
@@ -46,9 +46,9 @@ class CkPlusSource(ImageFiles):
         return ("fer",)
 
     def list(self, domain: Domain) -> Iterator[Listed]:
-        """Frames of labelled sequences, by subject and sequence.
+        """Frames of labeled sequences, by subject and sequence.
 
-        A labelled sequence without any frame is listed by its peak, which loading finds missing.
+        A labeled sequence without any frame is listed by its peak, which loading finds missing.
         """
         files = storage.list_files(self.root)
         frames: dict[tuple[str, str], list[str]] = {}

@@ -29,7 +29,7 @@ class EmoticSource(ImageFiles):
     looked_for: ClassVar[str] = "Annotations.mat and emotic/<folder>/<filename>"
 
     @classmethod
-    def recognises(cls, files: Sequence[str]) -> bool:
+    def recognizes(cls, files: Sequence[str]) -> bool:
         """Whether the annotations are there."""
         return _annotations_among(files) is not None
 

@@ -1,4 +1,4 @@
-"""FER13: faces of 48x48 grey pixels in one CSV file, or as image folders."""
+"""FER13: faces of 48x48 gray pixels in one CSV file, or as image folders."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Fer13Source:
     looked_for: ClassVar[str] = "fer2013.csv, or train/<emotion>/*.jpg and test/<emotion>/*.jpg"
 
     @classmethod
-    def recognises(cls, files: Sequence[str]) -> bool:
+    def recognizes(cls, files: Sequence[str]) -> bool:
         """Whether the CSV file is there, or every image folder is one of the seven emotions."""
         labels = {match[1].lower() for match in map(_PICTURE.search, images_among(files)) if match}
         known = bool(labels) and labels <= _SYNONYMS.union(CODES)

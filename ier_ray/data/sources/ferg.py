@@ -24,7 +24,7 @@ class FergSource(ImageFiles):
     looked_for: ClassVar[str] = "FERG_DB_256/<character>/<character>_<emotion>/*.png"
 
     @classmethod
-    def recognises(cls, files: Sequence[str]) -> bool:
+    def recognizes(cls, files: Sequence[str]) -> bool:
         """Whether an image lies in a character's folder of an emotion."""
         return any(map(_PICTURE.search, images_among(files)))
 

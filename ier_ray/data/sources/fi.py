@@ -22,7 +22,7 @@ class FiSource(ImageFiles):
     looked_for: ClassVar[str] = "<emotion>/<id>.jpg with Mikels' emotions, as in awe/0001.jpg"
 
     @classmethod
-    def recognises(cls, files: Sequence[str]) -> bool:
+    def recognizes(cls, files: Sequence[str]) -> bool:
         """Whether all image folders are emotions, one at least of Mikels' set alone."""
         labels = set(map(_folder, images_among(files)))
         return labels <= set(MIKELS) and not labels.isdisjoint(MIKELS_ONLY)

@@ -22,7 +22,7 @@ class FolderSource(ImageFiles):
     looked_for: ClassVar[str] = "<label>/**/*.jpg with any labels"
 
     @classmethod
-    def recognises(cls, files: Sequence[str]) -> bool:
+    def recognizes(cls, files: Sequence[str]) -> bool:
         """Whether an image lies in a folder."""
         return any("/" in path for path in images_among(files))
 

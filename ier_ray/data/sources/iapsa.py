@@ -39,7 +39,7 @@ class IapsaSource(ImageFiles):
     )
 
     @classmethod
-    def recognises(cls, files: Sequence[str]) -> bool:
+    def recognizes(cls, files: Sequence[str]) -> bool:
         """Whether there is a table, and images with IAPS numbers or a table named after IAPS."""
         tables, images = tables_among(files, TEXT), images_among(files)
         numbered = any(map(_NUMBER.search, images))
@@ -59,7 +59,7 @@ class IapsaSource(ImageFiles):
         files = storage.list_files(self.root)
         pictures = _by_name(images_among(files))
         labels: dict[str, set[str]] = {}
-        for named, label in _labelled(self.root, tables_among(files, TEXT)):
+        for named, label in _labeled(self.root, tables_among(files, TEXT)):
             key = _key(named)
             path = pictures.get(key) or pictures.get(without_suffix(key)) or named
             labels.setdefault(path, set()).add(label.lower())
@@ -68,7 +68,7 @@ class IapsaSource(ImageFiles):
             yield Listed(sample_id, agreed_label(labels[path]), sample_id, path)
 
 
-def _labelled(root: str, tables: Sequence[str]) -> list[tuple[str, str]]:
+def _labeled(root: str, tables: Sequence[str]) -> list[tuple[str, str]]:
     """Image name and label of each row of the one table that has both."""
     found: dict[str, list[tuple[str, str]]] = {}
     for table in tables:

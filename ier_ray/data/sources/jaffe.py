@@ -36,7 +36,7 @@ class JaffeSource(ImageFiles):
     )
 
     @classmethod
-    def recognises(cls, files: Sequence[str]) -> bool:
+    def recognizes(cls, files: Sequence[str]) -> bool:
         """Whether an image has such a name."""
         return any(map(_PICTURE.search, images_among(files)))
 

@@ -1,4 +1,4 @@
-"""Datasets by name, and recognising one by its files."""
+"""Datasets by name, and recognizing one by its files."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def open_source(name: str, root: str, *, domain: Domain | None = None) -> Source
     if name not in SOURCES and name != AUTO:
         raise SettingsError(f"source: unknown name {name!r}; use one of {[AUTO, *SOURCES]}")
     folder, files = _files_at(storage.absolute(root).rstrip("/"))
-    chosen = _recognised(folder, files) if name == AUTO else name
+    chosen = _recognized(folder, files) if name == AUTO else name
     source = _open(chosen, folder, files, domain)
     if domain not in (None, *source.domains):
         raise SettingsError(
@@ -65,7 +65,7 @@ def open_source(name: str, root: str, *, domain: Domain | None = None) -> Source
             f"it has {list(source.domains)}. Leave the domain out, or name another source"
         )
     # Names alone may not tell (IAPSa's pictures renamed): then what counts is a sample.
-    if not SOURCES[chosen].recognises(files) and not any(source.list(source.domains[0])):
+    if not SOURCES[chosen].recognizes(files) and not any(source.list(source.domains[0])):
         raise _not_found(folder, files, [chosen])
     return source
 
@@ -78,9 +78,9 @@ def _files_at(root: str) -> tuple[str, list[str]]:
     return root, [path for path in storage.list_files(root) if is_visible(path)]
 
 
-def _recognised(folder: str, files: Sequence[str]) -> str:
+def _recognized(folder: str, files: Sequence[str]) -> str:
     for name, source in SOURCES.items():
-        if source.recognises(files):
+        if source.recognizes(files):
             return name
     raise _not_found(folder, files, list(SOURCES))
 

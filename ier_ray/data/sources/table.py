@@ -39,7 +39,7 @@ class TableSource:
     )
 
     @classmethod
-    def recognises(cls, files: Sequence[str]) -> bool:
+    def recognizes(cls, files: Sequence[str]) -> bool:
         """Whether one table lies in the folder."""
         return len(tables_among(files)) == 1
 

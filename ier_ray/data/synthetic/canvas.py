@@ -16,10 +16,10 @@ OVERSAMPLING = 3
 MAX_BLUR = 1
 """Radius in oversampled pixels, small so that the mask stays close to the cue."""
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Points = Sequence[tuple[float, float]]
 
-PALETTE: tuple[Colour, ...] = (
+PALETTE: tuple[Color, ...] = (
     (214, 69, 65),
     (235, 149, 50),
     (244, 208, 63),
@@ -31,8 +31,8 @@ PALETTE: tuple[Colour, ...] = (
     (150, 105, 75),
     (235, 235, 230),
 )
-"""Colours shared by cues and distractors of every emotion, so that colour tells nothing."""
-INK: Colour = (35, 32, 40)
+"""Colors shared by cues and distractors of every emotion, so that color tells nothing."""
+INK: Color = (35, 32, 40)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a shape of about unit radius stands: centre and scale in canvas widths, turned."""
+    """Where a shape of about unit radius stands: center and scale in canvas widths, turned."""
 
     x: float
     y: float
@@ -82,42 +82,42 @@ class Canvas:
         side = size * OVERSAMPLING
         self._image = Image.new("RGB", (side, side))
         self._mask = Image.new("L", (side, side))
-        self._colour = ImageDraw.Draw(self._image)
+        self._color = ImageDraw.Draw(self._image)
         self._cue = ImageDraw.Draw(self._mask)
         self._side = side
 
-    def polygon(self, pose: Pose, points: Points, fill: Colour, *, cue: bool = False) -> None:
+    def polygon(self, pose: Pose, points: Points, fill: Color, *, cue: bool = False) -> None:
         """A filled polygon."""
         placed = [(x * self._side, y * self._side) for x, y in pose.place(points)]
-        self._colour.polygon(placed, fill=fill)
+        self._color.polygon(placed, fill=fill)
         self._cue.polygon(placed, fill=255 * cue)
 
     def ellipse(
         self,
         pose: Pose,
-        centre: tuple[float, float],
+        center: tuple[float, float],
         radii: tuple[float, float],
-        fill: Colour,
+        fill: Color,
         *,
         cue: bool = False,
     ) -> None:
         """A filled ellipse, turned with the pose."""
-        self.polygon(pose, ellipse_points(centre, radii), fill, cue=cue)
+        self.polygon(pose, ellipse_points(center, radii), fill, cue=cue)
 
     def line(
-        self, pose: Pose, points: Points, fill: Colour, width: float, *, cue: bool = False
+        self, pose: Pose, points: Points, fill: Color, width: float, *, cue: bool = False
     ) -> None:
         """A line of a width in local units, with round ends."""
         placed = [(x * self._side, y * self._side) for x, y in pose.place(points)]
         thickness = max(1.0, width * pose.scale * self._side)
         radius = thickness / 2
-        for draw, colour in ((self._colour, fill), (self._cue, 255 * cue)):
-            draw.line(placed, fill=colour, width=round(thickness), joint="curve")
+        for draw, color in ((self._color, fill), (self._cue, 255 * cue)):
+            draw.line(placed, fill=color, width=round(thickness), joint="curve")
             for x, y in (placed[0], placed[-1]):
                 box = (x - radius, y - radius, x + radius, y + radius)
-                draw.ellipse(box, fill=colour)
+                draw.ellipse(box, fill=color)
 
-    def gradient(self, top: Colour, bottom: Colour) -> None:
+    def gradient(self, top: Color, bottom: Color) -> None:
         """Fill everything with a vertical gradient."""
         share = np.linspace(0, 1, self._side)[:, None]
         column = np.asarray(top) * (1 - share) + np.asarray(bottom) * share
@@ -143,12 +143,12 @@ class Canvas:
 
 
 def ellipse_points(
-    centre: tuple[float, float], radii: tuple[float, float], corners: int = 28
+    center: tuple[float, float], radii: tuple[float, float], corners: int = 28
 ) -> list[tuple[float, float]]:
     """An ellipse as a polygon."""
     turns = np.linspace(0, 2 * math.pi, corners, endpoint=False)
     return [
-        (centre[0] + radii[0] * math.cos(turn), centre[1] + radii[1] * math.sin(turn))
+        (center[0] + radii[0] * math.cos(turn), center[1] + radii[1] * math.sin(turn))
         for turn in turns
     ]
 
@@ -161,12 +161,12 @@ def check(emotion: str, size: int) -> None:
         raise ValueError(f"size must be >= {MIN_SIZE}, got {size}")
 
 
-def pick(rng: np.random.Generator, palette: Sequence[Colour]) -> Colour:
-    """A random colour of a palette."""
+def pick(rng: np.random.Generator, palette: Sequence[Color]) -> Color:
+    """A random color of a palette."""
     return palette[int(rng.integers(len(palette)))]
 
 
-def shade(colour: Colour, factor: float) -> Colour:
-    """A colour made darker (factor below 1) or lighter."""
-    red, green, blue = (min(255, round(part * factor)) for part in colour)
+def shade(color: Color, factor: float) -> Color:
+    """A color made darker (factor below 1) or lighter."""
+    red, green, blue = (min(255, round(part * factor)) for part in color)
     return red, green, blue

@@ -10,7 +10,7 @@ from ier_ray.data.synthetic.canvas import (
     INK,
     PALETTE,
     Canvas,
-    Colour,
+    Color,
     Drawing,
     Pose,
     check,
@@ -59,7 +59,7 @@ ACTION_UNITS: dict[int, Expression] = {
 UNITS_OF = {"happy": (6, 12), "sad": (1, 4, 15), "anger": (4, 5, 7, 23), "hate": (9, 15, 16)}
 """The action units usually given for each emotion; hate is drawn as disgust."""
 
-SKINS: tuple[Colour, ...] = (
+SKINS: tuple[Color, ...] = (
     (255, 219, 190),
     (238, 188, 150),
     (205, 145, 105),
@@ -81,8 +81,8 @@ def draw_face(emotion: str, *, size: int, seed: int) -> Drawing:
     check(emotion, size)
     nuisance, feature = np.random.default_rng(seed).spawn(2)
     canvas = Canvas(size)
-    colours = [shade(pick(nuisance, PALETTE), nuisance.uniform(0.5, 1)) for _ in range(2)]
-    canvas.gradient(colours[0], colours[1])
+    colors = [shade(pick(nuisance, PALETTE), nuisance.uniform(0.5, 1)) for _ in range(2)]
+    canvas.gradient(colors[0], colors[1])
     pose = Pose(
         x=0.5 + nuisance.uniform(-0.14, 0.14),
         y=0.5 + nuisance.uniform(-0.12, 0.12),
@@ -109,7 +109,7 @@ def expression_of(emotion: str, rng: np.random.Generator) -> Expression:
     return total
 
 
-def draw_head(canvas: Canvas, pose: Pose, skin: Colour, rng: np.random.Generator) -> None:
+def draw_head(canvas: Canvas, pose: Pose, skin: Color, rng: np.random.Generator) -> None:
     """Hair, ears and head: nothing here tells the emotion."""
     width, height = rng.uniform(0.72, 0.88), rng.uniform(0.9, 1.0)
     hair = shade(pick(rng, PALETTE), rng.uniform(0.25, 0.8))
@@ -125,7 +125,7 @@ def draw_head(canvas: Canvas, pose: Pose, skin: Colour, rng: np.random.Generator
 
 
 def draw_features(
-    canvas: Canvas, pose: Pose, skin: Colour, face: Expression, rng: np.random.Generator
+    canvas: Canvas, pose: Pose, skin: Color, face: Expression, rng: np.random.Generator
 ) -> None:
     """Brows, eyes, nose and mouth: the cue."""
     line = shade(skin, 0.35)
@@ -152,20 +152,20 @@ def draw_features(
 def draw_eye(
     canvas: Canvas,
     pose: Pose,
-    centre: tuple[float, float],
+    center: tuple[float, float],
     openness: float,
     rng: np.random.Generator,
 ) -> None:
     """An eye of a given half-height."""
     openness = max(0.03, openness)
-    canvas.ellipse(pose, centre, (0.19, openness + 0.03), INK, cue=True)
-    canvas.ellipse(pose, centre, (0.16, openness), (245, 245, 245), cue=True)
+    canvas.ellipse(pose, center, (0.19, openness + 0.03), INK, cue=True)
+    canvas.ellipse(pose, center, (0.16, openness), (245, 245, 245), cue=True)
     pupil = min(0.085, openness)
-    looking = (centre[0] + rng.uniform(-0.04, 0.04), centre[1])
+    looking = (center[0] + rng.uniform(-0.04, 0.04), center[1])
     canvas.ellipse(pose, looking, (pupil, pupil), INK, cue=True)
 
 
-def draw_mouth(canvas: Canvas, pose: Pose, face: Expression, line: Colour) -> None:
+def draw_mouth(canvas: Canvas, pose: Pose, face: Expression, line: Color) -> None:
     """A mouth: its corners up or down, and open where the lower lip drops."""
     half = 0.30 + face.mouth_width
     x = np.linspace(-1, 1, 13)
@@ -184,8 +184,8 @@ def occlude(canvas: Canvas, pose: Pose, rng: np.random.Generator) -> None:
     """Sometimes a bar across a corner of the face: hides a part, never all of the features."""
     if rng.random() > 0.3:
         return
-    colour = pick(rng, PALETTE)
+    color = pick(rng, PALETTE)
     side, angle = rng.choice((-1, 1)), rng.uniform(-0.5, 0.5)
     x, y = side * rng.uniform(0.55, 0.85), rng.uniform(-0.5, 0.7)
     bar = Pose(pose.x + pose.scale * x, pose.y + pose.scale * y, pose.scale, pose.angle + angle)
-    canvas.polygon(bar, [(-0.2, -0.35), (0.2, -0.35), (0.2, 0.35), (-0.2, 0.35)], colour)
+    canvas.polygon(bar, [(-0.2, -0.35), (0.2, -0.35), (0.2, 0.35), (-0.2, 0.35)], color)

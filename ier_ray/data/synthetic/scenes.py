@@ -18,7 +18,7 @@ UPRIGHT = Pose(0.5, 0.5, 0.5)
 def draw_scene(emotion: str, *, size: int, seed: int) -> Drawing:
     """A scene whose cue carries an emotion.
 
-    Background, distractors, the cues' places and colours, light and noise depend on ``seed``
+    Background, distractors, the cues' places and colors, light and noise depend on ``seed``
     alone: outside the cues, scenes of one seed are alike for every emotion.
 
     Raises:
@@ -33,16 +33,16 @@ def draw_scene(emotion: str, *, size: int, seed: int) -> Drawing:
         draw_distractor(canvas, rng, (float(x), float(y)), scale=rng.uniform(0.08, 0.17))
     poses = cue_poses(rng)
     for pose in poses:
-        colour = pick(rng, PALETTE)
+        color = pick(rng, PALETTE)
         kinds = CUES[emotion]
-        kinds[int(rng.random() * len(kinds))](canvas, pose, colour)
+        kinds[int(rng.random() * len(kinds))](canvas, pose, color)
     if rng.random() < 0.4:
         cover_edge(canvas, poses[0], rng)
     return canvas.finish(rng, emotion)
 
 
 def cover_edge(canvas: Canvas, cue: Pose, rng: np.random.Generator) -> None:
-    """A distractor in front of the cue's edge, small enough to leave the cue recognisable."""
+    """A distractor in front of the cue's edge, small enough to leave the cue recognizable."""
     turn = rng.uniform(0, 2 * math.pi)
     distance = cue.scale * rng.uniform(0.7, 1.0)
     place = (cue.x + distance * math.cos(turn), cue.y + distance * math.sin(turn))
@@ -66,39 +66,39 @@ def random_pose(rng: np.random.Generator) -> Pose:
 
 def draw_background(canvas: Canvas, rng: np.random.Generator) -> None:
     """Sky and ground, a room, or abstract patches."""
-    colours = [shade(pick(rng, PALETTE), rng.uniform(0.45, 1.0)) for _ in range(4)]
-    canvas.gradient(colours[0], shade(colours[0], rng.uniform(0.6, 1.3)))
+    colors = [shade(pick(rng, PALETTE), rng.uniform(0.45, 1.0)) for _ in range(4)]
+    canvas.gradient(colors[0], shade(colors[0], rng.uniform(0.6, 1.3)))
     kind, horizon = rng.integers(3), rng.uniform(-0.3, 0.7)
     if kind == 0:
         hills = [(-1.0, horizon + 0.1), (-0.4, horizon - 0.1), (0.3, horizon + 0.1), (1.0, horizon)]
-        canvas.polygon(UPRIGHT, [*hills, (1, 1), (-1, 1)], colours[1])
+        canvas.polygon(UPRIGHT, [*hills, (1, 1), (-1, 1)], colors[1])
     elif kind == 1:
-        canvas.polygon(UPRIGHT, [(-1, horizon), (1, horizon), (1, 1), (-1, 1)], colours[1])
+        canvas.polygon(UPRIGHT, [(-1, horizon), (1, horizon), (1, 1), (-1, 1)], colors[1])
         edge = rng.uniform(-0.6, 0.6)
-        canvas.line(UPRIGHT, [(edge, -1), (edge, horizon)], shade(colours[0], 0.7), 0.03)
+        canvas.line(UPRIGHT, [(edge, -1), (edge, horizon)], shade(colors[0], 0.7), 0.03)
     else:
-        for colour in colours[1:]:
+        for color in colors[1:]:
             x, y, angle = rng.uniform(-1, 1, size=3)
             patch = Pose(0.5 + 0.5 * x, 0.5 + 0.5 * y, rng.uniform(0.2, 0.5), 3 * angle)
-            canvas.polygon(patch, [(-1, -0.6), (1, -0.6), (1, 0.6), (-1, 0.6)], colour)
+            canvas.polygon(patch, [(-1, -0.6), (1, -0.6), (1, 0.6), (-1, 0.6)], color)
 
 
 def draw_distractor(
     canvas: Canvas, rng: np.random.Generator, place: tuple[float, float], *, scale: float
 ) -> None:
     """A house, tree, ball or box: says nothing about the emotion."""
-    kind, colour, other = rng.integers(4), pick(rng, PALETTE), pick(rng, PALETTE)
+    kind, color, other = rng.integers(4), pick(rng, PALETTE), pick(rng, PALETTE)
     pose = Pose(*place, scale, rng.uniform(-0.15, 0.15))
     if kind == 0:
-        canvas.polygon(pose, [(-0.8, -0.1), (0.8, -0.1), (0.8, 1), (-0.8, 1)], colour)
+        canvas.polygon(pose, [(-0.8, -0.1), (0.8, -0.1), (0.8, 1), (-0.8, 1)], color)
         canvas.polygon(pose, [(-1, -0.1), (0, -1), (1, -0.1)], other)
         canvas.polygon(pose, [(-0.2, 0.4), (0.2, 0.4), (0.2, 1), (-0.2, 1)], INK)
     elif kind == 1:
         canvas.polygon(pose, [(-0.15, 0), (0.15, 0), (0.15, 1), (-0.15, 1)], shade(other, 0.5))
-        canvas.ellipse(pose, (0, -0.3), (0.7, 0.7), colour)
+        canvas.ellipse(pose, (0, -0.3), (0.7, 0.7), color)
     elif kind == 2:
         canvas.ellipse(pose, (0, 0), (0.8, 0.8), INK)
-        canvas.ellipse(pose, (0, 0), (0.7, 0.7), colour)
+        canvas.ellipse(pose, (0, 0), (0.7, 0.7), color)
     else:
-        canvas.polygon(pose, [(-0.8, -0.6), (0.8, -0.6), (0.8, 0.6), (-0.8, 0.6)], colour)
-        canvas.line(pose, [(-0.8, 0), (0.8, 0)], shade(colour, 0.6), 0.12)
+        canvas.polygon(pose, [(-0.8, -0.6), (0.8, -0.6), (0.8, 0.6), (-0.8, 0.6)], color)
+        canvas.line(pose, [(-0.8, 0), (0.8, 0)], shade(color, 0.6), 0.12)

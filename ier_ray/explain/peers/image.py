@@ -22,7 +22,7 @@ class Subject:
 
     Attributes:
         network: in eval mode.
-        image, baseline: normalised, ``(C, H, W)``.
+        image, baseline: normalized, ``(C, H, W)``.
         target: index of the class.
         layer: the convolution whose maps GradCAM weighs.
         window: height and width of occlusion's window: a region's.

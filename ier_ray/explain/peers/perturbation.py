@@ -136,7 +136,7 @@ def by_captum(
 
 
 def balanced_clustering(regions: int) -> Values:
-    """Neighbours merged in turn, as scipy linkage rows."""
+    """Neighbors merged in turn, as scipy linkage rows."""
     rows, nodes, sizes = [], list(range(regions)), [1] * regions
     while len(nodes) > 1:
         merged, counts = [], []
