@@ -23,20 +23,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from peers import GAME_PEERS, IMAGE_PEERS, Subject
+from peers.perturbation import GamePeer
 from subjects.digits import digits_network, held_out_digits
 from subjects.scenes import Scene, held_out_scenes, scenes_network
 from torch import Tensor, nn
 
-from ier_ray.explain import AnytimeExplainer, DenseEvaluator, Masking, RegionTree, explain
-from ier_ray.explain.anytime import Execute
-from ier_ray.explain.coalitions import Coalitions, every_coalition, region_game, tree_coalitions
+from ier_ray.explain import AnytimeExplainer, DenseEvaluator, RegionTree, explain
 from ier_ray.explain.dncshap import Plan
-from ier_ray.explain.evaluators import SCORES, Scores, logit
-from ier_ray.explain.exact import shapley_of_all
-from ier_ray.explain.fidelity import pointing_game, positive_mass_inside
-from ier_ray.explain.peers import GAME_PEERS, IMAGE_PEERS, Subject
-from ier_ray.explain.peers.perturbation import GamePeer
-from ier_ray.explain.refinement import estimate_shapley
+from ier_ray.explain.evaluators import SCORES, logit
+from ier_ray.explain.metrics import pointing_game, positive_mass_inside
+from ier_ray.explain.refinement import GameEvaluator, region_game
+from ier_ray.explain.shapley import Coalitions, Scores, estimate_shapley, every_coalition
+from ier_ray.explain.shapley.exact import shapley_of_all
 
 FACTORS = (2, 4, 6, 8, 16, 32)
 """Budgets, in evaluations a region."""
@@ -105,22 +104,15 @@ def ours_refined(game: Games | SceneGame, budget: int) -> Values:
     tree = game.tree
     if budget < len(Plan.of(tree, "both")):
         raise ValueError("the budget does not pay for the tree")
-    found = AnytimeExplainer(depth=tree.depth, budget=budget).explain(played(game), *tree.shape)
+    found = AnytimeExplainer(depth=tree.depth, budget=budget).explain(GameEvaluator(game, tree))
     return found.credits[found.tree.leaves]
-
-
-def played(game: Games | SceneGame) -> Execute:
-    """The game as what an explainer asks to score."""
-    return lambda masking: game(
-        tree_coalitions(game.tree, masking) if isinstance(masking, Masking) else masking.coalitions
-    )
 
 
 def dncshap(game: Games | SceneGame, budget: int) -> Values:
     plan = Plan.of(game.tree, "both")
     if budget < len(plan):
         raise ValueError(f"budget must be >= {len(plan)}, got {budget}")
-    return explain(played(game), game.tree).credits[game.tree.leaves]
+    return explain(GameEvaluator(game, game.tree), game.tree).credits[game.tree.leaves]
 
 
 def peer(method: GamePeer) -> Method:
@@ -203,7 +195,7 @@ def localized(
             last_convolution,
             window=(bottom - top, right - left),
         )
-        focused = focus.explain(evaluator, *tree.shape)
+        focused = focus.explain(evaluator)
         maps["ours_focused"] = focused.density_map(target)
         for name, method in IMAGE_PEERS.items():
             maps[name] = method(subject, budget=budget)

@@ -61,7 +61,7 @@ def request(seed: int, depth: int, contexts: Contexts) -> ExplainRequest:
 
 def serial(recognizer: Recognizer, asked: ExplainRequest) -> np.ndarray:
     evaluator = recognizer.evaluator(asked.pixels, asked.settings, domain=asked.domain)
-    found = asked.settings.explainer().explain(evaluator, SIZE, SIZE)
+    found = asked.settings.explainer().explain(evaluator)
     return found.credits
 
 

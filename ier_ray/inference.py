@@ -19,8 +19,8 @@ from ier_ray.data.transforms import normalize, statistics, to_unit_range
 from ier_ray.explain.anytime import AnytimeExplainer, FirstAxis
 from ier_ray.explain.baselines import Baseline, baseline_image
 from ier_ray.explain.dncshap import Contexts, Variant
-from ier_ray.explain.evaluators import SCORES, Evaluator, Interrupt, go_on
-from ier_ray.explain.incremental import ExactInference
+from ier_ray.explain.evaluators import SCORES, Interrupt, NetworkEvaluator, go_on
+from ier_ray.explain.incremental.evaluator import ExactInference
 from ier_ray.training.checkpoint import CheckpointManifest, load_checkpoint
 
 Score = Literal["probability", "logit", "log_odds"]
@@ -123,7 +123,7 @@ class Recognizer:
         *,
         domain: Domain = "ier",
         interrupt: Interrupt = go_on,
-    ) -> Evaluator:
+    ) -> NetworkEvaluator:
         """Scores of masked versions of an image ``(S, S, 3)``, by the fastest exact way.
 
         The baseline is normalized with the statistics of the image, as masking comes after

@@ -12,7 +12,8 @@ os.environ.update(
     AWS_DEFAULT_REGION="us-east-1",
     MLFLOW_DISABLE_TELEMETRY="true",
     OMP_NUM_THREADS="1",  # threads that wait for each other are slow where cores are few
-    PYTHONPATH=str(Path(__file__).parent),  # workers import the classes that tests define
+    # Workers import the classes that tests define.
+    PYTHONPATH=f"{Path(__file__).parent}:{Path(__file__).parent}/integration",
     RAY_AUTH_MODE="disabled",
     RAY_USAGE_STATS_ENABLED="0",
     RAY_ENABLE_UV_RUN_RUNTIME_ENV="0",
@@ -21,21 +22,16 @@ os.environ.update(
 )
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import ray
+from support.runs import SAMPLES, SIZE, tiny_settings
 
 from ier_ray.cluster.connection import connect
 from ier_ray.cluster.ingest import LayoutSettings, ingest
 from ier_ray.cluster.trainer import TrainResult, run_training
 from ier_ray.data.sources import SyntheticSource
 from ier_ray.emotions import FOUR
-from ier_ray.training.settings import TrainSettings
-
-ROOT = Path(__file__).parent.parent
-SIZE = 32
-SAMPLES = 160
 
 
 @pytest.fixture(scope="session")
@@ -57,27 +53,6 @@ def shards(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         domain: ingest(source, domain, f"{root}/{domain}", scheme=FOUR, layout=layout).location
         for domain in ("fer", "ier")
     }
-
-
-def tiny_settings(shards: dict[str, str], storage: Path | str, **changes: Any) -> TrainSettings:
-    """Two workers, two epochs, a network of a few thousand weights; dotted changes."""
-    values: dict[str, Any] = {
-        "name": "run",
-        "storage": str(storage),
-        "seed": 1,
-        "data": dict(shards),
-        "model": {"image_size": SIZE, "width": 0.02},
-        "optimizer": {"learning_rate": 1e-3, "batch_size": 8},
-        "schedule": {"epochs": 2, "warmup_epochs": 1},
-        "scaling": {"num_workers": 2, "cpus_per_worker": 1.0},
-    }
-    for name, value in changes.items():
-        section, _, key = name.partition("__")
-        if key:
-            values[section][key] = value
-        else:
-            values[section] = value
-    return TrainSettings.model_validate(values)
 
 
 @pytest.fixture(scope="session")

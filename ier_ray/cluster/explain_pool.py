@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import ray
-from numpy.typing import NDArray
 
+from ier_ray.cluster.sharing import share
 from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
 from ier_ray.errors import CancelledError
 from ier_ray.explain.dncshap import Explanation
-from ier_ray.explain.evaluators import Evaluator, Scores
+from ier_ray.explain.evaluators import NetworkEvaluator
 from ier_ray.explain.masking import MaskedImages, Rows
-from ier_ray.explain.sharing import share
+from ier_ray.explain.shapley.game import Scores
 from ier_ray.inference import ExplainerSettings, Recognizer
 
 RETRIES = 3
@@ -65,7 +65,7 @@ class ExplainWorker:
 
     def __init__(self, checkpoint: str) -> None:
         self._recognizer = Recognizer.load(checkpoint)
-        self._evaluators: OrderedDict[str, Evaluator] = OrderedDict()
+        self._evaluators: OrderedDict[str, NetworkEvaluator] = OrderedDict()
         self._cancelled: deque[str] = deque(maxlen=KEPT_CANCELLED)
 
     def score(
@@ -96,7 +96,7 @@ class ExplainWorker:
         """End the jobs of a request before their next batch; called while they run."""
         self._cancelled.append(name)
 
-    def _evaluator(self, request: ExplainRequest, name: str) -> Evaluator:
+    def _evaluator(self, request: ExplainRequest, name: str) -> NetworkEvaluator:
         def interrupt() -> None:
             if name in self._cancelled:
                 raise CancelledError(f"explanation {name} was cancelled")
@@ -110,16 +110,60 @@ class ExplainWorker:
             self._evaluators.popitem(last=False)
         return self._evaluators[name]
 
-    def probabilities(self, request: ExplainRequest) -> NDArray[np.float64]:
-        """Class probabilities ``(K,)`` of the request's image."""
-        row: NDArray[np.float64] = self._recognizer.probabilities(
-            request.pixels[None], domain=request.domain
-        )[0]
-        return row
-
     def ready(self) -> bool:
         """Answers once the network is loaded."""
         return True
+
+
+@dataclass
+class PoolEvaluator:
+    """An :class:`~ier_ray.explain.evaluators.Evaluator` whose work the pool's workers share.
+
+    Attributes:
+        pool: where the network runs.
+        request: of the image, in the object store.
+        shape: height and width of the image.
+        cancelled: asked now and then whether the scores are no longer wanted.
+        inference: how scores come about, known once there are some.
+    """
+
+    pool: ExplainPool
+    request: ray.ObjectRef
+    shape: tuple[int, int]
+    cancelled: Callable[[], bool]
+    inference: str = "nothing scored"
+
+    def __call__(self, masking: MaskedImages) -> Scores:
+        """Scores ``(M, K)``, a share of the masked images for each worker.
+
+        Raises:
+            CancelledError: when they are no longer wanted; the workers have stopped.
+        """
+        results = self._shares(masking)
+        scores = np.empty((len(masking), results[0].scores.shape[1]))
+        for result in results:
+            scores[result.rows] = result.scores
+        self.inference = results[0].inference
+        return scores
+
+    def _shares(self, masking: MaskedImages) -> list[Scored]:
+        workers = self.pool.workers
+        name, count = self.request.hex(), min(len(workers), len(masking))
+        everything = ray.put(masking)
+        running = [
+            worker.score.remote(self.request, name, everything, index, count)
+            for index, worker in enumerate(workers[:count])
+        ]
+        left = running
+        while left:
+            if self.cancelled():
+                ray.get([worker.cancel.remote(name) for worker in workers])
+                break
+            _, left = ray.wait(left, num_returns=len(left), timeout=ASK_S)
+        results = [result for result in ray.get(running) if result is not None]
+        if len(results) < count:
+            raise CancelledError("the explanation was cancelled")
+        return results
 
 
 @dataclass(frozen=True)
@@ -159,49 +203,19 @@ class ExplainPool:
         Raises:
             CancelledError: when it is not; the workers have stopped.
         """
-        reference = ray.put(request)
-        results: list[Scored] = []
+        evaluator = self.evaluator(request, cancelled=cancelled)
+        return request.settings.explainer(request.target).explain(evaluator)
 
-        def execute(masking: MaskedImages) -> Scores:
-            found = self._run(reference, masking, cancelled)
-            results.extend(found)
-            scores = np.empty((len(masking), found[0].scores.shape[1]))
-            for result in found:
-                scores[result.rows] = result.scores
-            return scores
+    def evaluator(
+        self, request: ExplainRequest, *, cancelled: Callable[[], bool] = lambda: False
+    ) -> PoolEvaluator:
+        """Scores of masked versions of the request's image, which all workers get once.
 
-        explainer = request.settings.explainer(request.target)
-        explanation = explainer.explain(execute, *request.pixels.shape[:2])
-        return replace(explanation, inference=results[0].inference)
-
-    def probabilities(self, request: ExplainRequest) -> NDArray[np.float64]:
-        """Class probabilities ``(K,)`` of one image."""
-        found: NDArray[np.float64] = ray.get(self.workers[0].probabilities.remote(request))
-        return found
-
-    def _run(
-        self,
-        reference: ray.ObjectRef,
-        masking: MaskedImages,
-        cancelled: Callable[[], bool],
-    ) -> list[Scored]:
-        """A share for each worker."""
-        name, count = reference.hex(), min(len(self.workers), len(masking))
-        everything = ray.put(masking)
-        running = [
-            worker.score.remote(reference, name, everything, index, count)
-            for index, worker in enumerate(self.workers[:count])
-        ]
-        left = running
-        while left:
-            if cancelled():
-                ray.get([worker.cancel.remote(name) for worker in self.workers])
-                break
-            _, left = ray.wait(left, num_returns=len(left), timeout=ASK_S)
-        results = [result for result in ray.get(running) if result is not None]
-        if len(results) < count:
-            raise CancelledError("the explanation was cancelled")
-        return results
+        Args:
+            cancelled: asked now and then whether the scores are no longer wanted.
+        """
+        height, width = request.pixels.shape[:2]
+        return PoolEvaluator(self, ray.put(request), (height, width), cancelled)
 
     def stop(self) -> None:
         """End the workers."""

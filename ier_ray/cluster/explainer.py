@@ -24,7 +24,8 @@ from ier_ray.data.schema import Domain
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import SettingsError
 from ier_ray.explain.dncshap import Explanation
-from ier_ray.explain.fidelity import positive_mass_inside
+from ier_ray.explain.evaluators import PROBABILITIES
+from ier_ray.explain.metrics import positive_mass_inside
 from ier_ray.explain.rendering import leaf_records, overlay, strip, to_npz
 from ier_ray.inference import ExplainerSettings
 from ier_ray.training.checkpoint import read_manifest, require_images
@@ -96,7 +97,8 @@ def explain_images(
         try:
             request = ExplainRequest(image.pixels, settings, domain, chosen)
             explanation = lane.explain(request, cancelled=ended.is_set)
-            record = describe(image, explanation, lane.probabilities(request), scheme, target)
+            probabilities = PROBABILITIES[settings.score](explanation.full)
+            record = describe(image, explanation, probabilities, scheme, target)
             write_explanation(output, image, explanation, record, settings, scheme)
         finally:
             free.put(lane)

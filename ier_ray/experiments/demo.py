@@ -26,7 +26,7 @@ from ier_ray.data.sources import SyntheticSource
 from ier_ray.data.streams import SplitIndex
 from ier_ray.emotions import FOUR
 from ier_ray.experiments.report import ReportContent, render_report
-from ier_ray.explain.fidelity import cue_mass_ratio
+from ier_ray.explain.metrics import cue_mass_ratio
 from ier_ray.inference import ExplainerSettings
 from ier_ray.training.settings import TrainSettings
 

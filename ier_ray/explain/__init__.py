@@ -3,7 +3,11 @@
 from ier_ray.explain.anytime import AnytimeExplainer
 from ier_ray.explain.dncshap import Contexts, Explanation, explain
 from ier_ray.explain.evaluators import DenseEvaluator, Evaluator
-from ier_ray.explain.incremental import ExactInference, IncrementalEvaluator, exact_evaluator
+from ier_ray.explain.incremental.evaluator import (
+    ExactInference,
+    IncrementalEvaluator,
+    exact_evaluator,
+)
 from ier_ray.explain.masking import Masking
 from ier_ray.explain.regions import RegionTree
 

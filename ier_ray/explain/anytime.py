@@ -7,13 +7,11 @@ towards their Shapley values (see ``refinement``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 
-from ier_ray.explain.coalitions import region_game, region_map
 from ier_ray.explain.dncshap import (
     SOLVERS,
     Contexts,
@@ -23,13 +21,10 @@ from ier_ray.explain.dncshap import (
     require_defined,
     solved,
 )
-from ier_ray.explain.evaluators import Scores
-from ier_ray.explain.masking import MaskedImages
-from ier_ray.explain.refinement import Pairs, continued, node_credits
+from ier_ray.explain.evaluators import Evaluator
+from ier_ray.explain.refinement import node_credits, refined, region_map
 from ier_ray.explain.regions import Axis, RegionTree, areas
-
-Execute = Callable[[MaskedImages], Scores]
-"""Scores masked images, ``(M, K)``: an evaluator, or whoever shares them out among several."""
+from ier_ray.explain.shapley.game import Scores
 
 FirstAxis = Axis | Literal["both"]
 AXES: tuple[Axis, ...] = get_args(Axis)
@@ -70,37 +65,52 @@ class AnytimeExplainer:
                 f"each tree scores the image and the baseline"
             )
 
-    def explain(self, execute: Execute, height: int, width: int) -> Explanation:
-        """Explain one image of so many pixels."""
+    def explain(self, evaluator: Evaluator) -> Explanation:
+        """Explain the evaluator's image."""
         if self.first_axis == "both":
             half = None if self.budget is None else self.budget // 2
             across, down = (
-                replace(self, first_axis=axis, budget=half).explain(execute, height, width)
-                for axis in AXES
+                replace(self, first_axis=axis, budget=half).explain(evaluator) for axis in AXES
             )
             return averaged(across, down)
-        plan = self._whole(height, width, self.first_axis) if self.tolerance == 0 else None
-        if plan is None or (self.budget is not None and self.budget < len(plan)):
-            plan, scores = self._grown(execute, height, width, self.first_axis)
-        else:
-            scores = execute(plan.masking)
-        found = solved(plan, scores, contexts=self.contexts, variant=self.variant)
-        if (self.variant, self.contexts) == ("normalized", "both") and len(plan) > 2:
-            return self._refined(execute, found, plan, scores)
-        return found
+        return self._along(evaluator, self.first_axis)
 
-    def _whole(self, height: int, width: int, first_axis: Axis) -> Plan:
+    def _along(self, evaluator: Evaluator, first_axis: Axis) -> Explanation:
+        """Explain with one order of the axes."""
+        plan = self._whole(evaluator.shape, first_axis) if self.tolerance == 0 else None
+        if plan is None or (self.budget is not None and self.budget < len(plan)):
+            plan, scores = self._grown(evaluator, first_axis)
+        else:
+            scores = evaluator(plan.masking)
+        explanation = solved(
+            plan,
+            scores,
+            contexts=self.contexts,
+            variant=self.variant,
+            inference=evaluator.inference,
+        )
+        refinable = (self.variant, self.contexts) == ("normalized", "both") and len(plan) > 2
+        if not refinable or self.budget is None or self.budget < len(plan) + 2:
+            return explanation
+        return refined(
+            explanation,
+            plan,
+            scores,
+            evaluator,
+            budget=self.budget,
+            generator=np.random.default_rng(self.seed),
+        )
+
+    def _whole(self, shape: tuple[int, int], first_axis: Axis) -> Plan:
         """The plan of all halvings."""
-        tree = RegionTree.halving(height, width, depth=self.depth, first_axis=first_axis)
+        tree = RegionTree.halving(*shape, depth=self.depth, first_axis=first_axis)
         return Plan.of(tree, self.contexts)
 
-    def _grown(
-        self, execute: Execute, height: int, width: int, first_axis: Axis
-    ) -> tuple[Plan, Scores]:
+    def _grown(self, evaluator: Evaluator, first_axis: Axis) -> tuple[Plan, Scores]:
         """A tree of the regions that matter, and the scores of its plan."""
-        tree = RegionTree.halving(height, width, depth=0)
+        tree = RegionTree.halving(*evaluator.shape, depth=0)
         plan = Plan.of(tree, self.contexts)
-        scores = execute(plan.masking)
+        scores = evaluator(plan.masking)
         target = int(scores[plan.inside[0]].argmax()) if self.target is None else self.target
         while tree.depth < self.depth:
             credit = np.abs(SOLVERS[self.variant](plan, scores)[:, target])
@@ -114,26 +124,8 @@ class AnytimeExplainer:
                 break
             tree = tree.divided(nodes, first_axis=first_axis)
             plan = Plan.of(tree, self.contexts)
-            scores = np.concatenate([scores, execute(plan.masking[len(scores) :])])
+            scores = np.concatenate([scores, evaluator(plan.masking[len(scores) :])])
         return plan, scores
-
-    def _refined(
-        self, execute: Execute, found: Explanation, plan: Plan, scores: Scores
-    ) -> Explanation:
-        if self.budget is None or self.budget < len(plan) + 2:
-            return found
-        estimate = continued(
-            region_game(execute, plan.tree),
-            Pairs.of_tree(plan, scores),
-            budget=self.budget,
-            generator=np.random.default_rng(self.seed),
-        )
-        return replace(
-            found,
-            credits=node_credits(plan.tree, estimate.values),
-            deviations=estimate.deviations,
-            evaluations=estimate.evaluations,
-        )
 
 
 def averaged(explanation: Explanation, other: Explanation) -> Explanation:

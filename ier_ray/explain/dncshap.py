@@ -14,20 +14,19 @@ which images to score, so the whole tree is one list of independent evaluations.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ier_ray.explain.evaluators import Evaluator, Scores
+from ier_ray.explain.evaluators import Evaluator
 from ier_ray.explain.masking import Masking
 from ier_ray.explain.regions import RegionTree, areas
+from ier_ray.explain.shapley.game import Scores
 
 Contexts = Literal["absent", "present", "both"]
 Variant = Literal["normalized", "proportional", "paper"]
-CUSTOM = "custom"
-"""Inference of an evaluator that does not say."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,8 @@ class Explanation:
         full, empty: ``(K,)``; v(image) and v(baseline).
         contexts, variant: how the credits were computed.
         evaluations: masked images scored.
-        inference: how the tree's scores came about: ``incremental``, ``dense`` (and why), or
-            ``custom``. Coalitions that refine it are always run whole.
+        inference: how the tree's scores came about: ``incremental``, or ``dense`` and why.
+            Coalitions that refine it are always run whole.
         deviations: ``(n, K)``; standard deviation of each leaf's Shapley value, where evaluations
             beyond the tree refined it.
     """
@@ -99,7 +98,7 @@ class Explanation:
     contexts: Contexts
     variant: Variant
     evaluations: int
-    inference: str = CUSTOM
+    inference: str
     deviations: Scores | None = None
 
     def leaf_values(self, target: int) -> NDArray[np.float64]:
@@ -127,16 +126,16 @@ class Explanation:
 
 
 def explain(
-    evaluator: Evaluator | Callable[[Masking], Scores],
+    evaluator: Evaluator,
     tree: RegionTree,
     *,
     contexts: Contexts = "both",
     variant: Variant = "normalized",
 ) -> Explanation:
-    """Credits of all regions of a tree, scored in this process.
+    """Credits of all regions of a tree.
 
     Args:
-        evaluator: an evaluator, or any function that scores masked images.
+        evaluator: scores masked versions of the image that the tree divides.
         contexts: ``absent`` (nothing else shows: the paper), ``present`` (everything else
             shows), or ``both`` (their mean: closest to exact Shapley values).
         variant: how a region's credit is divided between its halves. ``normalized``: by the closed
@@ -147,8 +146,8 @@ def explain(
     """
     require_defined(variant, contexts)
     plan = Plan.of(tree, contexts)
-    explanation = solved(plan, evaluator(plan.masking), contexts=contexts, variant=variant)
-    return replace(explanation, inference=getattr(evaluator, "inference", CUSTOM))
+    scores = evaluator(plan.masking)
+    return solved(plan, scores, contexts=contexts, variant=variant, inference=evaluator.inference)
 
 
 def require_defined(variant: Variant, contexts: Contexts) -> None:
@@ -157,7 +156,9 @@ def require_defined(variant: Variant, contexts: Contexts) -> None:
         raise ValueError(f"variant paper is defined for contexts absent, got {contexts}")
 
 
-def solved(plan: Plan, scores: Scores, *, contexts: Contexts, variant: Variant) -> Explanation:
+def solved(
+    plan: Plan, scores: Scores, *, contexts: Contexts, variant: Variant, inference: str
+) -> Explanation:
     """The explanation that a plan's scores ``(len(plan), K)`` make."""
     return Explanation(
         tree=plan.tree,
@@ -167,6 +168,7 @@ def solved(plan: Plan, scores: Scores, *, contexts: Contexts, variant: Variant) 
         contexts=contexts,
         variant=variant,
         evaluations=len(plan),
+        inference=inference,
     )
 
 

@@ -10,12 +10,13 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit, softmax
 from torch import Tensor
 
 from ier_ray.explain.masking import MaskedImages
 from ier_ray.explain.memory import MadeBytes, in_batches, planned_bytes
+from ier_ray.explain.shapley.game import Scores
 
-Scores = NDArray[np.float64]
 ScoreFunction = Callable[[Tensor], Tensor]
 """Maps logits ``(M, K)`` to scores ``(M, K)``."""
 
@@ -30,14 +31,22 @@ def go_on() -> None:
 
 
 class Evaluator(Protocol):
-    """Scores of masked versions of one image, in the order asked for."""
+    """Anything that scores masked versions of one image: a network here, a pool, a game."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the image in pixels."""
 
     @property
     def inference(self) -> str:
-        """How the scores come about: ``incremental``, or ``dense`` and why."""
+        """How the scores come about, for the record: ``incremental``, or ``dense`` and why."""
 
     def __call__(self, masking: MaskedImages) -> Scores:
-        """Scores ``(M, K)`` of ``M`` masked images for ``K`` classes."""
+        """Scores ``(M, K)`` of ``M`` masked images for ``K`` classes, in the order asked for."""
+
+
+class NetworkEvaluator(Evaluator, Protocol):
+    """An evaluator that runs a network in this process and knows what its work costs."""
 
     def costs(self, masking: MaskedImages) -> NDArray[np.float64]:
         """Work that each masked image takes, ``(M,)``, in any unit."""
@@ -66,6 +75,12 @@ SCORES: dict[str, ScoreFunction] = {
     "logit": logit,
     "log_odds": log_odds,
 }
+PROBABILITIES: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "probability": lambda scores: scores,
+    "logit": softmax,
+    "log_odds": expit,
+}
+"""Class probabilities ``(K,)`` from the scores ``(K,)`` of an image, by the kind of score."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +106,11 @@ class DenseEvaluator:
     batch_size: int | None = None
     inference: str = "dense"
     interrupt: Interrupt = go_on
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        return self.image.shape[-2], self.image.shape[-1]
 
     @torch.inference_mode()
     def __call__(self, masking: MaskedImages) -> Scores:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ier_ray.explain.regions import Rectangles
+from ier_ray.explain.shapley.game import Coalitions
 
 Rows = NDArray[np.int64]
-Coalitions = NDArray[np.bool_]
-"""``(M, n)``: which of n regions show in each of M masked images."""
+"""Numbers of masked images."""
 
 
 class MaskedImages(Protocol):
@@ -61,7 +61,7 @@ class RegionMasking:
     """Masked images described by coalitions of regions.
 
     Attributes:
-        coalitions: ``(M, n)``.
+        coalitions: ``(M, n)``; which of n regions show.
         regions: ``(height, width)``, the number of each pixel's region.
     """
 

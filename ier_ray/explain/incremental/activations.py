@@ -1,0 +1,94 @@
+"""What a network makes of the image and of the baseline, kept for the windows cut from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from ier_ray.explain.incremental.operations import Join, Pointwise, Slide, Step
+from ier_ray.explain.incremental.tracing import TracedNetwork
+
+BASELINE, IMAGE = 0, 1
+"""The two backgrounds, in the order of every batch of backgrounds."""
+
+
+@dataclass(frozen=True)
+class Backgrounds:
+    """Activations of both backgrounds.
+
+    Attributes:
+        pixels: ``(2, H, W, C)``; the inputs.
+        read: for each step that slides or joins, the maps it reads, with their border.
+        frontier: whole maps that the readout or the tail reads, ``(2, H, W, C)``.
+        read_out: ``(2, U)``; outputs of the readout, where there is one, in double precision.
+        shapes: channels, height and width of every value.
+        logits: ``(2, K)``.
+    """
+
+    pixels: Tensor
+    read: dict[str, tuple[Tensor, ...]]
+    frontier: dict[str, Tensor]
+    read_out: Tensor | None
+    shapes: dict[str, tuple[int, int, int]]
+    logits: Tensor
+
+    @classmethod
+    def of(cls, network: TracedNetwork, pixels: Tensor) -> Backgrounds:
+        """Run the network on both, ``(2, C, H, W)``, and keep what windows will need."""
+        values = {network.source: pixels.contiguous(memory_format=torch.channels_last)}
+        read: dict[str, tuple[Tensor, ...]] = {}
+        for step in network.steps:
+            maps = [values[name] for name in step.inputs]
+            if isinstance(step.operation, Slide):
+                maps = [step.operation.padded(maps[0])]
+            if not isinstance(step.operation, Pointwise):
+                read[step.output] = tuple(pixels_last(each) for each in maps)
+            values[step.output] = apply(step, maps)
+        frontier = [values[name] for name in network.frontier]
+        read_out = network.readout.apply(frontier) if network.readout else None
+        inputs = frontier if read_out is None else [read_out.to(pixels.dtype)]
+        logits = network.tail(*(each.clone() for each in inputs))  # it may work in place
+        return cls(
+            pixels=pixels_last(pixels),
+            read=read,
+            frontier={name: pixels_last(values[name]) for name in network.frontier},
+            read_out=read_out,
+            shapes={name: (maps.shape[1], *maps.shape[2:]) for name, maps in values.items()},
+            logits=logits,
+        )
+
+
+def local_share(network: TracedNetwork, backgrounds: Backgrounds) -> float:
+    """Share of the network's multiply-accumulates that the windowed steps make."""
+    local = 0
+    for step in network.steps:
+        if isinstance(step.operation, Slide):
+            local += step.operation.macs * math.prod(backgrounds.shapes[step.output][1:])
+    frontier = [channels_first(maps) for maps in backgrounds.frontier.values()]
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        if network.readout is not None:
+            frontier = [network.readout.layer(torch.cat(frontier, 1).flatten(1))]
+        network.tail(*(each.clone() for each in frontier))
+    rest: float = counter.get_total_flops() / 2 / len(backgrounds.pixels)
+    return local / (local + rest)
+
+
+def pixels_last(maps: Tensor) -> Tensor:
+    """``(M, C, H, W)`` as contiguous ``(M, H, W, C)``."""
+    return maps.permute(0, 2, 3, 1).contiguous()
+
+
+def channels_first(maps: Tensor) -> Tensor:
+    """``(M, H, W, C)`` as ``(M, C, H, W)``, not moved in memory."""
+    return maps.permute(0, 3, 1, 2)
+
+
+def apply(step: Step, maps: Sequence[Tensor]) -> Tensor:
+    """The step on maps ``(M, C, H, W)``."""
+    operation = step.operation
+    return operation.apply(maps) if isinstance(operation, Join) else operation.apply(maps[0])

@@ -1,0 +1,190 @@
+"""A batch of masked images on its way through the windowed steps of a network."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ier_ray.explain.evaluators import Interrupt
+from ier_ray.explain.incremental.activations import (
+    BASELINE,
+    IMAGE,
+    Backgrounds,
+    apply,
+    channels_first,
+    pixels_last,
+)
+from ier_ray.explain.incremental.grouping import group_by_size
+from ier_ray.explain.incremental.operations import Corners, Pointwise, Size, Slide, Step
+from ier_ray.explain.incremental.tracing import TracedNetwork
+from ier_ray.explain.incremental.windows import Extents, Window, cut, paste, positions, take
+from ier_ray.explain.masking import Masking
+
+Rows = NDArray[np.int64]
+
+CALL_MACS = {"cpu": 3e7, "cuda": 3e9}
+"""Multiply-accumulates that take as long as one more call (CPU: measured on two cores)."""
+WEIGHT_MACS = 100.0
+"""The same for one weight of the operation: each call reads and reorders them anew."""
+
+
+class Batch:
+    """Masked images, a window of each, and the whole maps they end in."""
+
+    def __init__(self, network: TracedNetwork, backgrounds: Backgrounds, masking: Masking) -> None:
+        self._network, self._backgrounds, self._masking = network, backgrounds, masking
+        self._background = np.where(masking.keeps_inside, BASELINE, IMAGE)
+        self._extents = extents(network, backgrounds, masking)
+        self._last_read = {
+            name: index for index, step in enumerate(network.steps) for name in step.inputs
+        }
+        device = backgrounds.pixels.device
+        self._call_macs = CALL_MACS.get(device.type, CALL_MACS["cpu"])
+        self._chosen = torch.from_numpy(self._background).to(device)
+        self._frontier = {
+            name: maps.index_select(0, self._chosen)
+            if network.readout is None
+            else maps.new_empty(len(masking), *maps.shape[1:])  # it reads what changed alone
+            for name, maps in backgrounds.frontier.items()
+        }
+
+    def bytes(self) -> NDArray[np.float64]:
+        """About what the windows of each row take at their largest, ``(M,)``."""
+        shapes, item = self._backgrounds.shapes, self._backgrounds.pixels.element_size()
+        sizes = {
+            name: extent.sizes.prod(1) * float(shapes[name][0] * item)
+            for name, extent in self._extents.items()
+        }
+        largest = np.zeros(len(self._masking))
+        for step in self._network.steps:  # the inputs, their copies with surroundings, the output
+            read = np.sum([sizes[name] for name in step.inputs], axis=0)
+            largest = np.maximum(largest, 3 * read + sizes[step.output])
+        return largest
+
+    def run(self, rows: Rows, interrupt: Interrupt) -> None:
+        """Compute what some rows change of the frontier, with ``interrupt`` before each group."""
+        for group in self._groups(self._network.steps[0], rows):
+            interrupt()
+            part = rows[group]
+            self._advance(part, {self._network.source: self._masked(part)}, 0)
+
+    def tail_inputs(self) -> list[Tensor]:
+        """What the tail reads of all rows, once :meth:`run` has had each of them."""
+        readout, known = self._network.readout, self._backgrounds.read_out
+        if readout is None or known is None:
+            return [channels_first(maps) for maps in self._frontier.values()]
+        before, after = self._backgrounds.frontier, self._frontier
+        outputs = readout.update(known, before, after, self._chosen, self._extents)
+        return [outputs.to(self._backgrounds.pixels.dtype)]
+
+    def _masked(self, rows: Rows) -> Window:
+        """Masked images, inside one window each."""
+        extent, pixels = self._extents[self._network.source][rows], self._backgrounds.pixels
+        start, size = extent.common()
+        height, width = extent.size
+        y = start[:, 0, None] + np.arange(size[0])
+        x = start[:, 1, None] + np.arange(size[1])
+        top, bottom, left, right = self._masking.rectangles[rows].T[:, :, None]
+        inside = ((y >= top) & (y < bottom))[:, :, None] & ((x >= left) & (x < right))[:, None, :]
+        background = self._background[rows][:, None, None]
+        shown = np.where(inside, 1 - background, background)
+        first = positions(np.zeros_like(rows), start, size, (height, width))
+        chosen = torch.from_numpy(first + shown * height * width).to(pixels.device)
+        return Window(take(pixels, chosen), start)
+
+    def _advance(self, rows: Rows, values: dict[str, Window], first: int) -> None:
+        """Run the steps from ``first`` on, splitting the rows where their windows differ."""
+        for index in range(first, len(self._network.steps)):
+            step = self._network.steps[index]
+            groups = self._groups(step, rows)
+            if len(groups) > 1:
+                parts = [{name: value[group] for name, value in values.items()} for group in groups]
+                values.clear()
+                while groups:
+                    self._advance(rows[groups.pop()], parts.pop(), index)
+                return
+            values[step.output] = self._apply(step, rows, [values[name] for name in step.inputs])
+            for name in {*step.inputs, step.output}:
+                if self._last_read.get(name, -1) <= index:
+                    self._finish(name, rows, values.pop(name))
+
+    def _groups(self, step: Step, rows: Rows) -> list[Rows]:
+        operation = step.operation
+        if not isinstance(operation, Slide) or not operation.macs:
+            return [np.arange(len(rows))]
+        return group_by_size(
+            self._extents[step.output].sizes[rows],
+            pixel_cost=operation.macs,
+            call_cost=self._call_macs + WEIGHT_MACS * operation.weights,
+        )
+
+    def _finish(self, name: str, rows: Rows, window: Window) -> None:
+        """No later step reads the value; what comes after the steps may."""
+        if name in self._frontier:
+            paste(self._frontier[name], rows, np.zeros((len(rows), 2), dtype=np.int64), window)
+
+    def _apply(self, step: Step, rows: Rows, inputs: list[Window]) -> Window:
+        operation = step.operation
+        if isinstance(operation, Pointwise):
+            start, maps = inputs[0].start, [inputs[0].values]
+        else:
+            start, size = self._extents[step.output][rows].common()
+            origin = start
+            if isinstance(operation, Slide):
+                origin, size = operation.patch(start, size)
+                border = np.array(operation.padding)
+                inputs = [Window(window.values, window.start + border) for window in inputs]
+            maps = [
+                self._surrounded(background, rows, window, origin, size)
+                for background, window in zip(
+                    self._backgrounds.read[step.output], inputs, strict=True
+                )
+            ]
+        made = apply(step, [channels_first(each) for each in maps])
+        return Window(pixels_last(made), start)
+
+    def _surrounded(
+        self, background: Tensor, rows: Rows, window: Window, start: Corners, size: Size
+    ) -> Tensor:
+        """A window enlarged, or shrunk, to ``size`` with what the background has around it."""
+        if window.size == size and (window.start == start).all():
+            return window.values
+        patch = cut(background, self._background[rows], start, size)
+        paste(patch, np.arange(len(rows)), start, window)
+        return patch
+
+
+def extents(
+    network: TracedNetwork, backgrounds: Backgrounds, masking: Masking
+) -> dict[str, Extents]:
+    """What masking can change of every value."""
+    top, bottom, left, right = masking.rectangles.T
+    start, stop = np.stack([top, left], axis=1), np.stack([bottom, right], axis=1)
+    shapes = backgrounds.shapes
+    found = {network.source: Extents(start, stop, shapes[network.source][1:])}
+    for step in network.steps:
+        parts, size = [found[name] for name in step.inputs], shapes[step.output][1:]
+        if isinstance(step.operation, Slide):
+            reached = step.operation.reach(parts[0].start, parts[0].stop, size)
+            found[step.output] = Extents(*reached, size)
+        else:
+            found[step.output] = Extents.union(parts)
+    return found
+
+
+def changed_macs(
+    network: TracedNetwork, backgrounds: Backgrounds, masking: Masking
+) -> NDArray[np.float64]:
+    """Multiply-accumulates of what masking can change, up to the tail, ``(M,)``."""
+    found = extents(network, backgrounds, masking)
+    macs = np.zeros(len(masking))
+    for step in network.steps:
+        if isinstance(step.operation, Slide):
+            macs += step.operation.macs * found[step.output].sizes.prod(1)
+    if network.readout is not None:
+        for name in network.frontier:
+            position = backgrounds.shapes[name][0] * network.readout.layer.out_features
+            macs += position * found[name].sizes.prod(1)
+    return macs

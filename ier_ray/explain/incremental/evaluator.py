@@ -1,0 +1,205 @@
+"""Exact incremental inference: compute only what masking changes.
+
+A masked image differs from a background (the baseline, or the image itself) inside one rectangle.
+Through convolutions and pools only a window around it changes; the window alone is carried on,
+and what it needs around it is cut from the background's activations, which are computed once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ier_ray.explain.evaluators import (
+    DenseEvaluator,
+    Interrupt,
+    NetworkEvaluator,
+    ScoreFunction,
+    go_on,
+    probability,
+)
+from ier_ray.explain.incremental.activations import BASELINE, IMAGE, Backgrounds, local_share
+from ier_ray.explain.incremental.batch import Batch, changed_macs
+from ier_ray.explain.incremental.tracing import TracedNetwork, UntraceableError, trace
+from ier_ray.explain.masking import MaskedImages, Masking
+from ier_ray.explain.memory import in_batches, planned_bytes
+from ier_ray.explain.regions import areas
+from ier_ray.explain.shapley.game import Scores
+
+WINDOW_SHARE = 8
+"""One part in eight of the planned memory is for windows, the rest for whole maps."""
+MAP_COPIES = 3
+"""Whole maps that the tail holds at once: its input, flattened, and what it makes of it."""
+ROW_MACS = 1e7
+"""Multiply-accumulates that take as long as what a masked image costs whatever its size."""
+WORTHWHILE = 0.5
+"""Share of the work that must be local for windows to be worth their trouble."""
+
+
+@dataclass(frozen=True)
+class IncrementalEvaluator:
+    """Scores of masked images from the windows that masking changes.
+
+    Images masked by anything but one rectangle are run whole.
+
+    Attributes:
+        network: the traced network, in eval mode.
+        image: the explained image, normalized, ``(C, H, W)``.
+        baseline: what replaces hidden pixels, as of :class:`DenseEvaluator`.
+        score: what of the logits is explained.
+        batch_size: most masked images at once; by default what free memory allows. Halved when
+            memory runs out.
+        inference: how scores come about, for the record.
+        interrupt: called before each batch; what it raises ends the work.
+    """
+
+    network: TracedNetwork
+    image: Tensor
+    baseline: Tensor
+    score: ScoreFunction = probability
+    batch_size: int | None = None
+    inference: str = "incremental"
+    interrupt: Interrupt = go_on
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        return self.image.shape[-2], self.image.shape[-1]
+
+    @cached_property
+    def backgrounds(self) -> Backgrounds:
+        """Activations of both backgrounds, computed on first use."""
+        with torch.inference_mode():
+            return Backgrounds.of(self.network, torch.stack([self.baseline, self.image]))
+
+    @torch.inference_mode()
+    def __call__(self, masking: MaskedImages) -> Scores:
+        """Scores ``(M, K)`` of masked images."""
+        if not isinstance(masking, Masking):
+            return self._dense(masking)
+        known = self.backgrounds.logits
+        background = torch.from_numpy(np.where(masking.keeps_inside, BASELINE, IMAGE))
+        pixels = areas(masking.rectangles)
+        shown = torch.from_numpy(pixels > 0) ^ background.bool()  # where it is all or nothing
+        logits = known[shown.long().to(known.device)]
+        partial = np.flatnonzero(self._partial(masking))
+        partial = partial[np.argsort(pixels[partial], kind="stable")]
+        memory = planned_bytes(known.device)
+        for rows, found in in_batches(
+            len(partial),
+            self.batch_size or self._rows_within(memory),
+            lambda rows: self._logits(masking[partial[rows]], memory),
+        ):
+            logits[torch.from_numpy(partial[rows]).to(known.device)] = found
+        scores: Scores = self.score(logits.double()).cpu().numpy()
+        return scores
+
+    def costs(self, masking: MaskedImages) -> NDArray[np.float64]:
+        """Multiply-accumulates that each masked image takes, ``(M,)``; the rest in their terms."""
+        if not isinstance(masking, Masking):
+            return self._dense.costs(masking)
+        macs = changed_macs(self.network, self.backgrounds, masking)
+        return ROW_MACS + np.where(self._partial(masking), macs, 0)
+
+    def _partial(self, masking: Masking) -> NDArray[np.bool_]:
+        """``(M,)``: which images show neither all of the image nor all of the baseline."""
+        pixels = areas(masking.rectangles)
+        return (pixels > 0) & (pixels < self.image.shape[-2] * self.image.shape[-1])
+
+    @cached_property
+    def _dense(self) -> DenseEvaluator:
+        return DenseEvaluator(
+            self.network.whole, self.image, self.baseline, self.score, interrupt=self.interrupt
+        )
+
+    def _rows_within(self, memory: int) -> int:
+        row = sum(maps[0].nbytes for maps in self.backgrounds.frontier.values())
+        return max(1, memory // (MAP_COPIES * row))
+
+    def _logits(self, masking: Masking, memory: int) -> Tensor:
+        batch = Batch(self.network, self.backgrounds, masking)
+        part = (batch.bytes().cumsum() // (memory / WINDOW_SHARE)).astype(np.int64)
+        for rows in np.split(np.arange(len(masking)), np.flatnonzero(np.diff(part)) + 1):
+            batch.run(rows, self.interrupt)
+        return self.network.tail(*batch.tail_inputs())
+
+
+@dataclass(frozen=True)
+class ExactInference:
+    """A network made ready once to explain many images by the fastest exact way.
+
+    Attributes:
+        network: in eval mode; logits ``(M, K)`` of normalized images ``(M, C, H, W)``. What is
+            made of its weights is kept: after a change of them, begin anew.
+        traced: its windowed steps; None where it has none.
+        dense_because: why it is run whole, where it is.
+    """
+
+    network: nn.Module
+    traced: TracedNetwork | None
+    dense_because: str = ""
+    _local_shares: dict[torch.Size, float] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, network: nn.Module) -> ExactInference:
+        """Trace a network."""
+        try:
+            return cls(network, trace(network))
+        except UntraceableError as error:
+            return cls(network, None, str(error))
+
+    def evaluator(
+        self,
+        image: Tensor,
+        baseline: Tensor,
+        *,
+        score: ScoreFunction = probability,
+        interrupt: Interrupt = go_on,
+        remark: str = "",
+    ) -> NetworkEvaluator:
+        """Scores of masked versions of an image: incremental where it can be, else dense.
+
+        Args:
+            image, baseline: normalized, ``(C, H, W)``, of the network's precision.
+            remark: added to the evaluator's ``inference``.
+            interrupt: called before each batch; what it raises ends the work.
+
+        Returns:
+            An evaluator whose ``inference`` says which it is and, if dense, why.
+        """
+        reason = self.dense_because
+        if self.traced is not None:
+            evaluator = IncrementalEvaluator(
+                self.traced,
+                image,
+                baseline,
+                score,
+                inference=f"incremental{remark}",
+                interrupt=interrupt,
+            )
+            if image.shape not in self._local_shares:
+                self._local_shares[image.shape] = local_share(self.traced, evaluator.backgrounds)
+            share = self._local_shares[image.shape]
+            if share >= WORTHWHILE:
+                return evaluator
+            reason = f"only {share:.0%} of the work comes before operations over all positions"
+        return DenseEvaluator(
+            self.network,
+            image,
+            baseline,
+            score,
+            inference=f"dense: {reason}{remark}",
+            interrupt=interrupt,
+        )
+
+
+def exact_evaluator(
+    network: nn.Module, image: Tensor, baseline: Tensor, *, score: ScoreFunction = probability
+) -> NetworkEvaluator:
+    """:class:`ExactInference` for a single image."""
+    return ExactInference.of(network).evaluator(image, baseline, score=score)

@@ -1,0 +1,79 @@
+"""The first dense layer of a network, of which masking changes a part as well.
+
+It reads flattened maps, so its output is a sum over their positions. Where a map equals the
+background's, so does its term: only the positions that changed are multiplied. The sums are in
+double precision, as their terms are many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ier_ray.explain.incremental.windows import Extents, take
+
+
+@dataclass(frozen=True)
+class Readout:
+    """A dense layer over maps that are joined along their channels and flattened.
+
+    Attributes:
+        layer: the dense layer.
+    """
+
+    layer: nn.Linear
+    _weights: dict[int, Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    def apply(self, maps: Sequence[Tensor]) -> Tensor:
+        """Outputs ``(M, U)`` of whole maps ``(M, C, H, W)``, in double precision."""
+        positions = torch.cat(list(maps), 1).flatten(2).permute(2, 0, 1)
+        weights = self._by_position(len(positions))
+        outputs = positions.new_zeros(positions.shape[1], weights.shape[2], dtype=torch.float64)
+        if self.layer.bias is not None:
+            outputs += self.layer.bias.detach()
+        for pixels, weight in zip(positions, weights, strict=True):
+            outputs += pixels @ weight
+        return outputs
+
+    def update(
+        self,
+        known: Tensor,
+        before: Mapping[str, Tensor],
+        after: Mapping[str, Tensor],
+        background: Tensor,
+        extents: Mapping[str, Extents],
+    ) -> Tensor:
+        """Outputs ``(M, U)`` of maps that differ from a background's inside their extents alone.
+
+        Args:
+            known: ``(B, U)``; outputs of the backgrounds, by :meth:`apply`.
+            before: maps of the backgrounds, ``(B, H, W, C)``, in the order they are joined in.
+            after: the changed maps, ``(M, H, W, C)``; read inside their extents only.
+            background: ``(M,)``; the background of each.
+            extents: what can have changed.
+        """
+        outputs = known.index_select(0, background)
+        positions = next(iter(before.values())).shape[1:3].numel()
+        channels = [maps.shape[-1] for maps in after.values()]
+        weights = torch.split(self._by_position(positions), channels, 1)
+        for (name, maps), weight in zip(after.items(), weights, strict=True):
+            changed = extents[name].covers()
+            for position in np.flatnonzero(changed.any(0)).tolist():
+                rows = torch.from_numpy(np.flatnonzero(changed[:, position])).to(known.device)
+                origins = background.index_select(0, rows)
+                change = take(maps, rows * positions + position)
+                change -= take(before[name], origins * positions + position)
+                outputs.index_add_(0, rows, (change @ weight[position]).double())
+        return outputs
+
+    def _by_position(self, positions: int) -> Tensor:
+        """The weights as ``(H · W, C, U)``: a copy, made once."""
+        if positions not in self._weights:
+            weights = self.layer.weight.detach()
+            by_channel = weights.view(len(weights), -1, positions)
+            self._weights[positions] = by_channel.permute(2, 1, 0).contiguous()
+        return self._weights[positions]

@@ -1,0 +1,369 @@
+"""Baseline 4, with tiny models of random weights: no download."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import safetensors.torch
+import torch
+import transformers
+from support.runs import SIZE, tiny_settings
+from torch import Tensor
+
+from ier_ray.cluster.captions import CaptionModels, CaptionReport, caption_shards
+from ier_ray.cluster.explainer import explain_images
+from ier_ray.cluster.predictor import evaluate
+from ier_ray.cluster.trainer import TrainResult, run_training
+from ier_ray.config import parse_settings
+from ier_ray.data.captions import CaptionReader
+from ier_ray.data.images import decode_rgb
+from ier_ray.data.order import held_out_tasks
+from ier_ray.data.shards import RowReader, ShardSet
+from ier_ray.data.streams import JointStreams, SplitIndex
+from ier_ray.emotions import FOUR
+from ier_ray.errors import CheckpointError, DataError, SettingsError
+from ier_ray.inference import ExplainerSettings, Recognizer
+from ier_ray.losses import JointLoss
+from ier_ray.models import ModelSettings, build_joint_model
+from ier_ray.models.captions import CAPTION_TOKENS, PADDING, Captioner, caption_bert
+from ier_ray.models.weights import load_pretrained
+from ier_ray.serve.app import build
+from ier_ray.serve.schemas import AppArgs
+from ier_ray.training.settings import TrainSettings
+
+CPU = torch.device("cpu")
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+CUES = ["smile", "tears", "rot", "fist"]
+WORDS = ["a", "the", "dog", "tree", "house", "with", "near", "red", "blue"]
+MODEL = {"architecture": "caption_bert", "image_size": SIZE, "width": 0.02}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> CaptionModels:
+    """A captioner of one layer, whose large random weights give every image its own caption."""
+    root = tmp_path_factory.mktemp("models")
+    vocabulary = [*SPECIAL, *CUES, *WORDS]
+    (root / "vocab.txt").write_text("\n".join(vocabulary))
+    tokenizer = transformers.BertTokenizer(str(root / "vocab.txt"))
+    tokenizer.save_pretrained(root / "captioner")
+    tokenizer.save_pretrained(root / "tokenizer")
+    small = {
+        "hidden_size": 12,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "initializer_range": 2.0,
+    }
+    config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+        transformers.ViTConfig(image_size=32, patch_size=16, **small),
+        transformers.BertConfig(
+            vocab_size=len(vocabulary), is_decoder=True, add_cross_attention=True, **small
+        ),
+        decoder_start_token_id=SPECIAL.index("[CLS]"),
+        eos_token_id=SPECIAL.index("[SEP]"),
+        pad_token_id=PADDING,
+    )
+    torch.manual_seed(0)
+    transformers.VisionEncoderDecoderModel(config).save_pretrained(root / "captioner")
+    processor = transformers.ViTImageProcessor(size={"height": 32, "width": 32})
+    processor.save_pretrained(root / "captioner")
+    return CaptionModels(str(root / "captioner"), str(root / "tokenizer"))
+
+
+@pytest.fixture(scope="module")
+def captioned(
+    shards: dict[str, str], models: CaptionModels, tmp_path_factory: pytest.TempPathFactory
+) -> CaptionReport:
+    location = str(tmp_path_factory.mktemp("captioned") / "ier")
+    return caption_shards(shards["ier"], location, models, workers=2)
+
+
+@pytest.fixture(scope="module")
+def both(shards: dict[str, str], models: CaptionModels, captioned: CaptionReport) -> dict[str, str]:
+    """Captioned shard sets of both domains."""
+    fer = str(Path(captioned.location).parent / "fer")
+    return {"fer": caption_shards(shards["fer"], fer, models).location, "ier": captioned.location}
+
+
+@pytest.fixture(scope="module")
+def read(both: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    """A finished run on captions, of two workers."""
+    schedule = {"epochs": 1, "warmup_epochs": 0}
+    runs = tmp_path_factory.mktemp("runs")
+    return run_training(tiny_settings(both, runs, model=MODEL, schedule=schedule))
+
+
+def read_all(location: str) -> Iterator[pa.Table]:
+    shards = ShardSet.open(location)
+    for number in range(len(shards.manifest.shards)):
+        with closing(shards.parquet(number)) as parquet:
+            yield parquet.read()
+
+
+def test_every_row_is_kept_and_gains_its_caption(
+    shards: dict[str, str], models: CaptionModels, captioned: CaptionReport
+) -> None:
+    before = pa.concat_tables(read_all(shards["ier"]))
+    after = pa.concat_tables(read_all(captioned.location))
+    assert after.drop_columns(["caption", "tokens"]).equals(before)
+    captions = after["caption"].to_pylist()
+    assert len(set(captions)) > 10
+    captioner = Captioner(models.captioner, models.tokenizer, device=CPU)
+    for row in (0, 75, len(before) - 1):
+        image = decode_rgb(before["image"][row].as_py())
+        assert captions[row] == captioner.describe([image])[0]
+    tokenizer = transformers.BertTokenizer.from_pretrained(models.tokenizer)
+    for caption, tokens in zip(captions, after["tokens"].to_pylist(), strict=True):
+        words = tokenizer(caption)["input_ids"][:CAPTION_TOKENS]
+        assert tokens[: len(words) - 1] == words[:-1]
+        assert tokens == [*tokens[: len(words)], *[PADDING] * (CAPTION_TOKENS - len(words))]
+
+
+def test_captioning_again_has_nothing_to_do(
+    shards: dict[str, str], models: CaptionModels, captioned: CaptionReport
+) -> None:
+    again = caption_shards(shards["ier"], captioned.location, models)
+    assert again.unchanged
+    assert again.manifest == captioned.manifest
+    with pytest.raises(DataError, match="made with other settings; choose another --output"):
+        caption_shards(shards["fer"], captioned.location, models)
+    with pytest.raises(DataError, match="has captions; give the shard set they were made from"):
+        caption_shards(captioned.location, f"{captioned.location}-again", models)
+
+
+def test_a_missing_model_is_named(shards: dict[str, str], models: CaptionModels) -> None:
+    absent = CaptionModels("nowhere/captioner", models.tokenizer)
+    with pytest.raises(SettingsError, match="captioner: nowhere/captioner is not a directory"):
+        caption_shards(shards["ier"], "unused", absent)
+
+
+def test_the_reader_gives_tokens_in_place_of_pixels(captioned: CaptionReport) -> None:
+    shards = ShardSet.open(captioned.location)
+    [task, *_] = held_out_tasks(shards.index(), rank=0, world_size=1, window=8)
+    pixels, tokens = (next(kind.of(shards, 32).read(task)) for kind in (RowReader, CaptionReader))
+    assert list(tokens["sample_id"]) == list(pixels["sample_id"])
+    assert list(tokens["label"]) == list(pixels["label"])
+    stored = stored_tokens(captioned.location)
+    expected = [stored[name] for name in tokens["sample_id"]]
+    np.testing.assert_array_equal(tokens["image"], np.asarray(expected))
+    assert tokens["image"].dtype == np.int64
+
+
+def test_streams_give_each_samples_tokens_also_of_mixed_in_rows(both: dict[str, str]) -> None:
+    plain = token_streams(both)
+    fer = plain.fer.mixed_with(plain.ier, fraction=0.5, seed=1)
+    streams = replace(plain, fer=fer)
+    stored = stored_tokens(both["fer"]) | stored_tokens(both["ier"])
+    domains = set()
+    for joint in streams.train(0):
+        for batch in (joint.fer, joint.ier):
+            assert batch.images.tolist() == [stored[name] for name in batch.sample_ids]
+        domains |= {name.split("-")[1] for name in joint.fer.sample_ids}
+    assert domains == {"fer", "ier"}
+
+
+def token_streams(both: dict[str, str]) -> JointStreams:
+    fer, ier = (SplitIndex.read(ShardSet.open(both[name]), val_fold=0) for name in ("fer", "ier"))
+    return JointStreams(fer, ier, image_size=SIZE, batch_size=16, seed=1, reader=CaptionReader)
+
+
+def stored_tokens(location: str) -> dict[str, list[int]]:
+    table = pa.concat_tables(read_all(location))
+    return dict(zip(table["sample_id"].to_pylist(), table["tokens"].to_pylist(), strict=True))
+
+
+def test_shards_without_captions_are_refused(shards: dict[str, str]) -> None:
+    plain = ShardSet.open(shards["ier"])
+    [task, *_] = held_out_tasks(plain.index(), rank=0, world_size=1, window=8)
+    with pytest.raises(DataError, match=r"\.parquet: has no captions, .* jobs/caption\.py"):
+        next(CaptionReader.of(plain, 32).read(task))
+
+
+def test_a_tokenizer_that_is_not_berts_is_refused_before_any_work(
+    shards: dict[str, str], models: CaptionModels, tmp_path: Path
+) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL[1:], SPECIAL[0], *WORDS]))
+    transformers.BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "odd")
+    (tmp_path / "empty").mkdir()
+    for name, message in (
+        ("odd", "has 14 tokens and pads with 4; caption_bert reads"),
+        ("empty", "holds none that the transformers library can read"),
+    ):
+        asked = CaptionModels(models.captioner, str(tmp_path / name))
+        with pytest.raises(SettingsError, match=message):
+            caption_shards(shards["ier"], str(tmp_path / "out"), asked)
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(SettingsError, match=r"pip install 'ier_ray\[captions\]'"):
+        caption_bert(num_classes=4, image_size=SIZE, width=0.1, dropout=0.0)
+    with pytest.raises(SettingsError, match=r"pip install 'ier_ray\[captions\]'"):
+        caption_shards("unused", "unused", CaptionModels("unused", "unused"))
+
+
+def test_the_text_network_is_bert_base_at_width_1() -> None:
+    with torch.device("meta"):
+        network = caption_bert(num_classes=4, image_size=SIZE, width=1.0, dropout=0.0)
+        reference = transformers.BertForSequenceClassification(
+            transformers.BertConfig(num_labels=4)
+        )
+    found, expected = network.network.state_dict(), reference.state_dict()
+    assert {n: t.shape for n, t in found.items()} == {n: t.shape for n, t in expected.items()}
+    assert [tuple(weight.shape) for weight in network.dense_weights()] == [(4, 768)]
+
+
+def test_padding_says_nothing() -> None:
+    torch.manual_seed(0)
+    network = caption_bert(num_classes=4, image_size=SIZE, width=0.05, dropout=0.0).eval()
+    short = torch.tensor([[2, 5, 9, 3]])
+    padded = torch.nn.functional.pad(short, (0, 6), value=PADDING)
+    torch.testing.assert_close(network(short), network(padded))
+
+
+def test_bert_weights_load_from_what_the_library_saves(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    source = caption_bert(num_classes=7, image_size=SIZE, width=0.02, dropout=0.0)
+    source.network.save_pretrained(tmp_path)
+    network = caption_bert(num_classes=4, image_size=SIZE, width=0.02, dropout=0.0)
+    load_pretrained([network], str(tmp_path / "model.safetensors"))
+    for name, tensor in network.network.bert.state_dict().items():
+        assert torch.equal(tensor, source.network.bert.state_dict()[name])
+    state = safetensors.torch.load_file(tmp_path / "model.safetensors")
+    state["cls.predictions.bias"] = torch.zeros(3)
+    safetensors.torch.save_file(state, tmp_path / "odd.safetensors")
+    with pytest.raises(CheckpointError, match=r"cls\.predictions\.bias is unexpected"):
+        load_pretrained([network], str(tmp_path / "odd.safetensors"))
+
+
+def test_joint_training_overfits_32_captions(models: CaptionModels) -> None:
+    """The same joint model and loss as for images, on token ids."""
+    torch.manual_seed(0)
+    settings = ModelSettings(architecture="caption_bert", image_size=SIZE, width=0.05)
+    model = build_joint_model(settings, num_classes=4)
+    captioner = Captioner(models.captioner, models.tokenizer, device=CPU)
+    fer, ier = (sentences(captioner, seed) for seed in (1, 2))
+    labels = torch.arange(32) % 4
+    loss = JointLoss(balance=1.0, regularization=1e-5)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    accuracies = [0.0]
+    for _ in range(150):
+        outputs = model(fer, ier, compared=loss.compared)
+        parts = loss(outputs, labels, labels, model.dense_weights())
+        optimizer.zero_grad()
+        parts.total.backward()
+        optimizer.step()
+        # Without dropout training and evaluation compute the same.
+        correct = [logits.argmax(1) == labels for logits in (outputs.fer, outputs.ier)]
+        accuracies = [float(hits.double().mean()) for hits in correct]
+        if min(accuracies) >= 0.95:
+            break
+    assert min(accuracies) >= 0.95
+
+
+def sentences(captioner: Captioner, seed: int) -> Tensor:
+    """Captions in which one word among others carries the emotion."""
+    rng = np.random.default_rng(seed)
+    texts = []
+    for number in range(32):
+        words = list(rng.choice(WORDS, size=4))
+        words[int(rng.integers(4))] = CUES[number % 4]
+        texts.append(" ".join(words))
+    tokens = torch.as_tensor(captioner.tokens(texts)).long()
+    return tokens[:, tokens.ne(PADDING).any(0)]  # padding says nothing and takes time
+
+
+def test_training_on_captions_from_shards_to_evaluation(
+    read: TrainResult, both: dict[str, str]
+) -> None:
+    """The held-out loss is that of the exported network on the tokens as stored."""
+    assert read.history[0]["discrepancy"] > 0
+    recognizer = Recognizer.load(read.checkpoint, device="cpu")
+    for domain in ("fer", "ier"):
+        found = evaluate(read.checkpoint, both[domain], domain=domain, val_fold=0)
+        assert found.samples == 32
+        assert found.accuracy == pytest.approx(read.metrics[f"{domain}_accuracy"])
+        losses: list[float] = []
+        for batch in token_streams(both).validation(domain):
+            scores = recognizer.probabilities(batch.images.numpy(), domain=domain)
+            losses += (-np.log(scores[np.arange(len(scores)), batch.labels])).tolist()
+        assert np.mean(losses) == pytest.approx(read.metrics[f"{domain}_val_loss"], rel=1e-6)
+
+
+def test_shard_sets_without_captions_are_refused_before_anything_starts(
+    shards: dict[str, str], both: dict[str, str], read: TrainResult, tmp_path: Path
+) -> None:
+    for plain in ("fer", "ier"):
+        settings = tiny_settings({**both, plain: shards[plain]}, tmp_path, model=MODEL)
+        with pytest.raises(
+            DataError, match=rf"{shards[plain]}: has no captions, .* jobs/caption\.py"
+        ):
+            run_training(settings)
+    assert not any(tmp_path.iterdir())
+    with pytest.raises(DataError, match="has no captions"):
+        evaluate(read.checkpoint, shards["ier"], domain="ier", val_fold=0)
+
+
+def test_domains_of_different_vocabularies_are_refused_before_anything_starts(
+    shards: dict[str, str], both: dict[str, str], models: CaptionModels, tmp_path: Path
+) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, *WORDS, *CUES]))  # another order
+    other = tmp_path / "tokenizer"
+    transformers.BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(other)
+    foreign = CaptionModels(models.captioner, str(other))
+    fer = caption_shards(shards["fer"], str(tmp_path / "fer"), foreign).location
+    settings = tiny_settings({**both, "fer": fer}, tmp_path / "runs", model=MODEL)
+    with pytest.raises(DataError, match=r"different vocabularies; .* the same --tokenizer"):
+        run_training(settings)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_token_ids_of_an_unnamed_vocabulary_are_refused_before_anything_starts(
+    both: dict[str, str], tmp_path: Path
+) -> None:
+    older = shutil.copytree(both["fer"], tmp_path / "fer")
+    for file in older.rglob("*.parquet"):
+        table = pq.read_table(file)
+        names = table.schema.names
+        plain = [table.schema.field(name).remove_metadata() for name in names]
+        pq.write_table(table.cast(pa.schema(plain)), file)
+    settings = tiny_settings({**both, "fer": str(older)}, tmp_path / "runs", model=MODEL)
+    with pytest.raises(DataError, match=rf"{older}: column 'tokens' .* run jobs/caption\.py again"):
+        run_training(settings)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_training_without_the_library_is_refused_before_anything_starts(
+    both: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(SettingsError, match=r"pip install 'ier_ray\[captions\]'"):
+        run_training(tiny_settings(both, tmp_path, model=MODEL))
+    assert not any(tmp_path.iterdir())
+
+
+def test_captions_are_not_augmented() -> None:
+    values = {"data": {"fer": "a", "ier": "b", "augment": {"flip": 0.5}}, "model": MODEL}
+    with pytest.raises(SettingsError, match=r"data\.augment \(flip=0\.5 .*reads captions: leave"):
+        parse_settings(TrainSettings, values, source="x")
+
+
+def test_what_reads_captions_is_neither_served_nor_explained(
+    read: TrainResult, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match=r"reads captions, not images: .* but not served"):
+        build(AppArgs(checkpoint=read.checkpoint))
+    with pytest.raises(CheckpointError, match=r"reads captions, not images: .* but not explained"):
+        explain_images(
+            read.checkpoint, [], str(tmp_path), scheme=FOUR, settings=ExplainerSettings()
+        )

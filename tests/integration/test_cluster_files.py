@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import copy
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel, ValidationError
+from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.serve.schema import (
+    DeploymentSchema,
+    HTTPOptionsSchema,
+    ServeApplicationSchema,
+    ServeDeploySchema,
+)
+from support.runs import ROOT
+
+from ier_ray.serve.schemas import AppArgs
+
+
+def read(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((ROOT / name).read_text())
+    return content
+
+
+def test_cluster_file_passes_rays_own_validation() -> None:
+    config = read("cluster.yaml")
+    validate_config(prepare_config(copy.deepcopy(config)))
+    config["max_wrokers"] = 3
+    with pytest.raises(Exception, match="max_wrokers"):  # the validation can fail
+        validate_config(prepare_config(config))
+
+
+def test_cluster_file_has_a_cpu_head_and_workers_from_zero() -> None:
+    config = read("cluster.yaml")
+    head = config["available_node_types"][config["head_node_type"]]
+    worker = config["available_node_types"]["gpu_worker"]
+    assert head["resources"].get("GPU", 0) == 0
+    assert worker["min_workers"] == 0
+    assert worker["resources"]["GPU"] == 1
+    assert ":2." in config["docker"]["image"]  # pinned
+    assert config["head_start_ray_commands"]
+
+
+def test_cluster_image_has_the_locked_ray() -> None:
+    locked = next(
+        line.split("==")[1].split()[0]
+        for line in (ROOT / "requirements.lock").read_text().splitlines()
+        if line.startswith("ray==")
+    )
+    assert f":{locked}-" in read("cluster.yaml")["docker"]["image"]
+
+
+def test_lock_names_hashes_and_no_host() -> None:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    assert not [line for line in lines if "://" in line or "--index" in line]
+    pins = [line for line in lines if "==" in line and not line.startswith((" ", "#"))]
+    assert len(pins) > 100
+    assert sum("--hash=sha256:" in line for line in lines) >= len(pins)
+
+
+def assert_known(section: dict[str, Any], kind: type[BaseModel]) -> None:
+    """Ray's schemas let unknown keys pass in silence."""
+    assert not set(section) - set(kind.model_fields)
+
+
+def test_serve_file_has_known_keys_only_and_valid_arguments() -> None:
+    config = read("serve_config.yaml")
+    ServeDeploySchema.model_validate(config)
+    assert_known(config, ServeDeploySchema)
+    assert_known(config["http_options"], HTTPOptionsSchema)
+    assert config["http_options"]["host"] == "127.0.0.1"
+    for application in config["applications"]:
+        assert_known(application, ServeApplicationSchema)
+        module, name = application["import_path"].split(":")
+        assert callable(getattr(import_module(module), name))
+        AppArgs.model_validate(application["args"])
+        with pytest.raises(ValidationError):
+            AppArgs.model_validate(application["args"] | {"chekpoint": "x"})
+        for deployment in application["deployments"]:
+            assert_known(deployment, DeploymentSchema)
+
+
+def test_the_package_ships_its_report_template() -> None:
+    assert (Path(ROOT) / "ier_ray/experiments/templates/report.html").exists()

@@ -1,0 +1,246 @@
+"""Streams as training workers see them: balance, repeatability, mixing, and how far they read."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray.train
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+from support.runs import SIZE, tiny_settings
+from test_training_local import local_streams
+
+from ier_ray.cluster import read_ahead
+from ier_ray.cluster.ingest import LayoutSettings, ingest
+from ier_ray.cluster.read_ahead import ReadAhead
+from ier_ray.cluster.streams import read_on_cluster, tasks_ahead
+from ier_ray.cluster.trainer import open_streams
+from ier_ray.data.balancing import class_weights
+from ier_ray.data.schema import Domain
+from ier_ray.data.shards import RowReader, ShardSet
+from ier_ray.data.sources import Listed, Loaded, SyntheticSource
+from ier_ray.data.streams import JointStreams, SplitIndex
+from ier_ray.emotions import FOUR
+from ier_ray.training.settings import TrainSettings
+
+FREQUENCY = (240, 90, 40, 30)
+"""Images of each class in the unbalanced set."""
+DRAWINGS = SyntheticSource(samples=400, size=SIZE, seed=9)
+
+
+@dataclass(frozen=True)
+class Unbalanced:
+    """Drawings of which some emotions are rare."""
+
+    name: str = "unbalanced"
+    domains: tuple[Domain, ...] = ("fer", "ier")
+
+    def list(self, domain: Domain) -> Iterator[Listed]:
+        listed = DRAWINGS.list(domain)
+        for label, count in zip(FOUR.classes, FREQUENCY, strict=True):
+            for _, sample in zip(range(count), listed, strict=False):
+                yield sample._replace(source_label=label)
+
+    def load(self, domain: Domain, sample: Listed) -> Loaded:
+        return DRAWINGS.load(domain, sample)
+
+
+@pytest.fixture(scope="module")
+def unbalanced(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("unbalanced")
+    layout = LayoutSettings(rows_per_shard=150, rows_per_group=25)
+    return {
+        domain: ingest(
+            Unbalanced(), domain, f"{root}/{domain}", scheme=FOUR, layout=layout
+        ).location
+        for domain in ("fer", "ier")
+    }
+
+
+def note_what_is_read(config: dict[str, Any]) -> None:
+    """A training worker that writes down the samples of every step."""
+    settings = TrainSettings.model_validate(config["settings"])
+    context = ray.train.get_context()
+    rank = context.get_world_rank()
+    streams = open_streams(settings, rank=rank, world_size=context.get_world_size())
+    steps = [
+        {domain: getattr(batch, domain).sample_ids for domain in ("fer", "ier")}
+        for batch in streams.train(config["epoch"])
+    ]
+    Path(config["notes"], f"{settings.seed}-{config['epoch']}-{rank}.json").write_text(
+        json.dumps(steps)
+    )
+
+
+def read_by_two_workers(
+    shards: dict[str, str], directory: Path, *, seed: int, epoch: int = 0
+) -> list[list[dict[str, list[str]]]]:
+    """What each of two training workers read in an epoch, step by step."""
+    directory.mkdir()
+    settings = tiny_settings(shards, directory, seed=seed)
+    TorchTrainer(
+        note_what_is_read,
+        train_loop_config={
+            "settings": settings.model_dump(mode="json"),
+            "epoch": epoch,
+            "notes": str(directory),
+        },
+        scaling_config=ScalingConfig(num_workers=2),
+        run_config=RunConfig(name="notes", storage_path=str(directory / "ray")),
+    ).fit()
+    return [
+        json.loads((directory / f"{seed}-{epoch}-{rank}.json").read_text()) for rank in range(2)
+    ]
+
+
+@pytest.mark.timeout(400)
+def test_two_train_workers_read_balanced_classes_in_an_order_that_the_seed_decides(
+    unbalanced: dict[str, str], tmp_path: Path
+) -> None:
+    first = read_by_two_workers(unbalanced, tmp_path / "first", seed=1)
+    assert first == read_by_two_workers(unbalanced, tmp_path / "again", seed=1)
+    assert first != read_by_two_workers(unbalanced, tmp_path / "other", seed=2)
+    assert len(first[0]) == len(first[1])  # equal steps
+    for domain in ("fer", "ier"):
+        split = SplitIndex.read(ShardSet.open(unbalanced[domain]), val_fold=0)
+        assert_balanced(
+            [name for steps in first for step in steps for name in step[domain]],
+            split,
+            exact=domain == "ier",
+        )
+
+
+def assert_balanced(read: list[str], split: SplitIndex, *, exact: bool) -> None:
+    """Samples of each class within three standard deviations of what the weights ask for."""
+    counts = np.bincount(split.train.label, minlength=4)
+    weights = class_weights(counts, 1.0)
+    expected = counts * weights
+    spread = np.sqrt(counts * (weights % 1) * (1 - weights % 1))
+    class_of = {name: FOUR.index(label) for name, label in labels_of(split).items()}
+    found = np.bincount([class_of[name] for name in read], minlength=4)
+    # The last step is filled from the epoch's start; FER is cut or continued to IER's length.
+    filled = len(read) / expected.sum()
+    slack = 0 if exact and filled == 1 else 3 * np.sqrt(abs(filled - 1) * expected) + 16
+    assert (np.abs(found - expected * filled) <= 3 * spread + slack).all(), (found, expected)
+    assert found.min() > 2 * counts.min()  # a rare class is read more often than it is there
+
+
+def labels_of(split: SplitIndex) -> dict[str, str]:
+    tables = [split.shards.parquet(number) for number in range(len(split.shards.manifest.shards))]
+    return {
+        row["sample_id"]: row["label"]
+        for file in tables
+        for row in file.read(columns=["sample_id", "label"]).to_pylist()
+    }
+
+
+def test_a_mixed_in_fraction_is_drawn_from_every_class_and_only_from_training_rows(
+    unbalanced: dict[str, str],
+) -> None:
+    fer, ier = (
+        SplitIndex.read(ShardSet.open(unbalanced[domain]), val_fold=0) for domain in ("fer", "ier")
+    )
+    half = fer.mixed_with(ier, fraction=0.5, seed=3)
+    added = half.train.select(half.train.file >= len(fer.files))
+    np.testing.assert_array_equal(
+        np.bincount(added.label), np.rint(np.bincount(ier.train.label) * 0.5)
+    )
+    assert set(added.hash) <= set(ier.train.hash)
+    assert not set(added.hash) & set(ier.validation.hash)
+    np.testing.assert_array_equal(half.train.hash[: len(fer.train)], fer.train.hash)
+    np.testing.assert_array_equal(half.validation.hash, fer.validation.hash)
+    more = fer.mixed_with(ier, fraction=0.8, seed=3)
+    assert set(half.train.hash) < set(more.train.hash)
+    other = fer.mixed_with(ier, fraction=0.5, seed=4)
+    assert set(other.train.hash) != set(half.train.hash)
+    everything = fer.mixed_with(ier, fraction=1.0, seed=3)
+    assert set(everything.train.hash) == set(fer.train.hash) | set(ier.train.hash)
+
+
+def test_mixed_rows_are_read_from_their_own_files(unbalanced: dict[str, str]) -> None:
+    plain = local_streams(unbalanced)
+    mixed = JointStreams(
+        **{**vars(plain), "fer": plain.fer.mixed_with(plain.ier, fraction=0.5, seed=1)}
+    )
+    ier_images = {
+        name: image
+        for batch in plain.train(0)
+        for name, image in zip(batch.ier.sample_ids, batch.ier.images, strict=True)
+    }
+    read: Counter[str] = Counter()
+    for batch in mixed.train(0):
+        for name, image in zip(batch.fer.sample_ids, batch.fer.images, strict=True):
+            read[name.split("-")[1]] += 1
+            if name in ier_images:
+                np.testing.assert_array_equal(image, ier_images[name])
+    assert read["ier"] > 50
+    assert read["fer"] > read["ier"]
+
+
+def test_the_setting_mixes_into_what_workers_read(
+    unbalanced: dict[str, str], tmp_path: Path
+) -> None:
+    plain, mixed = (
+        open_streams(tiny_settings(unbalanced, tmp_path, data__mix=fraction), rank=0, world_size=1)
+        for fraction in (0.0, 1.0)
+    )
+    assert set(mixed.fer.train.hash) == set(plain.fer.train.hash) | set(plain.ier.train.hash)
+    np.testing.assert_array_equal(mixed.ier.train.hash, plain.ier.train.hash)
+
+
+@dataclass(frozen=True)
+class CountedReader(RowReader):
+    """Leaves a file for each task that was begun."""
+
+    notes: str = ""
+
+    def read(self, columns: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        Path(self.notes, f"{columns['row'][0]}-{time.time_ns()}").touch()
+        yield from super().read(columns)
+
+
+def test_reading_stays_a_bounded_way_ahead_of_a_slow_consumer_and_rests(
+    unbalanced: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[None] = []
+
+    class Counted(ReadAhead):
+        def can_add_input(self, op: Any) -> bool:
+            turns.append(None)
+            return super().can_add_input(op)
+
+    monkeypatch.setattr(read_ahead, "ReadAhead", Counted)
+    shards = ShardSet.open(unbalanced["ier"])
+    index = shards.index()
+    tasks = [
+        {name: getattr(index, name)[start : start + 10] for name in ("file", "row_group", "row")}
+        for start in range(0, len(index), 10)
+    ]
+    reader = CountedReader(shards.files, FOUR.classes, SIZE, notes=str(tmp_path))
+    stream = read_on_cluster(reader, tasks, 10, ahead=3)
+    batches = [next(stream)]
+    time.sleep(3)
+    before = len(turns)
+    time.sleep(1)
+    # The scheduling loop does not turn as fast as it can while only the consumer can make room.
+    assert 0 < len(turns) - before < 100
+    begun = len(list(tmp_path.iterdir()))
+    # Three at once, the two batches that wait to be handed over, and the one that was.
+    assert 3 <= begun <= 8 < len(tasks)
+    batches += stream
+    assert len(list(tmp_path.iterdir())) == len(tasks)
+    assert sum(len(batch["label"]) for batch in batches) == len(index)
+
+
+def test_streams_share_the_free_cpus(cluster: None) -> None:
+    assert tasks_ahead(streams=1) == 2 * 5 + 1
+    assert tasks_ahead(streams=2, busy_cpus=1) == 2 * 2 + 1
+    assert tasks_ahead(streams=4, busy_cpus=5) == 3  # never none

@@ -1,0 +1,186 @@
+"""Distributed training on a real cluster: results, faults, resuming."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import ray
+from support.runs import tiny_settings
+from test_training_local import local_streams
+
+from ier_ray import storage
+from ier_ray.cluster.predictor import compare, evaluate
+from ier_ray.cluster.streams import read_on_cluster
+from ier_ray.cluster.trainer import TrainResult, make_trainer, run_training
+from ier_ray.data.streams import JointBatch, JointStreams
+from ier_ray.errors import CapacityError, CheckpointError, DataError, SettingsError, TrainingError
+from ier_ray.inference import Recognizer
+from ier_ray.training.checkpoint import load_trainer_state, read_manifest
+
+
+def test_reading_on_the_cluster_gives_the_same_batches_as_reading_here(
+    shards: dict[str, str],
+) -> None:
+    here = local_streams(shards, rank=1, world_size=2)
+    there = JointStreams(**{**vars(here), "execute": partial(read_on_cluster, ahead=2)})
+
+    def content(batches: Iterator[JointBatch]) -> list[Any]:
+        return [
+            (b.images.numpy(), b.labels.tolist(), b.sample_ids)
+            for joint in batches
+            for b in (joint.fer, joint.ier)
+        ]
+
+    for mine, theirs in zip(content(here.train(3)), content(there.train(3)), strict=True):
+        np.testing.assert_array_equal(mine[0], theirs[0])
+        assert mine[1:] == theirs[1:]
+    ids = [[b.sample_ids for b in streams.validation("fer")] for streams in (here, there)]
+    assert ids[0] == ids[1]
+
+
+def test_a_run_leaves_its_best_and_last_checkpoints(trained: TrainResult) -> None:
+    assert (trained.epochs, trained.steps) == (2, 2 * 8)  # 128 balanced rows, 2 workers of 8
+    assert [record["epoch"] for record in trained.history] == [1, 2]
+    best = max(trained.history, key=lambda r: (r["ier_accuracy"], -r["epoch"]))
+    assert trained.best_epoch == best["epoch"]
+    assert trained.metrics["ier_accuracy"] == best["ier_accuracy"]
+    assert sorted(p.name for p in Path(trained.checkpoint).iterdir()) == [
+        "manifest.json",
+        "model.safetensors",
+    ]
+    assert read_manifest(trained.checkpoint).epoch == best["epoch"]
+    last = load_trainer_state(trained.last_checkpoint)
+    assert (last["epoch"], last["step"]) == (2, 16)
+    assert storage.read_json(f"{trained.run}/history.json") == trained.history
+    kept = list(Path(trained.run).glob("checkpoint_*/manifest.json"))
+    assert len(kept) == len({best["epoch"], 2})
+
+
+def test_evaluation_agrees_with_training_and_with_a_forward_pass(
+    trained: TrainResult, shards: dict[str, str]
+) -> None:
+    recognizer = Recognizer.load(trained.checkpoint, device="cpu")
+    for domain in ("fer", "ier"):
+        found = evaluate(trained.checkpoint, shards[domain], domain=domain, val_fold=0)
+        truth, predicted = [], []
+        for batch in local_streams(shards).validation(domain):
+            truth += batch.labels.tolist()
+            scores = recognizer.probabilities(batch.images.numpy(), domain=domain)
+            predicted += scores.argmax(1).tolist()
+        assert found.accuracy == pytest.approx(trained.metrics[f"{domain}_accuracy"])
+        assert found == compare(
+            domain, np.array(truth), np.array(predicted), ("happy", "sad", "hate", "anger")
+        )
+        assert found.samples == 32
+
+
+def test_comparison_by_hand() -> None:
+    found = compare("ier", np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), ("a", "b", "c"))
+    assert found.accuracy == 0.75
+    assert found.confusion == [[1, 1, 0], [0, 2, 0], [0, 0, 0]]
+    assert found.f1 == pytest.approx({"a": 2 / 3, "b": 0.8, "c": 0.0})
+
+
+def training_workers() -> list[psutil.Process]:
+    """The training workers of this session's cluster."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "RayTrainWorker" in " ".join(process.info["cmdline"] or [])
+        and os.getpid() in [parent.pid for parent in process.parents()]
+    ]
+
+
+def kill_a_worker_after(run: Path, checkpoints: int, killed: list[int]) -> None:
+    """SIGKILL one training worker as soon as a run has some checkpoints."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if len(list(run.glob("checkpoint_*/manifest.json"))) >= checkpoints:
+            time.sleep(0.5)  # into the next epoch
+            worker = training_workers()[0]
+            worker.kill()
+            killed.append(worker.pid)
+            return
+        time.sleep(0.05)
+
+
+def test_a_killed_worker_costs_less_than_an_epoch(shards: dict[str, str], tmp_path: Path) -> None:
+    settings = tiny_settings(shards, tmp_path, schedule__epochs=6, name="killed")
+    killed: list[int] = []
+    killer = threading.Thread(
+        target=kill_a_worker_after, args=(tmp_path / "killed", 1, killed), daemon=True
+    )
+    killer.start()
+    result = run_training(settings)
+    killer.join()
+    assert len(killed) == 1
+    assert not psutil.pid_exists(killed[0])
+    assert (result.epochs, result.steps) == (6, 6 * 8)
+    assert [record["epoch"] for record in result.history] == [1, 2, 3, 4, 5, 6]
+
+    longer = tiny_settings(shards, tmp_path, schedule__epochs=7, name="killed")
+    resumed = run_training(longer)  # the same name and settings go on
+    assert resumed.history[:6] == result.history
+    assert resumed.steps == 7 * 8
+
+
+def test_other_settings_do_not_continue_a_run(trained: TrainResult, shards: dict[str, str]) -> None:
+    storage_path = Path(trained.run).parent
+    changed = tiny_settings(shards, storage_path, loss={"balance": 0.5})
+    with pytest.raises(SettingsError, match=r"run 'run' exists .* loss was .* Give another --name"):
+        run_training(changed)
+
+
+def test_what_can_never_fit_is_refused_before_anything_starts(
+    shards: dict[str, str], tmp_path: Path
+) -> None:
+    greedy = tiny_settings(shards, tmp_path, scaling={"num_workers": 5})
+    with pytest.raises(CapacityError, match=r"needs 6 CPUs .* has 5 .* lower scaling.num_workers"):
+        run_training(greedy)
+    gpu = tiny_settings(shards, tmp_path, scaling={"use_gpu": True})
+    if not ray.cluster_resources().get("GPU"):
+        with pytest.raises(CapacityError, match="1 GPUs"):
+            run_training(gpu)
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_autoscaler_gets_minutes_to_bring_nodes(
+    shards: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+    make_trainer(tiny_settings(shards, tmp_path))
+    assert os.environ[variable] == "30"  # what the user set stands
+    monkeypatch.delenv(variable)
+    make_trainer(tiny_settings(shards, tmp_path))
+    assert int(os.environ[variable]) >= 600
+
+
+def test_bad_data_is_refused_before_anything_starts(shards: dict[str, str], tmp_path: Path) -> None:
+    swapped = {"fer": shards["ier"], "ier": shards["fer"]}
+    with pytest.raises(SettingsError, match=r"data\.fer is .* a shard set of domain 'ier'"):
+        run_training(tiny_settings(swapped, tmp_path))
+    with pytest.raises(DataError, match="no shard set here"):
+        run_training(tiny_settings({**shards, "ier": f"{tmp_path}/x"}, tmp_path))
+    with pytest.raises(CheckpointError, match="no checkpoint here"):
+        evaluate(f"{tmp_path}/x", shards["fer"], domain="fer", val_fold=0)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_diverging_run_is_not_retried(shards: dict[str, str], tmp_path: Path) -> None:
+    settings = tiny_settings(
+        shards,
+        tmp_path,
+        optimizer={"learning_rate": 1e18, "batch_size": 8},
+        scaling={"num_workers": 1},
+    )
+    with pytest.raises(TrainingError, match="epoch 1: the loss is not finite"):
+        run_training(settings)

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.runs import ROOT
+
+from ier_ray.cluster.tuner import SweepSettings
+from ier_ray.config import from_command_line, parse_settings, read_settings_file
+from ier_ray.errors import SettingsError
+from ier_ray.training.settings import TrainSettings
+
+MINIMAL = "data: {fer: a, ier: b}\n"
+
+
+def load(tmp_path: Path, text: str, *flags: str) -> TrainSettings:
+    file = tmp_path / "settings.yaml"
+    file.write_text(text)
+    return from_command_line(
+        TrainSettings, ["--config", str(file), *flags], program="train", purpose="x"
+    )
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        MINIMAL + "loss: {balance: 0.25}\noptimizer: {learning_rate: 8e-5}\n",
+        "--loss.balance",
+        "0.5",
+        "--optimizer.batch-size=4",
+        "--scaling.use_gpu",
+        "true",
+    )
+    assert settings.loss.balance == 0.5
+    assert settings.optimizer.batch_size == 4
+    assert settings.optimizer.learning_rate == 8e-5
+    assert settings.scaling.use_gpu is True
+    assert settings.schedule.epochs == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("los: {balance: 1}", "los is not a setting; did you mean loss?"),
+        ("loss: {balanse: 1}", "loss.balanse is not a setting; did you mean balance? valid here:"),
+        ("loss: {balance: -1}", "loss.balance must be >= 0, got -1"),
+        (
+            "loss: {discrepancy: l2}",
+            "loss.discrepancy must be 'same_image', 'paired', 'class_mean'",
+        ),
+        ("model: {image_size: 100}", "model.image_size: Input should be a multiple of 32, got 100"),
+        ("loss: 3", "loss: Input should be a valid dictionary"),
+        ("loss: {balance: .nan}", "loss.balance: Input should be a finite number"),
+        ("schedule: {patience: 0}", "schedule.patience must be >= 1, got 0"),
+        ("optimizer: {clip_norm: 0}", "optimizer.clip_norm must be > 0, got 0"),
+        ("optimizer: {precision: half}", "optimizer.precision must be 'float32' or 'bfloat16'"),
+        (
+            "loss: {supervision: fer, discrepancy: paired}",
+            "loss.discrepancy paired reads IER labels, which loss.supervision fer forbids",
+        ),
+        (
+            "loss: {discrepancy: dann}\nschedule: {alignment: per_epoch}",
+            "dann is a game that needs the cross-entropy beside it: use per_step",
+        ),
+        (
+            "loss: {discrepancy: mmd}\noptimizer: {compile: true}",
+            "optimizer.compile cannot be used with loss.discrepancy mmd",
+        ),
+        ("schedule: {epochs: 2, warmup_epochs: 3}", "schedule.warmup_epochs (3) must not exceed"),
+        ("scaling: {num_workers: 2, min_workers: 3}", "min_workers (3) must not exceed num_worke"),
+    ],
+)
+def test_bad_values_name_the_field_the_value_and_what_is_allowed(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, MINIMAL + text)
+    assert message in str(caught.value)
+
+
+def test_source_only_may_name_any_discrepancy(tmp_path: Path) -> None:
+    text = "loss: {supervision: fer, discrepancy: paired, balance: 0}\n"
+    assert load(tmp_path, MINIMAL + text).loss.supervision == "fer"
+
+
+def test_missing_setting_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"data\.ier is required; .* --data\.ier"):
+        parse_settings(TrainSettings, {"data": {"fer": "a"}}, source="x")
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "just words"])
+def test_a_file_that_is_not_a_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=r"bad\.yaml"):
+        read_settings_file(str(tmp_path / "bad.yaml"))
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.yaml: cannot be read"):
+        read_settings_file("nowhere.yaml")
+
+
+def test_a_repeated_key_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"'loss' .* twice"):
+        load(tmp_path, MINIMAL + "loss: {balance: 1}\nloss: {balance: 2}\n")
+
+
+def test_help_teaches_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        from_command_line(TrainSettings, ["--help"], program="train", purpose="x")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--loss.balance VALUE" in text
+    assert "Weight β of the discrepancy; 0 trains the networks side by side. [default: 1.0]" in text
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"),
+    [
+        ("demo.yaml", TrainSettings),
+        ("paper.yaml", TrainSettings),
+        ("demo_sweep.yaml", SweepSettings),
+    ],
+)
+def test_shipped_configurations_are_valid(file: str, kind: type[TrainSettings]) -> None:
+    parse_settings(kind, read_settings_file(str(ROOT / "configs" / file)), source=file)
+
+
+def test_paper_configuration_is_the_papers() -> None:
+    settings = parse_settings(
+        TrainSettings, read_settings_file(str(ROOT / "configs/paper.yaml")), source="paper"
+    )
+    assert (settings.model.image_size, settings.model.width) == (224, 1.0)
+    assert (settings.optimizer.batch_size, settings.schedule.epochs) == (16, 100)
+    assert settings.loss.balance == 1.0
+    assert 8e-5 <= settings.optimizer.learning_rate <= 8e-4
