@@ -12,8 +12,8 @@ import httpx
 import psutil
 import pytest
 from moto.server import ThreadedMotoServer
+from support.processes import training_workers
 from support.runs import SIZE, tiny_settings
-from test_trainer import training_workers
 
 from ier_ray import storage
 from ier_ray.cluster.ingest import ingest
