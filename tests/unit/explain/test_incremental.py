@@ -103,7 +103,7 @@ def test_torchvisions_networks_in_single_precision(name: str) -> None:
     network = prepared(getattr(torchvision.models, name)(num_classes=5, **options)).float()
     height, width = 75, 67
     image, baseline = (maps.float() for maps in images(height, width))
-    tree = RegionTree.halving(height, width, depth=5)
+    tree = RegionTree.halving(height, width, depth=4)
     found = explain(IncrementalEvaluator(trace(network), image, baseline, logit), tree)
     assert found.inference == "incremental"
     expected = explain(DenseEvaluator(network, image, baseline, logit), tree)

@@ -134,23 +134,26 @@ def test_gradients_reach_the_localization_network() -> None:
 OVERFIT: dict[str, tuple[float, int, float]] = {
     "alexnet": (0.1, 64, 1e-3),
     "vgg16": (0.1, 32, 1e-3),
-    "resnet": (0.05, 32, 1e-3),
+    "resnet": (0.05, 32, 3e-3),
     "deep_emotion": (1.0, 32, 3e-3),
     "efficientnet": (0.1, 64, 1e-2),
     "vit": (0.1, 32, 1e-3),
     "swin": (0.1, 32, 1e-3),
 }
 """Width, image size and learning rate."""
-IMAGES, BATCH, MAX_STEPS, STEPS_PER_CHECK = 32, 16, 200, 20
+IMAGES, BATCH, MAX_STEPS, STEPS_PER_CHECK = 32, 16, 200, 10
 
 
 @pytest.mark.parametrize("architecture", SEEING)
 def test_joint_training_overfits_32_images(architecture: str) -> None:
-    """Batch normalization's running statistics make resnet and efficientnet take longest."""
+    """Batch normalization's running statistics follow sooner here than by default."""
     torch.manual_seed(0)
     width, size, learning_rate = OVERFIT[architecture]
     settings = ModelSettings(architecture=architecture, image_size=size, width=width)
     model = build_joint_model(settings, num_classes=4)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.5
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     faces, scenes = drawings(draw_face, size), drawings(draw_scene, size)
     labels = torch.arange(IMAGES) % 4
