@@ -20,7 +20,7 @@ from ier_ray.explain.anytime import AnytimeExplainer, FirstAxis
 from ier_ray.explain.baselines import Baseline, baseline_image
 from ier_ray.explain.dncshap import Contexts, Variant
 from ier_ray.explain.evaluators import SCORES, Interrupt, NetworkEvaluator, go_on
-from ier_ray.explain.incremental.evaluator import ExactInference
+from ier_ray.explain.incremental import ExactInference
 from ier_ray.training.checkpoint import CheckpointManifest, load_checkpoint
 
 Score = Literal["probability", "logit", "log_odds"]
