@@ -68,7 +68,11 @@ def main(settings: ExplainSettings) -> dict[str, Any]:
     return {
         "output": settings.output,
         "explained": [
-            {"name": image.name, "target": image.target, "efficiency_gap": image.efficiency_gap}
+            {
+                "name": image.name,
+                "target": image.explanation.target,
+                "efficiency_gap": image.explanation.efficiency_gap,
+            }
             for image in explained
         ],
     }

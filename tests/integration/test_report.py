@@ -66,4 +66,4 @@ def test_the_report_shows_everything_and_is_self_contained(
     for text in ("a <run> & its report", "0.987", "/somewhere/best", "learning_rate: 0.001"):
         assert text in page.text
     for record in explained:
-        assert record.predicted in page.text
+        assert record.explanation.prediction.label in page.text
