@@ -29,8 +29,9 @@ import ray
 import torch
 
 from ier_ray.cluster.connection import connect
-from ier_ray.cluster.ingest import LayoutSettings, ingest
+from ier_ray.cluster.ingest import ingest
 from ier_ray.data.images import decode_square, encode_png
+from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.order import Columns
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import RowReader, ShardSet

@@ -26,9 +26,10 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from ier_ray.cluster.connection import connect
-from ier_ray.cluster.ingest import LayoutSettings, ingest
+from ier_ray.cluster.ingest import ingest
 from ier_ray.cluster.streams import read_on_cluster, tasks_ahead
 from ier_ray.data.images import decode_square
+from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.order import epoch_order, rank_tasks
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import RowReader, ShardSet

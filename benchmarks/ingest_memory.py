@@ -31,7 +31,8 @@ import ray
 from PIL import Image
 
 from ier_ray.cluster.connection import connect
-from ier_ray.cluster.ingest import LayoutSettings, ingest
+from ier_ray.cluster.ingest import ingest
+from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.sources import Listed, Loaded

@@ -8,9 +8,10 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from ier_ray import storage
-from ier_ray.cluster.ingest import LayoutSettings, ingest
+from ier_ray.cluster.ingest import ingest
 from ier_ray.cluster.job import run_job
 from ier_ray.data.inspection import as_text, contact_sheet, inspect_shards
+from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.schema import Domain
 from ier_ray.data.schemes import open_scheme
 from ier_ray.data.shards import ShardSet

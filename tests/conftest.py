@@ -1,4 +1,4 @@
-"""A real Ray cluster for the whole session, small synthetic shards, and one trained run."""
+"""What both rooms share: the environment of every process, and little shard sets."""
 
 from __future__ import annotations
 
@@ -21,41 +21,24 @@ os.environ.update(
     RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S="30",
 )
 
-from collections.abc import Iterator
-
 import pytest
-import ray
-from support.runs import SAMPLES, SIZE, tiny_settings
+from support.runs import SAMPLES, SIZE
+from support.shards import Unbalanced, write_domains
 
-from ier_ray.cluster.connection import connect
-from ier_ray.cluster.ingest import LayoutSettings, ingest
-from ier_ray.cluster.trainer import TrainResult, run_training
+from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.sources import SyntheticSource
-from ier_ray.emotions import FOUR
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[None]:
-    """Five logical CPUs, so that two training workers never starve the readers."""
-    ray.init("local", num_cpus=5, object_store_memory=512 * 2**20, logging_level="ERROR")
-    connect()
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture(scope="session")
-def shards(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def shards(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A shard set of each domain, several files and row groups each."""
-    root = tmp_path_factory.mktemp("shards")
     source = SyntheticSource(samples=SAMPLES, size=SIZE, seed=3)
     layout = LayoutSettings(seed=3, rows_per_shard=70, rows_per_group=20)
-    return {
-        domain: ingest(source, domain, f"{root}/{domain}", scheme=FOUR, layout=layout).location
-        for domain in ("fer", "ier")
-    }
+    return write_domains(source, tmp_path_factory.mktemp("shards"), layout)
 
 
 @pytest.fixture(scope="session")
-def trained(shards: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
-    """One finished run of two workers."""
-    return run_training(tiny_settings(shards, tmp_path_factory.mktemp("runs")))
+def unbalanced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A shard set of each domain in which some classes are rare."""
+    layout = LayoutSettings(rows_per_shard=150, rows_per_group=25)
+    return write_domains(Unbalanced(), tmp_path_factory.mktemp("unbalanced"), layout)

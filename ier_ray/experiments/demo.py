@@ -15,10 +15,11 @@ from sklearn.preprocessing import StandardScaler
 
 from ier_ray import storage
 from ier_ray.cluster.explainer import explain_images
-from ier_ray.cluster.ingest import LayoutSettings, ingest
+from ier_ray.cluster.ingest import ingest
 from ier_ray.cluster.predictor import evaluate
 from ier_ray.cluster.trainer import run_training
 from ier_ray.config import Settings, parse_settings, read_settings_file
+from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.samples import images_from_shards
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import RowIndex, RowReader, ShardSet

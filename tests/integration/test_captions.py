@@ -13,17 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import safetensors.torch
 import torch
 import transformers
+from support.captions import CUES, SPECIAL, WORDS, write_caption_models
 from support.runs import SIZE, tiny_settings
-from torch import Tensor
 
 from ier_ray.cluster.captions import CaptionModels, CaptionReport, caption_shards
 from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.predictor import evaluate
 from ier_ray.cluster.trainer import TrainResult, run_training
-from ier_ray.config import parse_settings
 from ier_ray.data.captions import CaptionReader
 from ier_ray.data.images import decode_rgb
 from ier_ray.data.order import held_out_tasks
@@ -32,51 +30,17 @@ from ier_ray.data.streams import JointStreams, SplitIndex
 from ier_ray.emotions import FOUR
 from ier_ray.errors import CheckpointError, DataError, SettingsError
 from ier_ray.inference import ExplainerSettings, Recognizer
-from ier_ray.losses import JointLoss
-from ier_ray.models import ModelSettings, build_joint_model
-from ier_ray.models.captions import CAPTION_TOKENS, PADDING, Captioner, caption_bert
-from ier_ray.models.weights import load_pretrained
+from ier_ray.models.captions import CAPTION_TOKENS, PADDING, Captioner
 from ier_ray.serve.app import build
 from ier_ray.serve.schemas import AppArgs
-from ier_ray.training.settings import TrainSettings
 
 CPU = torch.device("cpu")
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-CUES = ["smile", "tears", "rot", "fist"]
-WORDS = ["a", "the", "dog", "tree", "house", "with", "near", "red", "blue"]
 MODEL = {"architecture": "caption_bert", "image_size": SIZE, "width": 0.02}
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> CaptionModels:
-    """A captioner of one layer, whose large random weights give every image its own caption."""
-    root = tmp_path_factory.mktemp("models")
-    vocabulary = [*SPECIAL, *CUES, *WORDS]
-    (root / "vocab.txt").write_text("\n".join(vocabulary))
-    tokenizer = transformers.BertTokenizer(str(root / "vocab.txt"))
-    tokenizer.save_pretrained(root / "captioner")
-    tokenizer.save_pretrained(root / "tokenizer")
-    small = {
-        "hidden_size": 12,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "intermediate_size": 16,
-        "initializer_range": 2.0,
-    }
-    config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
-        transformers.ViTConfig(image_size=32, patch_size=16, **small),
-        transformers.BertConfig(
-            vocab_size=len(vocabulary), is_decoder=True, add_cross_attention=True, **small
-        ),
-        decoder_start_token_id=SPECIAL.index("[CLS]"),
-        eos_token_id=SPECIAL.index("[SEP]"),
-        pad_token_id=PADDING,
-    )
-    torch.manual_seed(0)
-    transformers.VisionEncoderDecoderModel(config).save_pretrained(root / "captioner")
-    processor = transformers.ViTImageProcessor(size={"height": 32, "width": 32})
-    processor.save_pretrained(root / "captioner")
-    return CaptionModels(str(root / "captioner"), str(root / "tokenizer"))
+    return CaptionModels(*write_caption_models(tmp_path_factory.mktemp("models")))
 
 
 @pytest.fixture(scope="module")
@@ -181,13 +145,6 @@ def stored_tokens(location: str) -> dict[str, list[int]]:
     return dict(zip(table["sample_id"].to_pylist(), table["tokens"].to_pylist(), strict=True))
 
 
-def test_shards_without_captions_are_refused(shards: dict[str, str]) -> None:
-    plain = ShardSet.open(shards["ier"])
-    [task, *_] = held_out_tasks(plain.index(), rank=0, world_size=1, window=8)
-    with pytest.raises(DataError, match=r"\.parquet: has no captions, .* jobs/caption\.py"):
-        next(CaptionReader.of(plain, 32).read(task))
-
-
 def test_a_tokenizer_that_is_not_berts_is_refused_before_any_work(
     shards: dict[str, str], models: CaptionModels, tmp_path: Path
 ) -> None:
@@ -207,80 +164,7 @@ def test_a_tokenizer_that_is_not_berts_is_refused_before_any_work(
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(SettingsError, match=r"pip install 'ier_ray\[captions\]'"):
-        caption_bert(num_classes=4, image_size=SIZE, width=0.1, dropout=0.0)
-    with pytest.raises(SettingsError, match=r"pip install 'ier_ray\[captions\]'"):
         caption_shards("unused", "unused", CaptionModels("unused", "unused"))
-
-
-def test_the_text_network_is_bert_base_at_width_1() -> None:
-    with torch.device("meta"):
-        network = caption_bert(num_classes=4, image_size=SIZE, width=1.0, dropout=0.0)
-        reference = transformers.BertForSequenceClassification(
-            transformers.BertConfig(num_labels=4)
-        )
-    found, expected = network.network.state_dict(), reference.state_dict()
-    assert {n: t.shape for n, t in found.items()} == {n: t.shape for n, t in expected.items()}
-    assert [tuple(weight.shape) for weight in network.dense_weights()] == [(4, 768)]
-
-
-def test_padding_says_nothing() -> None:
-    torch.manual_seed(0)
-    network = caption_bert(num_classes=4, image_size=SIZE, width=0.05, dropout=0.0).eval()
-    short = torch.tensor([[2, 5, 9, 3]])
-    padded = torch.nn.functional.pad(short, (0, 6), value=PADDING)
-    torch.testing.assert_close(network(short), network(padded))
-
-
-def test_bert_weights_load_from_what_the_library_saves(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    source = caption_bert(num_classes=7, image_size=SIZE, width=0.02, dropout=0.0)
-    source.network.save_pretrained(tmp_path)
-    network = caption_bert(num_classes=4, image_size=SIZE, width=0.02, dropout=0.0)
-    load_pretrained([network], str(tmp_path / "model.safetensors"))
-    for name, tensor in network.network.bert.state_dict().items():
-        assert torch.equal(tensor, source.network.bert.state_dict()[name])
-    state = safetensors.torch.load_file(tmp_path / "model.safetensors")
-    state["cls.predictions.bias"] = torch.zeros(3)
-    safetensors.torch.save_file(state, tmp_path / "odd.safetensors")
-    with pytest.raises(CheckpointError, match=r"cls\.predictions\.bias is unexpected"):
-        load_pretrained([network], str(tmp_path / "odd.safetensors"))
-
-
-def test_joint_training_overfits_32_captions(models: CaptionModels) -> None:
-    """The same joint model and loss as for images, on token ids."""
-    torch.manual_seed(0)
-    settings = ModelSettings(architecture="caption_bert", image_size=SIZE, width=0.05)
-    model = build_joint_model(settings, num_classes=4)
-    captioner = Captioner(models.captioner, models.tokenizer, device=CPU)
-    fer, ier = (sentences(captioner, seed) for seed in (1, 2))
-    labels = torch.arange(32) % 4
-    loss = JointLoss(balance=1.0, regularization=1e-5)
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
-    accuracies = [0.0]
-    for _ in range(150):
-        outputs = model(fer, ier, compared=loss.compared)
-        parts = loss(outputs, labels, labels, model.dense_weights())
-        optimizer.zero_grad()
-        parts.total.backward()
-        optimizer.step()
-        # Without dropout training and evaluation compute the same.
-        correct = [logits.argmax(1) == labels for logits in (outputs.fer, outputs.ier)]
-        accuracies = [float(hits.double().mean()) for hits in correct]
-        if min(accuracies) >= 0.95:
-            break
-    assert min(accuracies) >= 0.95
-
-
-def sentences(captioner: Captioner, seed: int) -> Tensor:
-    """Captions in which one word among others carries the emotion."""
-    rng = np.random.default_rng(seed)
-    texts = []
-    for number in range(32):
-        words = list(rng.choice(WORDS, size=4))
-        words[int(rng.integers(4))] = CUES[number % 4]
-        texts.append(" ".join(words))
-    tokens = torch.as_tensor(captioner.tokens(texts)).long()
-    return tokens[:, tokens.ne(PADDING).any(0)]  # padding says nothing and takes time
 
 
 def test_training_on_captions_from_shards_to_evaluation(
@@ -350,12 +234,6 @@ def test_training_without_the_library_is_refused_before_anything_starts(
     with pytest.raises(SettingsError, match=r"pip install 'ier_ray\[captions\]'"):
         run_training(tiny_settings(both, tmp_path, model=MODEL))
     assert not any(tmp_path.iterdir())
-
-
-def test_captions_are_not_augmented() -> None:
-    values = {"data": {"fer": "a", "ier": "b", "augment": {"flip": 0.5}}, "model": MODEL}
-    with pytest.raises(SettingsError, match=r"data\.augment \(flip=0\.5 .*reads captions: leave"):
-        parse_settings(TrainSettings, values, source="x")
 
 
 def test_what_reads_captions_is_neither_served_nor_explained(

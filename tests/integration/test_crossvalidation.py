@@ -10,7 +10,8 @@ from support.runs import SIZE, tiny_settings
 
 from ier_ray import storage
 from ier_ray.cluster.crossvalidation import CrossValidation, Spread, cross_validate, spreads, table
-from ier_ray.cluster.ingest import LayoutSettings, ingest
+from ier_ray.cluster.ingest import ingest
+from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.sources import SyntheticSource
 from ier_ray.emotions import FOUR
 from ier_ray.errors import SettingsError

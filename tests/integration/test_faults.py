@@ -26,9 +26,9 @@ from moto.server import ThreadedMotoServer
 from ray.cluster_utils import Cluster
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
+from support.processes import free_port
 from support.runs import ROOT, tiny_settings
-from test_ddp import RANKS, descending, double_batches, weights_after
-from test_jobs import free_port
+from support.steps import RANKS, descending, double_batches, weights_after
 
 from ier_ray import storage
 from ier_ray.cluster.failures import explained, fit

@@ -12,13 +12,14 @@ import httpx
 import psutil
 import pytest
 from moto.server import ThreadedMotoServer
+from support.processes import training_workers
 from support.runs import SIZE, tiny_settings
-from test_trainer import training_workers
 
 from ier_ray import storage
-from ier_ray.cluster.ingest import LayoutSettings, ingest
+from ier_ray.cluster.ingest import ingest
 from ier_ray.cluster.predictor import evaluate
 from ier_ray.cluster.trainer import run_training
+from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.sources import SyntheticSource
 from ier_ray.emotions import FOUR
 from ier_ray.errors import StorageError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import socket
 from collections.abc import Iterator
 
 import httpx
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from ray import serve
+from support.processes import free_port
 
 from ier_ray.cluster.trainer import TrainResult
 from ier_ray.data.images import decode_square, encode_png
@@ -25,9 +25,7 @@ SCENE = encode_png(draw_scene("anger", size=48, seed=11).image)
 
 @pytest.fixture(scope="module")
 def client(trained: TrainResult) -> Iterator[httpx.Client]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     args = AppArgs(
         checkpoint=trained.checkpoint,

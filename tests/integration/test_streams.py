@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,53 +15,16 @@ import ray.train
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from support.runs import SIZE, tiny_settings
-from test_training_local import local_streams
 
 from ier_ray.cluster import read_ahead
-from ier_ray.cluster.ingest import LayoutSettings, ingest
 from ier_ray.cluster.read_ahead import ReadAhead
 from ier_ray.cluster.streams import read_on_cluster, tasks_ahead
 from ier_ray.cluster.trainer import open_streams
 from ier_ray.data.balancing import class_weights
-from ier_ray.data.schema import Domain
 from ier_ray.data.shards import RowReader, ShardSet
-from ier_ray.data.sources import Listed, Loaded, SyntheticSource
-from ier_ray.data.streams import JointStreams, SplitIndex
+from ier_ray.data.streams import SplitIndex
 from ier_ray.emotions import FOUR
 from ier_ray.training.settings import TrainSettings
-
-FREQUENCY = (240, 90, 40, 30)
-"""Images of each class in the unbalanced set."""
-DRAWINGS = SyntheticSource(samples=400, size=SIZE, seed=9)
-
-
-@dataclass(frozen=True)
-class Unbalanced:
-    """Drawings of which some emotions are rare."""
-
-    name: str = "unbalanced"
-    domains: tuple[Domain, ...] = ("fer", "ier")
-
-    def list(self, domain: Domain) -> Iterator[Listed]:
-        listed = DRAWINGS.list(domain)
-        for label, count in zip(FOUR.classes, FREQUENCY, strict=True):
-            for _, sample in zip(range(count), listed, strict=False):
-                yield sample._replace(source_label=label)
-
-    def load(self, domain: Domain, sample: Listed) -> Loaded:
-        return DRAWINGS.load(domain, sample)
-
-
-@pytest.fixture(scope="module")
-def unbalanced(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    root = tmp_path_factory.mktemp("unbalanced")
-    layout = LayoutSettings(rows_per_shard=150, rows_per_group=25)
-    return {
-        domain: ingest(
-            Unbalanced(), domain, f"{root}/{domain}", scheme=FOUR, layout=layout
-        ).location
-        for domain in ("fer", "ier")
-    }
 
 
 def note_what_is_read(config: dict[str, Any]) -> None:
@@ -140,49 +102,6 @@ def labels_of(split: SplitIndex) -> dict[str, str]:
         for file in tables
         for row in file.read(columns=["sample_id", "label"]).to_pylist()
     }
-
-
-def test_a_mixed_in_fraction_is_drawn_from_every_class_and_only_from_training_rows(
-    unbalanced: dict[str, str],
-) -> None:
-    fer, ier = (
-        SplitIndex.read(ShardSet.open(unbalanced[domain]), val_fold=0) for domain in ("fer", "ier")
-    )
-    half = fer.mixed_with(ier, fraction=0.5, seed=3)
-    added = half.train.select(half.train.file >= len(fer.files))
-    np.testing.assert_array_equal(
-        np.bincount(added.label), np.rint(np.bincount(ier.train.label) * 0.5)
-    )
-    assert set(added.hash) <= set(ier.train.hash)
-    assert not set(added.hash) & set(ier.validation.hash)
-    np.testing.assert_array_equal(half.train.hash[: len(fer.train)], fer.train.hash)
-    np.testing.assert_array_equal(half.validation.hash, fer.validation.hash)
-    more = fer.mixed_with(ier, fraction=0.8, seed=3)
-    assert set(half.train.hash) < set(more.train.hash)
-    other = fer.mixed_with(ier, fraction=0.5, seed=4)
-    assert set(other.train.hash) != set(half.train.hash)
-    everything = fer.mixed_with(ier, fraction=1.0, seed=3)
-    assert set(everything.train.hash) == set(fer.train.hash) | set(ier.train.hash)
-
-
-def test_mixed_rows_are_read_from_their_own_files(unbalanced: dict[str, str]) -> None:
-    plain = local_streams(unbalanced)
-    mixed = JointStreams(
-        **{**vars(plain), "fer": plain.fer.mixed_with(plain.ier, fraction=0.5, seed=1)}
-    )
-    ier_images = {
-        name: image
-        for batch in plain.train(0)
-        for name, image in zip(batch.ier.sample_ids, batch.ier.images, strict=True)
-    }
-    read: Counter[str] = Counter()
-    for batch in mixed.train(0):
-        for name, image in zip(batch.fer.sample_ids, batch.fer.images, strict=True):
-            read[name.split("-")[1]] += 1
-            if name in ier_images:
-                np.testing.assert_array_equal(image, ier_images[name])
-    assert read["ier"] > 50
-    assert read["fer"] > read["ier"]
 
 
 def test_the_setting_mixes_into_what_workers_read(

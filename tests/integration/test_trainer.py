@@ -14,8 +14,9 @@ import numpy as np
 import psutil
 import pytest
 import ray
-from support.runs import tiny_settings
-from test_training_local import local_streams
+from support.processes import training_workers
+from support.runs import local_streams, tiny_settings
+from support.tensorboard import read_scalars
 
 from ier_ray import storage
 from ier_ray.cluster.predictor import compare, evaluate
@@ -65,6 +66,18 @@ def test_a_run_leaves_its_best_and_last_checkpoints(trained: TrainResult) -> Non
     assert len(kept) == len({best["epoch"], 2})
 
 
+def test_a_run_is_in_tensorboard_as_in_its_history(trained: TrainResult) -> None:
+    found = read_scalars(f"{trained.run}/tensorboard")
+    for tag, name in (
+        ("training/total", "total"),
+        ("training/images_per_s", "images_per_s"),
+        ("validation/ier_val_loss", "ier_val_loss"),
+        ("validation/fer_accuracy", "fer_accuracy"),
+    ):
+        expected = [(r["epoch"], pytest.approx(r[name], rel=1e-6)) for r in trained.history]
+        assert found[tag] == expected
+
+
 def test_evaluation_agrees_with_training_and_with_a_forward_pass(
     trained: TrainResult, shards: dict[str, str]
 ) -> None:
@@ -88,16 +101,6 @@ def test_comparison_by_hand() -> None:
     assert found.accuracy == 0.75
     assert found.confusion == [[1, 1, 0], [0, 2, 0], [0, 0, 0]]
     assert found.f1 == pytest.approx({"a": 2 / 3, "b": 0.8, "c": 0.0})
-
-
-def training_workers() -> list[psutil.Process]:
-    """The training workers of this session's cluster."""
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if "RayTrainWorker" in " ".join(process.info["cmdline"] or [])
-        and os.getpid() in [parent.pid for parent in process.parents()]
-    ]
 
 
 def kill_a_worker_after(run: Path, checkpoints: int, killed: list[int]) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import ray
 from mlflow import MlflowClient
-from support.runs import tiny_settings
+from support.runs import ROOT, tiny_settings
 
 from ier_ray.cluster.tuner import SweepResult, SweepSettings, concurrent_trials, run_sweep
+from ier_ray.config import parse_settings, read_settings_file
 from ier_ray.errors import SettingsError
 from ier_ray.training.checkpoint import load_checkpoint
 from ier_ray.training.settings import TrackingSettings
@@ -89,3 +90,8 @@ def test_an_inverted_range_is_refused() -> None:
                 "search": {"balance": {"low": 2, "high": 1}},
             }
         )
+
+
+def test_the_shipped_sweep_is_valid() -> None:
+    values = read_settings_file(str(ROOT / "configs/demo_sweep.yaml"))
+    parse_settings(SweepSettings, values, source="demo_sweep.yaml")

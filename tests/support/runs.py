@@ -1,10 +1,17 @@
-"""Settings of tiny training runs."""
+"""Tiny training runs: settings, streams and the loop in this process."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from ier_ray.data.shards import ShardSet
+from ier_ray.data.streams import JointStreams, SplitIndex
+from ier_ray.emotions import FOUR
+from ier_ray.training.context import LocalContext
+from ier_ray.training.loop import train
 from ier_ray.training.settings import TrainSettings
 
 ROOT = Path(__file__).parents[2]
@@ -31,3 +38,26 @@ def tiny_settings(shards: dict[str, str], storage: Path | str, **changes: Any) -
         else:
             values[section] = value
     return TrainSettings.model_validate(values)
+
+
+def local_streams(
+    shards: dict[str, str], *, batch_size: int = 16, rank: int = 0, world_size: int = 1
+) -> JointStreams:
+    fer, ier = (
+        SplitIndex.read(ShardSet.open(shards[domain]), val_fold=0) for domain in ("fer", "ier")
+    )
+    return JointStreams(
+        fer,
+        ier,
+        image_size=SIZE,
+        batch_size=batch_size,
+        seed=1,
+        rank=rank,
+        world_size=world_size,
+    )
+
+
+def run(settings: TrainSettings, shards: dict[str, str], directory: Path) -> list[dict[str, Any]]:
+    torch.set_num_threads(1)
+    streams = local_streams(shards, batch_size=settings.optimizer.batch_size)
+    return train(settings, streams, FOUR, LocalContext(directory)).history

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 import torch
-from test_incremental import both_ways, crooked
+from support.networks import both_ways, crooked
 from torch import Tensor, nn
 
 from ier_ray.explain import DenseEvaluator, RegionTree, evaluators

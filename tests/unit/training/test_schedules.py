@@ -11,8 +11,7 @@ from typing import Any, get_args
 import pytest
 import safetensors
 import torch
-from support.runs import SIZE, tiny_settings
-from test_training_local import local_streams, run
+from support.runs import SIZE, local_streams, run, tiny_settings
 
 from ier_ray.data.order import Columns
 from ier_ray.data.shards import RowReader, ShardSet

@@ -9,40 +9,17 @@ from typing import get_args
 import pytest
 import torch
 import torch.distributed
+from support.steps import batches, trainee
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from ier_ray.errors import TrainingError
 from ier_ray.losses import ADVERSARIAL_MODES, DiscrepancyMode, JointLoss, LossParts
-from ier_ray.models import ModelSettings, build_joint_model
 from ier_ray.training.context import LocalContext
-from ier_ray.training.settings import OptimizerSettings
 from ier_ray.training.step import DeviceBatch, Trainee, optimizer_step
 from ier_ray.training.watch import LOOK_EVERY, LossWatch
 
 MODES: tuple[DiscrepancyMode, ...] = get_args(DiscrepancyMode)
-
-
-def trainee(mode: DiscrepancyMode = "same_image", **settings: object) -> Trainee:
-    torch.manual_seed(0)
-    model = build_joint_model(ModelSettings(image_size=32, width=0.05), num_classes=4)
-    if mode == "dann":
-        model.add_discriminator()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    return Trainee(model, model, optimizer, OptimizerSettings.model_validate(settings))
-
-
-def batches(count: int, size: int) -> list[DeviceBatch]:
-    generator = torch.Generator().manual_seed(1)
-
-    def images() -> Tensor:
-        return torch.randn(count * size, 3, 32, 32, generator=generator)
-
-    def labels() -> Tensor:
-        return torch.randint(4, (count * size,), generator=generator)
-
-    parts = [images(), labels(), images(), labels()]
-    return [DeviceBatch(*rows) for rows in zip(*(part.split(size) for part in parts), strict=True)]
 
 
 def gradients(trained: Trainee, loss: JointLoss, steps: list[DeviceBatch]) -> dict[str, Tensor]:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.runs import SAMPLES, SIZE, tiny_settings
+from support.runs import SAMPLES, SIZE, local_streams, run, tiny_settings
 
 from ier_ray.data.images import decode_rgb
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.sources import SyntheticSource
-from ier_ray.data.streams import JointStreams, SplitIndex, rebatch
+from ier_ray.data.streams import SplitIndex, rebatch
 from ier_ray.data.transforms import normalize
 from ier_ray.emotions import FOUR, EmotionScheme
 from ier_ray.errors import CheckpointError, DataError, TrainingError
@@ -21,30 +21,6 @@ from ier_ray.training.checkpoint import load_checkpoint
 from ier_ray.training.context import LocalContext
 from ier_ray.training.loop import on_device, train
 from ier_ray.training.metrics import Sums
-from ier_ray.training.settings import TrainSettings
-
-
-def local_streams(
-    shards: dict[str, str], *, batch_size: int = 16, rank: int = 0, world_size: int = 1
-) -> JointStreams:
-    fer, ier = (
-        SplitIndex.read(ShardSet.open(shards[domain]), val_fold=0) for domain in ("fer", "ier")
-    )
-    return JointStreams(
-        fer,
-        ier,
-        image_size=SIZE,
-        batch_size=batch_size,
-        seed=1,
-        rank=rank,
-        world_size=world_size,
-    )
-
-
-def run(settings: TrainSettings, shards: dict[str, str], directory: Path) -> list[dict[str, Any]]:
-    torch.set_num_threads(1)
-    streams = local_streams(shards, batch_size=settings.optimizer.batch_size)
-    return train(settings, streams, FOUR, LocalContext(directory)).history
 
 
 def test_training_images_are_augmented_and_validation_images_are_not(

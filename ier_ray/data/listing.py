@@ -1,0 +1,105 @@
+"""Which samples a shard set holds, in which folds and order: decided on names alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from ier_ray.config import Settings
+from ier_ray.data.folds import assign_folds
+from ier_ray.data.schema import SHARD_SCHEMA, Domain
+from ier_ray.data.sources import Listed, Source
+from ier_ray.emotions import EmotionScheme
+from ier_ray.errors import DataError
+
+
+class LayoutSettings(Settings):
+    """How a shard set is divided."""
+
+    folds: int = Field(5, ge=2, le=100)
+    """Cross-validation folds, stratified by label; groups are never split."""
+    seed: int = Field(0, ge=0)
+    """Seed of folds, shuffle and synthetic drawings."""
+    max_bad: int = Field(0, ge=0)
+    """Unusable images tolerated: they are quarantined and named; more fail the job."""
+    resize: int | None = Field(None, ge=32)
+    """Shorter side in pixels: larger images are reduced, to JPEG; by default all as delivered."""
+    rows_per_shard: int = Field(4096, ge=1)
+    """Rows in a Parquet file."""
+    rows_per_group: int = Field(128, ge=1)
+    """Rows in a row group, the unit of reading."""
+
+
+def request_hash(
+    source: Source, domain: Domain, scheme: EmotionScheme, layout: LayoutSettings
+) -> str:
+    """Hash of everything that decides what a shard set contains."""
+    asked = {
+        "source": repr(source),
+        "domain": domain,
+        "scheme": repr(scheme),
+        "layout": layout.model_dump(exclude={"max_bad"}),
+        "schema": str(SHARD_SCHEMA),
+    }
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def list_samples(
+    source: Source, domain: Domain, scheme: EmotionScheme, layout: LayoutSettings
+) -> tuple[pa.Table, Counter[str]]:
+    """Samples with a class, with folds, shuffled; and how many of which label were dropped."""
+    kept: list[tuple[Listed, str]] = []
+    dropped: Counter[str] = Counter()
+    for sample in source.list(domain):
+        label = scheme.class_of(sample.source_label)
+        if label is None:
+            dropped[sample.source_label] += 1
+        else:
+            kept.append((sample, label))
+    if not kept:
+        raise DataError(
+            f"source {source.name!r} has no {domain} sample with a class of scheme "
+            f"{scheme.name!r}; dropped labels: {dict(dropped)}"
+        )
+    samples, labels = zip(*kept, strict=True)
+    ids, source_labels, groups, locators, affects, datasets = zip(*samples, strict=True)
+    repeated = [name for name, count in Counter(ids).items() if count > 1]
+    if repeated:
+        raise DataError(f"source {source.name!r}: sample id {repeated[0]!r} is listed twice")
+    folds = assign_folds(labels, groups, folds=layout.folds, seed=layout.seed)
+    columns = {
+        "sample_id": ids,
+        "source_label": source_labels,
+        "group": groups,
+        "dataset": [dataset or source.name for dataset in datasets],
+        "label": labels,
+        "fold": folds,
+        "locator": locators,
+        **affect_columns(affects),
+    }
+    order = np.random.default_rng(layout.seed).permutation(len(ids))
+    return pa.table(columns).take(order), dropped
+
+
+def affect_columns(affects: Sequence[tuple[float, float, float] | None]) -> dict[str, pa.Array]:
+    """Valence, arousal and dominance as columns, null where a dataset does not rate them."""
+    return {
+        name: pa.array([None if rated is None else rated[place] for rated in affects], pa.float32())
+        for place, name in enumerate(("valence", "arousal", "dominance"))
+    }
+
+
+def numbered_blocks(listing: pa.Table, rows_per_shard: int) -> list[pa.Table]:
+    """The listing cut into one block per shard, each with its number in a column ``shard``."""
+    starts = range(0, len(listing), rows_per_shard)
+    blocks = [listing.slice(start, rows_per_shard) for start in starts]
+    return [
+        block.append_column("shard", pa.array([number] * len(block)))
+        for number, block in enumerate(blocks)
+    ]

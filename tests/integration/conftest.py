@@ -1,0 +1,39 @@
+"""A real Ray cluster for the whole session, and one trained run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import ray
+from support.runs import tiny_settings
+
+from ier_ray.cluster.connection import connect
+from ier_ray.cluster.trainer import TrainResult, run_training
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    """Five logical CPUs, so that two training workers never starve the readers."""
+    ray.init("local", num_cpus=5, object_store_memory=512 * 2**20, logging_level="ERROR")
+    connect()
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def shards(cluster: None, shards: dict[str, str]) -> dict[str, str]:
+    """What reads them here does so on the cluster."""
+    return shards
+
+
+@pytest.fixture(scope="session")
+def unbalanced(cluster: None, unbalanced: dict[str, str]) -> dict[str, str]:
+    """What reads them here does so on the cluster."""
+    return unbalanced
+
+
+@pytest.fixture(scope="session")
+def trained(shards: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    """One finished run of two workers."""
+    return run_training(tiny_settings(shards, tmp_path_factory.mktemp("runs")))

@@ -1,0 +1,25 @@
+"""Ports and processes of clusters on this machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import psutil
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def training_workers() -> list[psutil.Process]:
+    """The training workers of this session's cluster."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "RayTrainWorker" in " ".join(process.info["cmdline"] or [])
+        and os.getpid() in [parent.pid for parent in process.parents()]
+    ]
