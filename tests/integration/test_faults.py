@@ -27,7 +27,7 @@ from ray.cluster_utils import Cluster
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from support.runs import ROOT, tiny_settings
-from test_ddp import RANKS, descending, double_batches, weights_after
+from support.steps import RANKS, descending, double_batches, weights_after
 from test_jobs import free_port
 
 from ier_ray import storage

@@ -16,8 +16,8 @@ from support.runs import SIZE, tiny_settings
 from test_trainer import training_workers
 
 from ier_ray import storage
+from ier_ray.cluster.evaluation import evaluate
 from ier_ray.cluster.ingest import LayoutSettings, ingest
-from ier_ray.cluster.predictor import evaluate
 from ier_ray.cluster.trainer import run_training
 from ier_ray.data.sources import SyntheticSource
 from ier_ray.emotions import FOUR

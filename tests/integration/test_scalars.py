@@ -8,7 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ier_ray.cluster.trainer import TrainResult
-from ier_ray.training.scalars import write_scalars
+from ier_ray.training.tracking import write_scalars
 
 
 def read(directory: str) -> dict[str, list[tuple[int, float]]]:

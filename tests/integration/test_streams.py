@@ -16,13 +16,13 @@ import ray.train
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from support.runs import SIZE, tiny_settings
+from support.streams import named, names_of_epoch
 from test_training_local import local_streams
 
 from ier_ray.cluster import read_ahead
 from ier_ray.cluster.ingest import LayoutSettings, ingest
 from ier_ray.cluster.read_ahead import ReadAhead
-from ier_ray.cluster.streams import read_on_cluster, tasks_ahead
-from ier_ray.cluster.trainer import open_streams
+from ier_ray.cluster.streams import open_streams, read_on_cluster, tasks_ahead
 from ier_ray.data.balancing import class_weights
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import RowReader, ShardSet
@@ -71,10 +71,8 @@ def note_what_is_read(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank = context.get_world_rank()
     streams = open_streams(settings, rank=rank, world_size=context.get_world_size())
-    steps = [
-        {domain: getattr(batch, domain).sample_ids for domain in ("fer", "ier")}
-        for batch in streams.train(config["epoch"])
-    ]
+    names = names_of_epoch(streams, config["epoch"])
+    steps = [dict(zip(names, step, strict=True)) for step in zip(*names.values(), strict=True)]
     Path(config["notes"], f"{settings.seed}-{config['epoch']}-{rank}.json").write_text(
         json.dumps(steps)
     )
@@ -170,14 +168,16 @@ def test_mixed_rows_are_read_from_their_own_files(unbalanced: dict[str, str]) ->
     mixed = JointStreams(
         **{**vars(plain), "fer": plain.fer.mixed_with(plain.ier, fraction=0.5, seed=1)}
     )
+    plain, plain_names = named(plain)
+    mixed, mixed_names = named(mixed)
     ier_images = {
         name: image
         for batch in plain.train(0)
-        for name, image in zip(batch.ier.sample_ids, batch.ier.images, strict=True)
+        for name, image in zip(plain_names["ier"][-1], batch.ier.images, strict=True)
     }
     read: Counter[str] = Counter()
     for batch in mixed.train(0):
-        for name, image in zip(batch.fer.sample_ids, batch.fer.images, strict=True):
+        for name, image in zip(mixed_names["fer"][-1], batch.fer.images, strict=True):
             read[name.split("-")[1]] += 1
             if name in ier_images:
                 np.testing.assert_array_equal(image, ier_images[name])

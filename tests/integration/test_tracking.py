@@ -18,9 +18,8 @@ from support.runs import tiny_settings
 from ier_ray.cluster.trainer import TrainResult, run_training
 from ier_ray.config import parse_settings
 from ier_ray.errors import SettingsError, TrainingError
-from ier_ray.training.scalars import tag
 from ier_ray.training.settings import TrackingSettings, TrainSettings
-from ier_ray.training.tracking import end_run_of, log_epochs, open_run, tracked
+from ier_ray.training.tracking import end_run_of, log_epochs, open_run, tag, tracked
 
 UNTRAINED = {"fer": "fer", "ier": "ier"}
 RECORD = {"epoch": 1, "total": 0.5, "ier_accuracy": 0.25}

@@ -9,46 +9,18 @@ import pytest
 import torch
 import torch.distributed
 import torch.multiprocessing
-from test_steps import batches, trainee
+from support.steps import RANKS, descending, double_batches, weights_after
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ier_ray.losses import DiscrepancyMode, JointLoss
+from ier_ray.losses import JointLoss
 from ier_ray.training.context import LocalContext, share_buffers
-from ier_ray.training.step import DeviceBatch, Trainee, optimizer_step
 
 LOSSES = {
     "same_image": JointLoss(balance=2.0, regularization=0.01),
     "mcd": JointLoss(balance=2.0, mode="mcd"),
     "dann": JointLoss(balance=2.0, mode="dann"),
 }
-RANKS = 2
-
-
-def descending(mode: DiscrepancyMode) -> Trainee:
-    """Plain descent in float64.
-
-    Adam would blow rounding errors of small gradients up to whole steps; in float32 one in a
-    dozen runs had a ReLU or a maximum tip over.
-    """
-    trained = trainee(mode)
-    trained.model.double()
-    return replace(trained, optimizer=torch.optim.SGD(trained.model.parameters(), lr=0.05))
-
-
-def double_batches(count: int, size: int) -> list[DeviceBatch]:
-    return [
-        batch._replace(fer_images=batch.fer_images.double(), ier_images=batch.ier_images.double())
-        for batch in batches(count, size)
-    ]
-
-
-def weights_after(
-    trained: Trainee, loss: JointLoss, data: list[DeviceBatch], accumulate: int
-) -> dict[str, Tensor]:
-    for start in range(0, len(data), accumulate):
-        optimizer_step(trained, loss, data[start : start + accumulate], count=accumulate)
-    return {name: p.detach().clone() for name, p in trained.model.named_parameters()}
 
 
 def train_rank(rank: int, name: str, directory: str) -> None:
