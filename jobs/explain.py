@@ -46,13 +46,16 @@ class ExplainSettings(ExplainerSettings):
 
 def main(settings: ExplainSettings) -> dict[str, Any]:
     manifest = read_manifest(settings.checkpoint)
-    size = manifest.model.image_size
+    preprocessing = manifest.preprocessing
     if settings.shards is not None:
         images = images_from_shards(
-            settings.shards, per_class=settings.per_class, fold=settings.fold, size=size
+            settings.shards,
+            per_class=settings.per_class,
+            fold=settings.fold,
+            preprocessing=preprocessing,
         )
     else:
-        images = images_from_files(settings.images, size=size)
+        images = images_from_files(settings.images, preprocessing=preprocessing)
     explained = explain_images(
         settings.checkpoint,
         images,

@@ -13,7 +13,7 @@ from ier_ray.cluster.job import run_job
 from ier_ray.data.inspection import as_text, contact_sheet, inspect_shards
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.schema import Domain
-from ier_ray.data.schemes import open_scheme
+from ier_ray.data.scheme_files import open_scheme
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.sources import SOURCES, CombinedSource, Source, SyntheticSource, open_source
 

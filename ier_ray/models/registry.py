@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
-from torch import nn
 
 from ier_ray.config import Settings
 from ier_ray.models import baselines
 from ier_ray.models.captions import caption_bert
+from ier_ray.models.classifier import EmotionClassifier
 from ier_ray.models.emotion_net import EmotionNet
 from ier_ray.models.joint import JointModel
 from ier_ray.models.weights import load_pretrained
@@ -66,7 +66,7 @@ class ModelSettings(Settings):
         return probability
 
 
-BUILDERS: dict[Architecture, Callable[..., nn.Module]] = {
+BUILDERS: dict[Architecture, Callable[..., EmotionClassifier]] = {
     "emotion_net": EmotionNet,
     "alexnet": baselines.alexnet,
     "vgg16": baselines.vgg16,
@@ -79,7 +79,7 @@ BUILDERS: dict[Architecture, Callable[..., nn.Module]] = {
 }
 
 
-def build_network(settings: ModelSettings, *, num_classes: int) -> nn.Module:
+def build_network(settings: ModelSettings, *, num_classes: int) -> EmotionClassifier:
     """One freshly initialized network."""
     return BUILDERS[settings.architecture](
         num_classes=num_classes,

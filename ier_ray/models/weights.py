@@ -9,15 +9,16 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ier_ray import storage
 from ier_ray.errors import CheckpointError
+from ier_ray.models.classifier import EmotionClassifier
 
 WEIGHT_FILES = (".pth", ".pt", ".safetensors")
 
 
-def load_pretrained(networks: Iterable[nn.Module], source: str) -> None:
+def load_pretrained(networks: Iterable[EmotionClassifier], source: str) -> None:
     """Copy pretrained weights into the backbone of each network; heads stay as they are.
 
     Args:
@@ -35,10 +36,9 @@ def load_pretrained(networks: Iterable[nn.Module], source: str) -> None:
 
 
 @torch.no_grad()
-def fill_backbone(network: nn.Module, state: dict[str, Tensor], source: str) -> None:
+def fill_backbone(network: EmotionClassifier, state: dict[str, Tensor], source: str) -> None:
     """Copy tensors of ``state`` into the backbone of a network, all or none."""
-    wanted: dict[str, Tensor] = network.backbone()  # type: ignore[operator]
-    unused: tuple[str, ...] = network.new_layers  # type: ignore[assignment]
+    wanted, unused = network.backbone(), network.new_layers
     given = {name: tensor for name, tensor in state.items() if not name.startswith(unused)}
     problems = [f"{name} is missing" for name in wanted if name not in given]
     problems += [f"{name} is unexpected" for name in given if name not in wanted]

@@ -176,7 +176,7 @@ class Ingress:
         manifest = self._manifest
         pixels = await read_pixels(
             request,
-            size=manifest.model.image_size,
+            preprocessing=manifest.preprocessing,
             max_bytes=self._args.max_upload_bytes,
             max_pixels=self._args.max_upload_pixels,
         )

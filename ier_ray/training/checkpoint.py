@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from ier_ray import __version__, storage
 from ier_ray.config import Settings
+from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.transforms import Normalization
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import CheckpointError
@@ -57,6 +58,11 @@ class CheckpointManifest(Settings):
     def label_scheme(self) -> EmotionScheme:
         """The classes as a scheme."""
         return EmotionScheme(self.scheme, tuple(self.classes))
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images become the networks' input."""
+        return Preprocessing(self.model.image_size, self.normalization, self.model.reads_captions)
 
 
 def save_checkpoint(

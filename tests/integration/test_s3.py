@@ -16,8 +16,8 @@ from support.processes import training_workers
 from support.runs import SIZE, tiny_settings
 
 from ier_ray import storage
+from ier_ray.cluster.evaluation import evaluate
 from ier_ray.cluster.ingest import ingest
-from ier_ray.cluster.predictor import evaluate
 from ier_ray.cluster.trainer import run_training
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.sources import SyntheticSource

@@ -15,11 +15,11 @@ import ray.train
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from support.runs import SIZE, tiny_settings
+from support.streams import names_of_epoch
 
 from ier_ray.cluster import read_ahead
 from ier_ray.cluster.read_ahead import ReadAhead
-from ier_ray.cluster.streams import read_on_cluster, tasks_ahead
-from ier_ray.cluster.trainer import open_streams
+from ier_ray.cluster.streams import open_streams, read_on_cluster, tasks_ahead
 from ier_ray.data.balancing import class_weights
 from ier_ray.data.shards import RowReader, ShardSet
 from ier_ray.data.streams import SplitIndex
@@ -33,10 +33,8 @@ def note_what_is_read(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank = context.get_world_rank()
     streams = open_streams(settings, rank=rank, world_size=context.get_world_size())
-    steps = [
-        {domain: getattr(batch, domain).sample_ids for domain in ("fer", "ier")}
-        for batch in streams.train(config["epoch"])
-    ]
+    names = names_of_epoch(streams, config["epoch"])
+    steps = [dict(zip(names, step, strict=True)) for step in zip(*names.values(), strict=True)]
     Path(config["notes"], f"{settings.seed}-{config['epoch']}-{rank}.json").write_text(
         json.dumps(steps)
     )

@@ -1,4 +1,4 @@
-"""Where a run stands: kept with every checkpoint, taken up by the next start."""
+"""What a run trains and where it stands: first weights, resuming, and what is kept."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import CheckpointError
+from ier_ray.losses import DISCREPANCIES
 from ier_ray.models.joint import JointModel
+from ier_ray.models.registry import build_joint_model
 from ier_ray.training.checkpoint import (
     CheckpointManifest,
     load_checkpoint,
@@ -20,9 +23,12 @@ from ier_ray.training.checkpoint import (
     save_checkpoint,
 )
 from ier_ray.training.context import TrainContext
+from ier_ray.training.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
 
+FUSED_DEVICES = ("cuda", "cpu")
+"""Where one kernel updates all weights."""
 STOPS_BY = "ier_val_loss"
 
 
@@ -33,7 +39,7 @@ class Progress:
     epoch: int
     step: int
     history: list[dict[str, Any]]
-    """One record an epoch: losses, validation metrics, seconds."""
+    """One record per epoch: losses, validation metrics, seconds."""
 
     def has_stalled(self, patience: int | None) -> bool:
         """Whether the last ``patience`` epochs all failed to lower the lowest validation loss.
@@ -44,6 +50,65 @@ class Progress:
         if patience is None or not losses:
             return False
         return len(losses) - 1 - losses.index(min(losses)) >= patience
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """What training changes: the weights, the optimizer's moments, and the progress of the run."""
+
+    model: JointModel
+    wrapped: nn.Module
+    """The model, with gradients averaged over ranks."""
+    optimizer: torch.optim.Optimizer
+    progress: Progress
+
+
+def start(settings: TrainSettings, scheme: EmotionScheme, context: TrainContext) -> TrainState:
+    """The state on the device as its last checkpoint left it, or with its first weights.
+
+    Raises:
+        CheckpointError: when a checkpoint or pretrained weights do not fit.
+    """
+    torch.manual_seed(settings.seed)
+    model = build_joint_model(
+        settings.model, num_classes=len(scheme.classes), pretrained=settings.schedule.pretrained
+    )
+    if DISCREPANCIES[settings.loss.discrepancy].needs_discriminator:
+        model.add_discriminator()
+    model = model.to(context.device)
+    model = model.to(memory_format=torch.channels_last)  # as the pixels come: faster
+    optimizer = torch.optim.Adam(
+        model.parameters(),
+        lr=settings.optimizer.learning_rate,
+        fused=context.device.type in FUSED_DEVICES,
+    )
+    progress = restore(context, model, optimizer, scheme)
+    if progress.epoch == 0:
+        first_weights(model, settings, scheme)
+    if settings.optimizer.compile:
+        model.fer.compile()
+        model.ier.compile()
+    return TrainState(model, context.wrap(model), optimizer, progress)
+
+
+def first_weights(model: JointModel, settings: TrainSettings, scheme: EmotionScheme) -> None:
+    """Fill ``fer`` from a trained checkpoint and ``ier`` from ``fer``, where the settings say so.
+
+    Raises:
+        CheckpointError: when the checkpoint is of another architecture or other classes.
+    """
+    source = settings.schedule.fer_checkpoint
+    if source is not None:
+        trained, manifest = load_checkpoint(source)
+        require_classes(manifest, scheme, source)
+        if manifest.model != settings.model:
+            raise CheckpointError(
+                f"schedule.fer_checkpoint {source}: is of model {manifest.model}, this run's is "
+                f"{settings.model}"
+            )
+        model.fer.load_state_dict(trained.fer.state_dict())
+    if settings.schedule.ier_start == "fer":
+        model.ier.load_state_dict(model.fer.state_dict())
 
 
 def restore(

@@ -1,4 +1,4 @@
-"""Batch prediction and evaluation over shards."""
+"""Evaluation of a checkpoint over shards, by batch prediction on the cluster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import ray
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, f1_score
 
-from ier_ray.cluster.streams import decoded_rows, reader_for, tasks_ahead
+from ier_ray.cluster.streams import decoded_rows, tasks_ahead
 from ier_ray.data.captions import require_captions
 from ier_ray.data.order import held_out_tasks
 from ier_ray.data.schema import Domain, require_scheme
@@ -70,7 +70,7 @@ def evaluate(
         require_captions(shards)
     held_out = SplitIndex.read(shards, val_fold=val_fold).validation
     tasks = held_out_tasks(held_out, rank=0, world_size=1, window=WINDOW)
-    reader = reader_for(manifest.model).of(shards, manifest.model.image_size)
+    reader = manifest.preprocessing.reader(shards.files, shards.scheme.classes)
     predictions = decoded_rows(reader, tasks, ahead=tasks_ahead(streams=1)).map_batches(
         Predict,
         fn_constructor_args=(absolute(checkpoint), domain),
