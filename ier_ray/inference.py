@@ -19,7 +19,7 @@ from ier_ray.data.transforms import normalize, statistics, to_unit_range
 from ier_ray.explain.anytime import AnytimeExplainer, FirstAxis
 from ier_ray.explain.baselines import Baseline, baseline_image
 from ier_ray.explain.dncshap import Contexts, Variant
-from ier_ray.explain.evaluators import SCORES, Interrupt, NetworkEvaluator, go_on
+from ier_ray.explain.evaluators import SCORES, Interrupt, NetworkEvaluator, never_interrupt
 from ier_ray.explain.incremental import ExactInference
 from ier_ray.training.checkpoint import CheckpointManifest, load_checkpoint
 
@@ -122,7 +122,7 @@ class Recognizer:
         settings: ExplainerSettings,
         *,
         domain: Domain = "ier",
-        interrupt: Interrupt = go_on,
+        interrupt: Interrupt = never_interrupt,
     ) -> NetworkEvaluator:
         """Scores of masked versions of an image ``(S, S, 3)``, by the fastest exact way.
 

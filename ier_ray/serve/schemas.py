@@ -72,7 +72,7 @@ class ExplainQuery(ExplainerSettings):
 
 
 class ErrorReply(BaseModel):
-    """Body of every 4xx and 5xx answer of our own."""
+    """Body of every 4xx answer."""
 
     error: str
     detail: str

@@ -213,4 +213,5 @@ def test_an_image_that_fails_ends_the_others_on_their_way(
             settings=ExplainerSettings(depth=10),
             workers=2,
         )
-    assert not list(tmp_path.iterdir())
+    finished = list(tmp_path.glob("*.json"))  # before the failure was seen
+    assert len(finished) < len(good) / 4

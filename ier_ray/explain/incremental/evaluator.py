@@ -15,7 +15,7 @@ from ier_ray.explain.evaluators import (
     Interrupt,
     NetworkEvaluator,
     ScoreFunction,
-    go_on,
+    never_interrupt,
     probability,
 )
 from ier_ray.explain.incremental.activations import BASELINE, IMAGE, CachedActivations, local_share
@@ -59,7 +59,7 @@ class IncrementalEvaluator:
     score: ScoreFunction = probability
     batch_size: int | None = None
     inference: str = "incremental"
-    interrupt: Interrupt = go_on
+    interrupt: Interrupt = never_interrupt
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -154,7 +154,7 @@ class ExactInference:
         baseline: Tensor,
         *,
         score: ScoreFunction = probability,
-        interrupt: Interrupt = go_on,
+        interrupt: Interrupt = never_interrupt,
         remark: str = "",
     ) -> NetworkEvaluator:
         """Scores of masked versions of an image: incremental where it can be, else dense.
