@@ -173,8 +173,9 @@ def test_training_evaluation_serving_and_explaining_show_the_network_the_same_in
     assert torch.equal(trained.fer_images[1], expected)
 
     reader = manifest.preprocessing.reader(shards.files, shards.scheme.classes)
-    (rows,) = reader.read({"file": [0, 0], "row_group": [0, 0], "row": [0, 1]})
-    recognizer.probabilities(rows["image"])
+    zeros, both = np.zeros(2, dtype=np.int32), np.arange(2, dtype=np.int32)
+    (rows,) = reader.read({"file": zeros, "row_group": zeros, "row": both})
+    recognizer.probabilities(rows["image"].astype(np.uint8, copy=False))
     evaluated = network.seen.pop()[1]
 
     recognizer.probabilities(np.stack([uploaded(manifest.preprocessing)]))
