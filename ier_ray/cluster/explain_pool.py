@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from ier_ray.cluster.sharing import share
 from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
 from ier_ray.errors import CancelledError
@@ -23,7 +24,6 @@ from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.evaluators import NetworkEvaluator
 from ier_ray.explain.masking import MaskedImages, Rows
 from ier_ray.explain.shapley.game import Scores
-from ier_ray.explain.sharing import share
 from ier_ray.inference import ExplainerSettings, Recognizer
 
 RETRIES = 3
