@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
 from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.job import run_job
+from ier_ray.config import Settings
 from ier_ray.data.samples import images_from_files, images_from_shards
 from ier_ray.data.schema import Domain
 from ier_ray.inference import ExplainerSettings
 from ier_ray.training.checkpoint import read_manifest
 
 
-class ExplainSettings(ExplainerSettings):
+class ExplainSettings(Settings):
     """What to explain, and how."""
+
+    flat: ClassVar[tuple[str, ...]] = ("explainer",)
 
     checkpoint: str
     """Checkpoint directory or s3:// URI, as printed by train.py or tune.py."""
     output: str = "explanations"
     """Directory or s3:// URI for .png, -levels.png (coarse to fine), .json and .npz files."""
     images: list[str] = Field(default_factory=list)
-    """Image files to explain, as [a.jpg, b.png]."""
+    """Image files to explain."""
     shards: str | None = None
     """Shard set to take images from, instead of files."""
     per_class: int = Field(2, ge=1)
@@ -36,6 +39,7 @@ class ExplainSettings(ExplainerSettings):
     """Class to explain; by default the predicted one."""
     workers: int = Field(1, ge=1)
     """Copies of the network sharing the work."""
+    explainer: ExplainerSettings = ExplainerSettings()
 
     @model_validator(mode="after")
     def _one_kind_of_input(self) -> ExplainSettings:
@@ -61,9 +65,7 @@ def main(settings: ExplainSettings) -> dict[str, Any]:
         images,
         settings.output,
         scheme=manifest.label_scheme,
-        settings=ExplainerSettings(
-            **settings.model_dump(include=set(ExplainerSettings.model_fields))
-        ),
+        settings=settings.explainer,
         domain=settings.domain,
         target=settings.target,
         workers=settings.workers,

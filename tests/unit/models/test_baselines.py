@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torchvision import models as published
 
-from ier_ray.config import from_command_line, parse_settings
+from ier_ray.command_line import from_command_line
+from ier_ray.config import parse_settings
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.synthetic import draw_face, draw_scene
 from ier_ray.data.synthetic.canvas import Drawing
