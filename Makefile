@@ -9,10 +9,10 @@ export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint bench lock clean
+.PHONY: help setup demo serve test test-fast lint bench lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(READY) ## create or refresh the environment
 
@@ -31,8 +31,12 @@ serve: $(READY) ## serve the demo's checkpoint on this machine, port 8000
 	@test -e $(DEMO)/train/best/manifest.json || { echo "no checkpoint at $(DEMO)/train/best: run 'make demo' first" >&2; exit 1; }
 	.venv/bin/serve run serve_config.yaml
 
-test: $(READY) ## the whole test suite
-	$(PYTHON) -m pytest
+test: $(READY) ## the whole test suite, and what it covers
+	$(PYTHON) -m pytest tests/unit --numprocesses auto --cov --cov-report=
+	$(PYTHON) -m pytest tests/integration --cov --cov-append
+
+test-fast: $(READY) ## the part of it that needs no Ray, in parallel
+	$(PYTHON) -m pytest tests/unit --numprocesses auto
 
 lint: $(READY) ## format, lint, types and import contracts
 	.venv/bin/ruff format --check .

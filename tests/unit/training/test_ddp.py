@@ -23,32 +23,23 @@ LOSSES = {
 }
 
 
-def train_rank(rank: int, name: str, directory: str) -> None:
-    """Every second batch of four images, two of them a step."""
+def run_rank(rank: int, directory: str) -> None:
+    """Every loss, then batch normalization: starting two processes takes longest."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{directory}/store", rank=rank, world_size=RANKS
     )
-    plain = descending(LOSSES[name].mode)
-    trained = replace(plain, wrapped=DistributedDataParallel(plain.model))
-    found = weights_after(trained, LOSSES[name], double_batches(12, 4)[rank::RANKS], accumulate=2)
-    torch.save(found, f"{directory}/{rank}.pt")
+    for name in LOSSES:
+        torch.save(train_rank(rank, name), f"{directory}/{name}-{rank}.pt")
+    torch.save(run_batch_norm(rank, directory), f"{directory}/batch_norm-{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_two_ranks_of_two_batches_are_one_process_with_all_sixteen_images(
-    name: str, tmp_path: Path
-) -> None:
-    torch.multiprocessing.spawn(train_rank, (name, str(tmp_path)), nprocs=RANKS)
-    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(RANKS))
-    mode = LOSSES[name].mode
-    start = weights_after(descending(mode), LOSSES[name], [], accumulate=1)
-    alone = weights_after(descending(mode), LOSSES[name], double_batches(3, 16), accumulate=1)
-    for weight, expected in alone.items():
-        torch.testing.assert_close(first[weight], second[weight], rtol=0, atol=0, msg=weight)
-        torch.testing.assert_close(first[weight], expected, rtol=0, atol=1e-9, msg=weight)
-        assert (expected - start[weight]).abs().max() > 1e-4
+def train_rank(rank: int, name: str) -> dict[str, Tensor]:
+    """Every second batch of four images, two of them a step."""
+    plain = descending(LOSSES[name].mode)
+    trained = replace(plain, wrapped=DistributedDataParallel(plain.model))
+    return weights_after(trained, LOSSES[name], double_batches(12, 4)[rank::RANKS], accumulate=2)
 
 
 class GlooRank(LocalContext):
@@ -59,12 +50,8 @@ class GlooRank(LocalContext):
         return tensor
 
 
-def run_batch_norm_rank(rank: int, directory: str) -> None:
+def run_batch_norm(rank: int, directory: str) -> list[dict[str, Tensor]]:
     """Train batch normalization on data of the rank's own; its buffers before and after sharing."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{directory}/store", rank=rank, world_size=RANKS
-    )
     model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
     wrapped = DistributedDataParallel(model)
     generator = torch.Generator().manual_seed(rank)
@@ -72,13 +59,37 @@ def run_batch_norm_rank(rank: int, directory: str) -> None:
         wrapped(torch.randn(8, 4, generator=generator)).sum().backward()
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     share_buffers(model, GlooRank(Path(directory), rank=rank, world_size=RANKS))
-    torch.save([before, dict(model.named_buffers())], f"{directory}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+    return [before, dict(model.named_buffers())]
 
 
-def test_ranks_validate_with_the_running_statistics_of_the_checkpoint(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(run_batch_norm_rank, (str(tmp_path),), nprocs=RANKS)
-    (saved, first), (other, second) = (torch.load(tmp_path / f"{r}.pt") for r in range(RANKS))
+@pytest.fixture(scope="module")
+def saved_by_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes that train together leave."""
+    directory = tmp_path_factory.mktemp("ranks")
+    torch.multiprocessing.spawn(run_rank, (str(directory),), nprocs=RANKS)
+    return directory
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_two_ranks_of_two_batches_are_one_process_with_all_sixteen_images(
+    name: str, saved_by_ranks: Path
+) -> None:
+    first, second = (torch.load(saved_by_ranks / f"{name}-{rank}.pt") for rank in range(RANKS))
+    mode = LOSSES[name].mode
+    start = weights_after(descending(mode), LOSSES[name], [], accumulate=1)
+    alone = weights_after(descending(mode), LOSSES[name], double_batches(3, 16), accumulate=1)
+    for weight, expected in alone.items():
+        torch.testing.assert_close(first[weight], second[weight], rtol=0, atol=0, msg=weight)
+        torch.testing.assert_close(first[weight], expected, rtol=0, atol=1e-9, msg=weight)
+        assert (expected - start[weight]).abs().max() > 1e-4
+
+
+def test_ranks_validate_with_the_running_statistics_of_the_checkpoint(
+    saved_by_ranks: Path,
+) -> None:
+    (saved, first), (other, second) = (
+        torch.load(saved_by_ranks / f"batch_norm-{rank}.pt") for rank in range(RANKS)
+    )
     assert set(saved) == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
     assert (saved["1.running_mean"] - other["1.running_mean"]).abs().max() > 1e-3
     for name, expected in saved.items():
