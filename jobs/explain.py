@@ -12,7 +12,7 @@ from ier_ray.cluster.job import run_job
 from ier_ray.data.samples import images_from_files, images_from_shards
 from ier_ray.data.schema import Domain
 from ier_ray.inference import ExplainerSettings
-from ier_ray.training.checkpoint import read_manifest
+from ier_ray.training.checkpoint import read_checkpoint_manifest
 
 
 class ExplainSettings(ExplainerSettings):
@@ -45,7 +45,7 @@ class ExplainSettings(ExplainerSettings):
 
 
 def main(settings: ExplainSettings) -> dict[str, Any]:
-    manifest = read_manifest(settings.checkpoint)
+    manifest = read_checkpoint_manifest(settings.checkpoint)
     size = manifest.model.image_size
     if settings.shards is not None:
         images = images_from_shards(

@@ -25,7 +25,7 @@ from ier_ray.data.shards import ShardSet
 from ier_ray.data.streams import JointStreams, SplitIndex
 from ier_ray.errors import DeviceMemoryError, SettingsError, TrainingError
 from ier_ray.models.captions import transformers
-from ier_ray.training.checkpoint import export_checkpoint, read_manifest
+from ier_ray.training.checkpoint import export_checkpoint, read_checkpoint_manifest
 from ier_ray.training.loop import train
 from ier_ray.training.progress import Progress
 from ier_ray.training.settings import TrainSettings
@@ -91,7 +91,7 @@ def run_training(settings: TrainSettings) -> TrainResult:
         run=run,
         checkpoint=exported,
         last_checkpoint=location_of(result.checkpoint),
-        metrics=read_manifest(exported).metrics,
+        metrics=read_checkpoint_manifest(exported).metrics,
         best_epoch=int(metrics["epoch"]),
         epochs=progress.epoch,
         steps=progress.step,

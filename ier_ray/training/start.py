@@ -8,7 +8,7 @@ from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import CheckpointError
 from ier_ray.models.joint import JointModel
 from ier_ray.models.registry import build_joint_model
-from ier_ray.training.checkpoint import load_checkpoint
+from ier_ray.training.checkpoint import read_checkpoint_manifest, restore_weights
 from ier_ray.training.context import TrainContext
 from ier_ray.training.progress import Progress, require_classes, restore
 from ier_ray.training.settings import TrainSettings
@@ -56,13 +56,13 @@ def first_weights(model: JointModel, settings: TrainSettings, scheme: EmotionSch
     """
     source = settings.schedule.fer_checkpoint
     if source is not None:
-        trained, manifest = load_checkpoint(source)
+        manifest = read_checkpoint_manifest(source)
         require_classes(manifest, scheme, source)
         if manifest.model != settings.model:
             raise CheckpointError(
                 f"schedule.fer_checkpoint {source}: is of model {manifest.model}, this run's is "
                 f"{settings.model}"
             )
-        model.fer.load_state_dict(trained.fer.state_dict())
+        restore_weights(source, manifest, {"fer": model.fer})
     if settings.schedule.ier_start == "fer":
         model.ier.load_state_dict(model.fer.state_dict())
