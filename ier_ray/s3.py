@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, BinaryIO
 
 import boto3
 import pyarrow.fs as pafs
@@ -100,7 +100,7 @@ def uploading(bucket: str, key: str) -> Iterator[Upload]:
         raise
 
 
-class Upload(io.RawIOBase):
+class Upload(io.RawIOBase, BinaryIO):
     """Writes an object: in one request if it is small, else in parts sent by threads.
 
     Holds at most ``PARTS_IN_FLIGHT + 1`` parts. Closing the stream does nothing: what is neither

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -164,10 +164,10 @@ def _writing_beside(location: str) -> Iterator[BinaryIO]:
 def _uploading(location: str) -> Iterator[BinaryIO]:
     bucket, _, key = filesystem(location)[1].partition("/")
     with s3.uploading(bucket, key) as stream:
-        yield cast("BinaryIO", stream)
+        yield stream
 
 
-class HashedStream(io.RawIOBase):
+class HashedStream(io.RawIOBase, BinaryIO):
     """Passes bytes on and keeps their hash."""
 
     def __init__(self, stream: BinaryIO) -> None:

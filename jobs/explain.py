@@ -13,7 +13,7 @@ from ier_ray.config import Settings
 from ier_ray.data.samples import images_from_files, images_from_shards
 from ier_ray.data.schema import Domain
 from ier_ray.inference import ExplainerSettings
-from ier_ray.training.checkpoint import read_manifest
+from ier_ray.training.checkpoint import read_checkpoint_manifest
 
 
 class ExplainSettings(Settings):
@@ -49,7 +49,7 @@ class ExplainSettings(Settings):
 
 
 def main(settings: ExplainSettings) -> dict[str, Any]:
-    manifest = read_manifest(settings.checkpoint)
+    manifest = read_checkpoint_manifest(settings.checkpoint)
     preprocessing = manifest.preprocessing
     if settings.shards is not None:
         images = images_from_shards(

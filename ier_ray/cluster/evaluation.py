@@ -18,7 +18,7 @@ from ier_ray.data.shards import ShardSet
 from ier_ray.data.streams import SplitIndex
 from ier_ray.inference import Recognizer
 from ier_ray.storage import absolute
-from ier_ray.training.checkpoint import read_manifest
+from ier_ray.training.checkpoint import read_checkpoint_manifest
 
 BATCH = 64
 WINDOW = 8
@@ -63,7 +63,7 @@ def evaluate(
         CheckpointError, DataError: when either is missing, their schemes differ, or the network
             reads captions and there are none.
     """
-    manifest = read_manifest(checkpoint)
+    manifest = read_checkpoint_manifest(checkpoint)
     shards = ShardSet.open(location)
     require_scheme(shards.manifest, manifest.label_scheme, location)
     if manifest.model.reads_captions:

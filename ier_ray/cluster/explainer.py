@@ -27,7 +27,7 @@ from ier_ray.explain.metrics import positive_mass_inside
 from ier_ray.explain.rendering import overlay, strip, to_npz
 from ier_ray.inference import ExplainerSettings
 from ier_ray.records import ExplanationRecord
-from ier_ray.training.checkpoint import read_manifest, require_images
+from ier_ray.training.checkpoint import read_checkpoint_manifest, require_images
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def explain_images(
         SettingsError: when ``target`` is not a class of the checkpoint.
         CheckpointError: when the checkpoint is missing, or its network reads captions.
     """
-    require_images(read_manifest(checkpoint), checkpoint, use="explained")
+    require_images(read_checkpoint_manifest(checkpoint), checkpoint, use="explained")
     if target is not None and target not in scheme.classes:
         raise SettingsError(f"target must be one of {list(scheme.classes)}, got {target!r}")
     chosen = None if target is None else scheme.index(target)

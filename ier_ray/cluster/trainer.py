@@ -23,7 +23,7 @@ from ier_ray.cluster.runs import (
     outcome,
 )
 from ier_ray.cluster.worker import location_of, train_worker
-from ier_ray.training.checkpoint import export_checkpoint, read_manifest
+from ier_ray.training.checkpoint import export_checkpoint, read_checkpoint_manifest
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.tracking import log_epochs, require_tracking, tracked
 
@@ -82,7 +82,7 @@ def run_training(settings: TrainSettings) -> TrainResult:
         run=run,
         checkpoint=exported,
         last_checkpoint=location_of(result.checkpoint),
-        metrics=read_manifest(exported).metrics,
+        metrics=read_checkpoint_manifest(exported).metrics,
         best_epoch=int(metrics["epoch"]),
         epochs=progress.epoch,
         steps=progress.step,

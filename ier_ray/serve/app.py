@@ -28,7 +28,7 @@ from ier_ray.serve.schemas import (
     ModelInfo,
 )
 from ier_ray.serve.uploads import FORM_FIELD, UploadError, read_pixels
-from ier_ray.training.checkpoint import read_manifest, require_images
+from ier_ray.training.checkpoint import read_checkpoint_manifest, require_images
 
 MODEL = "/v1/models/ier"
 PNG = "image/png"
@@ -110,7 +110,7 @@ class Ingress:
         self, args: AppArgs, classifier: DeploymentHandle, explainer: DeploymentHandle
     ) -> None:
         self._args = args
-        self._manifest = read_manifest(args.checkpoint)
+        self._manifest = read_checkpoint_manifest(args.checkpoint)
         self._classifier = classifier
         self._explainer = explainer
 
@@ -189,7 +189,7 @@ def build(args: AppArgs) -> Application:
     Raises:
         CheckpointError: when there is no checkpoint, or its network does not read images.
     """
-    require_images(read_manifest(args.checkpoint), args.checkpoint, use="served")
+    require_images(read_checkpoint_manifest(args.checkpoint), args.checkpoint, use="served")
     deployments: list[Any] = [Ingress, Classifier, Explainer]  # decorated: no longer classes
     ingress, classifier, explainer = deployments
     application: Application = ingress.bind(args, classifier.bind(args), explainer.bind(args))

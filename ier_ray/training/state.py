@@ -18,8 +18,9 @@ from ier_ray.models.joint import JointModel
 from ier_ray.models.registry import build_joint_model
 from ier_ray.training.checkpoint import (
     CheckpointManifest,
-    load_checkpoint,
     load_trainer_state,
+    read_checkpoint_manifest,
+    restore_weights,
     save_checkpoint,
 )
 from ier_ray.training.context import TrainContext
@@ -99,14 +100,14 @@ def first_weights(model: JointModel, settings: TrainSettings, scheme: EmotionSch
     """
     source = settings.schedule.fer_checkpoint
     if source is not None:
-        trained, manifest = load_checkpoint(source)
+        manifest = read_checkpoint_manifest(source)
         require_classes(manifest, scheme, source)
         if manifest.model != settings.model:
             raise CheckpointError(
                 f"schedule.fer_checkpoint {source}: is of model {manifest.model}, this run's is "
                 f"{settings.model}"
             )
-        model.fer.load_state_dict(trained.fer.state_dict())
+        restore_weights(source, manifest, {"fer": model.fer})
     if settings.schedule.ier_start == "fer":
         model.ier.load_state_dict(model.fer.state_dict())
 
@@ -117,18 +118,23 @@ def restore(
     optimizer: torch.optim.Optimizer,
     scheme: EmotionScheme,
 ) -> Progress:
-    """Fill model and optimizer from the run's last checkpoint, if it has one."""
+    """Fill model and optimizer from the run's last checkpoint, if it has one.
+
+    Raises:
+        CheckpointError: before training starts, when it is damaged or does not fit. Weights fill
+            all of the networks or nothing.
+    """
     with context.checkpoint() as directory:
         if directory is None:
             return Progress(epoch=0, step=0, history=[])
-        saved, manifest = load_checkpoint(str(directory))
-        require_classes(manifest, scheme, str(directory))
-        model.fer.load_state_dict(saved.fer.state_dict())
-        model.ier.load_state_dict(saved.ier.state_dict())
-        state = load_trainer_state(str(directory))
+        location = str(directory)
+        manifest = read_checkpoint_manifest(location)
+        require_classes(manifest, scheme, location)
+        restore_weights(location, manifest, {"fer": model.fer, "ier": model.ier})
+        state = load_trainer_state(location)
     if model.discriminator is not None:
         model.discriminator.load_state_dict(state["discriminator"])
-    optimizer.load_state_dict(state["optimizer"])
+    optimizer.load_state_dict(state["optimizer"])  # adopts tensors on the CPU
     logger.info("resuming after epoch %d", state["epoch"])
     return Progress(epoch=state["epoch"], step=state["step"], history=state["history"])
 

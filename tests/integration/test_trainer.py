@@ -27,7 +27,7 @@ from ier_ray.cluster.trainer import TrainResult, make_trainer, run_training
 from ier_ray.data.streams import JointBatch
 from ier_ray.errors import CapacityError, CheckpointError, DataError, SettingsError, TrainingError
 from ier_ray.inference import Recognizer
-from ier_ray.training.checkpoint import load_trainer_state, read_manifest
+from ier_ray.training.checkpoint import load_trainer_state, read_checkpoint_manifest
 
 
 def test_reading_on_the_cluster_gives_the_same_batches_as_reading_here(
@@ -62,7 +62,7 @@ def test_a_run_leaves_its_best_and_last_checkpoints(trained: TrainResult) -> Non
         "manifest.json",
         "model.safetensors",
     ]
-    assert read_manifest(trained.checkpoint).epoch == best["epoch"]
+    assert read_checkpoint_manifest(trained.checkpoint).epoch == best["epoch"]
     last = load_trainer_state(trained.last_checkpoint)
     assert (last["epoch"], last["step"]) == (2, 16)
     assert storage.read_json(f"{trained.run}/history.json") == trained.history
