@@ -63,6 +63,7 @@ class Job(Settings):
 class Nested(Settings):
     """A job with a section that must be given."""
 
+    val_fold: int
     job: Job = Job(name="other")
     range: Interval
 
@@ -116,6 +117,7 @@ def test_text_is_taken_as_it_is(text: str) -> None:
         (["--images", "['a, b.jpg', \"c.png\", don't.jpg]"], "images",
          ["a, b.jpg", "c.png", "don't.jpg"]),
         (["--images", "[2024]"], "images", ["2024"]),
+        (["--images", "[2024]", "b.png"], "images", ["[2024]", "b.png"]),
         (["--images", "[]"], "images", []),
         (["--images", "none"], "images", ["none"]),
         (["--images", "[a]", "--images", "[b, c]"], "images", ["a", "b", "c"]),
@@ -181,8 +183,12 @@ def test_each_problem_is_one_line_of_what_came_and_what_is_allowed(
 
 def test_every_missing_setting_is_named_with_its_flag() -> None:
     assert refused(kind=Nested) == [
-        f"command line: {name} is required; set it in the file or with --{name}"
-        for name in ("range.low", "range.high")
+        f"command line: {name} is required; set it in the file or with --{flag}"
+        for name, flag in [
+            ("val_fold", "val-fold"),
+            ("range.low", "range.low"),
+            ("range.high", "range.high"),
+        ]
     ]
 
 
@@ -190,7 +196,7 @@ def test_a_section_given_in_part_keeps_the_rest_of_its_default() -> None:
     settings = read("--search.rate.low", "0.5", "--search.mode", "slow")
     assert settings.search == Search(rate=Interval(low=0.5, high=3.0), mode="slow")
     nested = parse_settings(
-        Nested, {"range": {"low": 0, "high": 1}, "job": {"rate": 2}}, source="x"
+        Nested, {"val_fold": 0, "range": {"low": 0, "high": 1}, "job": {"rate": 2}}, source="x"
     )
     assert (nested.job.name, nested.job.rate) == ("other", 2)
 

@@ -95,6 +95,12 @@ def test_a_file_that_is_not_a_mapping_is_refused(tmp_path: Path, text: str) -> N
         read_settings_file(str(tmp_path / "bad.yaml"))
 
 
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match=r"bad\.yaml: is not YAML"):
+        read_settings_file(str(tmp_path / "bad.yaml"))
+
+
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(SettingsError, match=r"nowhere\.yaml: cannot be read"):
         read_settings_file("nowhere.yaml")
