@@ -26,7 +26,7 @@ from ier_ray.explain.refinement import node_credits, refined, region_map
 from ier_ray.explain.regions import Axis, RegionTree, areas
 from ier_ray.explain.shapley.game import Scores
 
-FirstAxis = Axis | Literal["both"]
+FirstAxis = Literal[Axis, "both"]
 AXES: tuple[Axis, ...] = get_args(Axis)
 
 
