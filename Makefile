@@ -12,7 +12,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 .PHONY: help setup demo serve test test-fast lint bench lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: $(READY) ## create or refresh the environment
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import ray
-from support.runs import tiny_settings
+from support.runs import EPOCHS, tiny_settings
 
 from ier_ray.cluster.connection import connect
 from ier_ray.cluster.trainer import TrainResult, run_training
@@ -35,5 +35,6 @@ def unbalanced(cluster: None, unbalanced: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def trained(shards: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
-    """One finished run of two workers."""
-    return run_training(tiny_settings(shards, tmp_path_factory.mktemp("runs")))
+    """One finished run of two workers, which nothing disturbed."""
+    runs = tmp_path_factory.mktemp("runs")
+    return run_training(tiny_settings(shards, runs, schedule__epochs=EPOCHS))

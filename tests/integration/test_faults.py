@@ -27,7 +27,7 @@ from ray.cluster_utils import Cluster
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from support.processes import free_port
-from support.runs import ROOT, tiny_settings
+from support.runs import EPOCHS, ROOT, STEPS, tiny_settings
 from support.steps import RANKS, descending, double_batches, weights_after
 
 from ier_ray import storage
@@ -41,13 +41,6 @@ from ier_ray.training.loop import out_of_memory
 from ier_ray.training.settings import TrainSettings
 
 NODE = {"object_store_memory": 100 * 2**20}
-EPOCHS, STEPS = 5, 5 * 8
-"""128 balanced rows, two workers of 8."""
-
-
-@pytest.fixture(scope="module")
-def undisturbed(shards: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
-    return run_training(settings_of(shards, tmp_path_factory.mktemp("undisturbed")))
 
 
 def settings_of(shards: dict[str, str], directory: Path | str, **changes: Any) -> TrainSettings:
@@ -109,7 +102,7 @@ def jobs() -> Iterator[list[subprocess.Popen[str]]]:
 def test_a_killed_driver_goes_on_under_the_same_name(
     shards: dict[str, str],
     tmp_path: Path,
-    undisturbed: TrainResult,
+    trained: TrainResult,
     jobs: list[subprocess.Popen[str]],
 ) -> None:
     settings = settings_of(shards, tmp_path, name="driver")
@@ -118,18 +111,24 @@ def test_a_killed_driver_goes_on_under_the_same_name(
     os.killpg(jobs[0].pid, signal.SIGKILL)
     assert jobs[0].wait(30) == -signal.SIGKILL
     assert not storage.exists(f"{tmp_path}/driver/history.json")  # it was not done
-    assert_ends_as(run_training(settings), undisturbed)
+    assert_ends_as(run_training(settings), trained)
+
+
+@pytest.fixture(scope="module")
+def head_node() -> Iterator[Cluster]:
+    """A cluster of one node beside the session's: room for a worker of two CPUs and a reader."""
+    head = {"num_cpus": 3, "dashboard_port": free_port(), **NODE}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    yield cluster
+    cluster.shutdown()
 
 
 @pytest.fixture
-def nodes() -> Iterator[Cluster]:
-    """Two nodes beside the session's cluster: each has room for a worker of two CPUs, the head for
-    a reader, too."""
-    head = {"num_cpus": 3, "dashboard_port": free_port(), **NODE}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    cluster.add_node(num_cpus=2, **NODE)
-    yield cluster
-    cluster.shutdown()
+def nodes(head_node: Cluster) -> Cluster:
+    """The same with a second node, which has room for another worker."""
+    if not head_node.worker_nodes:
+        head_node.add_node(num_cpus=2, **NODE)
+    return head_node
 
 
 def lose_the_second(nodes: Cluster) -> None:
@@ -142,7 +141,7 @@ def lose_the_second(nodes: Cluster) -> None:
 def test_a_lost_node_is_replaced(
     shards: dict[str, str],
     tmp_path: Path,
-    undisturbed: TrainResult,
+    trained: TrainResult,
     nodes: Cluster,
     jobs: list[subprocess.Popen[str]],
 ) -> None:
@@ -152,7 +151,7 @@ def test_a_lost_node_is_replaced(
     wait_for(lambda: has_checkpoint(f"{tmp_path}/node"))
     lose_the_second(nodes)
     nodes.add_node(num_cpus=2, **NODE)
-    assert_ends_as(result_of(jobs[0]), undisturbed)
+    assert_ends_as(result_of(jobs[0]), trained)
 
 
 @pytest.mark.timeout(400)
@@ -250,7 +249,7 @@ def test_two_workers_are_one_with_the_double_batch(cluster: None, tmp_path: Path
 
 @pytest.mark.timeout(400)
 def test_storage_that_fails_for_a_while(
-    shards: dict[str, str], tmp_path: Path, undisturbed: TrainResult
+    shards: dict[str, str], tmp_path: Path, trained: TrainResult
 ) -> None:
     """The S3 server of a run's checkpoints is away for some seconds, from an epoch's middle on."""
     port = int(os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2])
@@ -274,7 +273,7 @@ def test_storage_that_fails_for_a_while(
     interruption.start()
     try:
         result = run_again_after_an_error(settings, interruption)
-        assert_ends_as(result, undisturbed)
+        assert_ends_as(result, trained)
         assert len(storage.list_files(f"{result.run}/tensorboard")) == EPOCHS
     finally:
         interruption.join()

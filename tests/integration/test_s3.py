@@ -132,7 +132,8 @@ def test_training_reads_from_and_writes_to_s3_and_survives_a_kill(
     killer.join()
     assert killed
     assert not psutil.pid_exists(killed[0])
-    assert result.epochs == 4
+    assert (result.epochs, result.steps) == (4, 4 * 5)  # 76 rows, two workers of 8
+    assert [record["epoch"] for record in result.history] == [1, 2, 3, 4]
     assert result.checkpoint == f"{bucket}/runs/run/best"
     assert result.last_checkpoint.startswith(f"{bucket}/runs/run/checkpoint_")
     load_checkpoint(result.checkpoint)

@@ -22,57 +22,72 @@ from ier_ray.cluster.read_ahead import ReadAhead
 from ier_ray.cluster.streams import open_streams, read_on_cluster, tasks_ahead
 from ier_ray.data.balancing import class_weights
 from ier_ray.data.shards import RowReader, ShardSet
-from ier_ray.data.streams import SplitIndex
+from ier_ray.data.streams import JointStreams, SplitIndex
 from ier_ray.emotions import FOUR
 from ier_ray.training.settings import TrainSettings
 
 
+def sample_ids(streams: JointStreams) -> list[dict[str, list[str]]]:
+    """The samples of every step of an epoch."""
+    names = names_of_epoch(streams, 0)
+    return [dict(zip(names, step, strict=True)) for step in zip(*names.values(), strict=True)]
+
+
 def note_what_is_read(config: dict[str, Any]) -> None:
-    """A training worker that writes down the samples of every step."""
-    settings = TrainSettings.model_validate(config["settings"])
+    """A training worker that writes down the samples of every step, for each seed."""
     context = ray.train.get_context()
     rank = context.get_world_rank()
-    streams = open_streams(settings, rank=rank, world_size=context.get_world_size())
-    names = names_of_epoch(streams, config["epoch"])
-    steps = [dict(zip(names, step, strict=True)) for step in zip(*names.values(), strict=True)]
-    Path(config["notes"], f"{settings.seed}-{config['epoch']}-{rank}.json").write_text(
-        json.dumps(steps)
-    )
+    for seed, values in config["settings"].items():
+        settings = TrainSettings.model_validate(values)
+        streams = open_streams(settings, rank=rank, world_size=context.get_world_size())
+        notes = Path(config["notes"], f"{seed}-{rank}.json")
+        notes.write_text(json.dumps(sample_ids(streams)))
 
 
+@pytest.fixture(scope="module")
 def read_by_two_workers(
-    shards: dict[str, str], directory: Path, *, seed: int, epoch: int = 0
-) -> list[list[dict[str, list[str]]]]:
-    """What each of two training workers read in an epoch, step by step."""
-    directory.mkdir()
-    settings = tiny_settings(shards, directory, seed=seed)
+    unbalanced: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[int, list[list[dict[str, list[str]]]]]:
+    """What each of two training workers read in an epoch, step by step, for two seeds."""
+    directory = tmp_path_factory.mktemp("notes")
+    settings = {
+        str(seed): tiny_settings(unbalanced, directory, seed=seed).model_dump(mode="json")
+        for seed in (1, 2)
+    }
     TorchTrainer(
         note_what_is_read,
-        train_loop_config={
-            "settings": settings.model_dump(mode="json"),
-            "epoch": epoch,
-            "notes": str(directory),
-        },
+        train_loop_config={"settings": settings, "notes": str(directory)},
         scaling_config=ScalingConfig(num_workers=2),
         run_config=RunConfig(name="notes", storage_path=str(directory / "ray")),
     ).fit()
-    return [
-        json.loads((directory / f"{seed}-{epoch}-{rank}.json").read_text()) for rank in range(2)
-    ]
+    return {
+        seed: [json.loads((directory / f"{seed}-{rank}.json").read_text()) for rank in range(2)]
+        for seed in (1, 2)
+    }
 
 
 @pytest.mark.timeout(400)
-def test_two_train_workers_read_balanced_classes_in_an_order_that_the_seed_decides(
-    unbalanced: dict[str, str], tmp_path: Path
+def test_two_train_workers_read_in_an_order_that_the_seed_decides(
+    unbalanced: dict[str, str],
+    read_by_two_workers: dict[int, list[list[dict[str, list[str]]]]],
+    tmp_path: Path,
 ) -> None:
-    first = read_by_two_workers(unbalanced, tmp_path / "first", seed=1)
-    assert first == read_by_two_workers(unbalanced, tmp_path / "again", seed=1)
-    assert first != read_by_two_workers(unbalanced, tmp_path / "other", seed=2)
+    first, other = read_by_two_workers[1], read_by_two_workers[2]
+    settings = tiny_settings(unbalanced, tmp_path, seed=1)
+    again = [sample_ids(open_streams(settings, rank=rank, world_size=2)) for rank in range(2)]
+    assert first == again  # in another process
+    assert first != other
     assert len(first[0]) == len(first[1])  # equal steps
+
+
+def test_two_train_workers_read_balanced_classes(
+    unbalanced: dict[str, str],
+    read_by_two_workers: dict[int, list[list[dict[str, list[str]]]]],
+) -> None:
     for domain in ("fer", "ier"):
         split = SplitIndex.read(ShardSet.open(unbalanced[domain]), val_fold=0)
         assert_balanced(
-            [name for steps in first for step in steps for name in step[domain]],
+            [name for steps in read_by_two_workers[1] for step in steps for name in step[domain]],
             split,
             exact=domain == "ier",
         )
