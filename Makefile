@@ -25,7 +25,7 @@ $(READY): requirements.lock pyproject.toml
 
 demo: $(READY) ## data, joint training, evaluation, explanations and report on a local cluster
 	@rm -rf $(DEMO)
-	$(PYTHON) jobs/experiment.py --train-config configs/demo.yaml --output $(DEMO)
+	$(PYTHON) jobs/demo.py --train-config configs/demo.yaml --output $(DEMO)
 
 serve: $(READY) ## serve the demo's checkpoint on this machine, port 8000
 	@test -e $(DEMO)/train/best/manifest.json || { echo "no checkpoint at $(DEMO)/train/best: run 'make demo' first" >&2; exit 1; }

@@ -146,7 +146,7 @@ def trained(
     splits = {d: SplitIndex.read(s, val_fold=settings.data.val_fold) for d, s in shards.items()}
     streams = JointStreams(
         **splits,
-        image_size=SIZE,
+        preprocessing=settings.preprocessing,
         batch_size=settings.optimizer.batch_size,
         seed=settings.seed,
         execute=read,

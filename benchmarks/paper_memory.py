@@ -27,9 +27,9 @@ from ier_ray.cluster.worker import DDP_OPTIONS
 from ier_ray.config import parse_settings, read_settings_file
 from ier_ray.emotions import FOUR
 from ier_ray.training.context import LocalContext
-from ier_ray.training.passes import epoch_passes
+from ier_ray.training.schedule import epoch_passes
 from ier_ray.training.settings import TrainSettings
-from ier_ray.training.start import start
+from ier_ray.training.state import start
 from ier_ray.training.step import DeviceBatch, optimizer_step
 
 CONFIG = Path(__file__).parent.parent / "configs" / "paper.yaml"
@@ -69,7 +69,7 @@ def measure(how: str, width: float) -> dict[str, Any]:
         )
         context = Wrapping(Path(directory))
         context.how = how
-        trainee, _ = start(settings, FOUR, context)
+        state = start(settings, FOUR, context)
         loss = epoch_passes(settings, settings.schedule.warmup_epochs)[0]
         size = settings.model.image_size
         before = resident()
@@ -77,11 +77,11 @@ def measure(how: str, width: float) -> dict[str, Any]:
         for _ in range(STEPS):
             images, labels = torch.randn(2, BATCH, 3, size, size), torch.randint(4, (2, BATCH))
             batch = DeviceBatch(images[0], labels[0], images[1], labels[1])
-            (parts,) = optimizer_step(trainee, loss, [batch], count=1)
+            (parts,) = optimizer_step(state, loss, [batch], settings.optimizer, count=1)
         seconds = (time.perf_counter() - started) / STEPS
         torch.distributed.destroy_process_group()
     return {
-        "weights": sum(p.numel() for p in trainee.model.parameters()),
+        "weights": sum(p.numel() for p in state.model.parameters()),
         "before": before,
         "peak": resident(),
         "seconds": seconds,

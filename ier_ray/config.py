@@ -1,23 +1,27 @@
-"""Typed, frozen settings from a YAML file and dotted overrides; unknown keys are rejected.
+"""Typed, frozen settings from plain values or a YAML file; unknown keys are rejected.
 
-A job declares its settings as a :class:`Settings` class. :func:`from_command_line` turns every
-field into a flag (``--loss.balance 0.5``), reads ``--config FILE`` below the flags, and reports
-every bad value by its full name.
+A job declares its settings as a :class:`Settings` class. Sections of it are Settings too. A
+section that is ``flat`` lends its settings short names: ``max_bad`` for ``layout.max_bad``.
+Every bad value is reported by its dotted name.
 """
 
 from __future__ import annotations
 
-import argparse
 import difflib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from ier_ray.errors import SettingsError
+
+SettingPath = tuple[str, ...]
+"""Names of a setting and of the sections around it, outermost first: ``("loss", "balance")``."""
 
 
 class Settings(BaseModel):
@@ -27,22 +31,115 @@ class Settings(BaseModel):
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
     )
 
+    flat: ClassVar[tuple[str, ...]] = ()
+    """Sections whose settings files and flags may name without the section."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        names = [*cls.model_fields, *(name for _, name in flat_names(cls))]
+        clashes = [name for name, times in Counter(names).items() if times > 1]
+        if clashes:
+            raise TypeError(f"{cls.__name__}: {', '.join(clashes)}: two settings of one name")
+
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
-def parse_settings(kind: type[SettingsT], values: dict[str, Any], *, source: str) -> SettingsT:
-    """Validate plain values.
+def section_of(field: FieldInfo) -> type[Settings] | None:
+    """The settings class of a section; None for a single setting."""
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Settings) else None
+
+
+def flat_names(kind: type[Settings]) -> Iterator[SettingPath]:
+    """The settings of the flat sections, each as ``(section, name)``."""
+    for section in kind.flat:
+        inner = section_of(kind.model_fields[section])
+        if inner is None:
+            raise TypeError(f"{kind.__name__}: flat: {section!r} is not a section")
+        yield from ((section, name) for name in inner.model_fields)
+
+
+def parse_settings(
+    kind: type[SettingsT],
+    values: Mapping[str, Any],
+    *,
+    source: str,
+    flags: Mapping[SettingPath, Any] = MappingProxyType({}),
+) -> SettingsT:
+    """Validate plain values. A section given in part keeps what its default says of the rest.
+
+    Args:
+        values: as a file has them, sections in sections.
+        source: where they came from, for the messages.
+        flags: values from the command line, which win.
 
     Raises:
-        SettingsError: one line a problem, each with the field's dotted name, the value that
+        SettingsError: one line per problem, each with the field's dotted name, the value that
             came, and what is allowed.
     """
+    placed = _in_sections(kind, values, source)
+    for path, value in flags.items():
+        _assign(placed, path, value, source)
     try:
-        return kind.model_validate(values)
+        return kind.model_validate(_over_defaults(kind, placed))
     except ValidationError as error:
-        problems = [_readable(kind, problem) for problem in error.errors(include_url=False)]
-        raise SettingsError("\n".join(f"{source}: {problem}" for problem in problems)) from None
+        problems = [
+            f"{'command line' if _is_below(problem['loc'], flags) else source}: "
+            f"{_readable(kind, problem)}"
+            for problem in error.errors(include_url=False)
+        ]
+        raise SettingsError("\n".join(problems)) from None
+
+
+def _in_sections(kind: type[Settings], values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """A copy of plain values with flat names moved to their sections."""
+    placed = dict(values)
+    for name, field in kind.model_fields.items():
+        inner = section_of(field)
+        if inner is not None and isinstance(placed.get(name), dict):
+            placed[name] = _in_sections(inner, placed[name], source)
+    for section, name in flat_names(kind):
+        if name in placed:
+            if isinstance(placed.get(section), dict) and name in placed[section]:
+                raise SettingsError(f"{source}: {name} is given twice, also as {section}.{name}")
+            _assign(placed, (section, name), placed.pop(name), source)
+    return placed
+
+
+def _assign(values: dict[str, Any], path: SettingPath, value: Any, source: str) -> None:
+    for key in path[:-1]:
+        nested = values.setdefault(key, {})
+        if not isinstance(nested, dict):
+            raise SettingsError(f"{source}: {'.'.join(path)}: {key} is {nested!r}, not a section")
+        values = nested
+    values[path[-1]] = value
+
+
+def _over_defaults(kind: type[Settings], values: dict[str, Any]) -> dict[str, Any]:
+    """Sections given in part, with what their defaults set beside that."""
+    complete = dict(values)
+    for name, field in kind.model_fields.items():
+        inner = section_of(field)
+        if inner is None:
+            continue
+        if field.is_required():
+            complete.setdefault(name, {})  # so that each setting missing in it is named
+        if isinstance(complete.get(name), dict):
+            default = field.default
+            below = default.model_dump(exclude_unset=True) if isinstance(default, Settings) else {}
+            complete[name] = _over_defaults(inner, _merged(below, complete[name]))
+    return complete
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        name: _merged(below[name], value)
+        for name, value in above.items()
+        if isinstance(value, dict) and isinstance(below.get(name), dict)
+    }
+    return {**below, **above, **both}
 
 
 def read_settings_file(path: str) -> dict[str, Any]:
@@ -51,7 +148,7 @@ def read_settings_file(path: str) -> dict[str, Any]:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
     except OSError as error:
         raise SettingsError(f"--config {path}: cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"--config {path}: is not YAML: {error}") from error
     if content is None:
         return {}
@@ -75,80 +172,55 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def from_command_line(
-    kind: type[SettingsT], arguments: Sequence[str] | None = None, *, program: str, purpose: str
-) -> SettingsT:
-    """Settings from ``--config FILE`` and one flag a field; flags win over the file."""
-    parser = argparse.ArgumentParser(
-        prog=program, description=purpose, argument_default=argparse.SUPPRESS, allow_abbrev=False
-    )
-    parser.add_argument("--config", metavar="FILE", help="YAML file with any of the settings below")
-    for name, field in _leaves(kind):
-        spellings = dict.fromkeys([f"--{name.replace('_', '-')}", f"--{name}"])
-        parser.add_argument(*spellings, dest=name, metavar="VALUE", help=_help(field))
-    given = vars(parser.parse_args(arguments))
-    path = given.pop("config", None)
-    values = read_settings_file(path) if path else {}
-    for name, text in given.items():
-        _assign(values, name.split("."), yaml.safe_load(text))
-    return parse_settings(kind, values, source=path or "command line")
-
-
-def _leaves(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    for name, field in kind.model_fields.items():
-        nested = field.annotation
-        if isinstance(nested, type) and issubclass(nested, BaseModel):
-            yield from _leaves(nested, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", field
-
-
-def _help(field: FieldInfo) -> str:
-    text = " ".join((field.description or "").split()).replace("%", "%%")
-    default = field.get_default(call_default_factory=True, validated_data={})
-    return f"{text} [{'required' if field.is_required() else f'default: {default}'}]"
-
-
-def _assign(values: dict[str, Any], path: list[str], value: Any) -> None:
-    for key in path[:-1]:
-        nested = values.setdefault(key, {})
-        if not isinstance(nested, dict):
-            raise SettingsError(
-                f"{'.'.join(path)}: {key!r} is {nested!r} in the file, not a section"
-            )
-        values = nested
-    values[path[-1]] = value
-
-
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
-def _readable(kind: type[BaseModel], problem: Any) -> str:
-    path = [str(part) for part in problem["loc"]]
-    name = ".".join(path) or kind.__name__
-    context = problem.get("ctx", {})
+def _readable(kind: type[Settings], problem: Any) -> str:
+    name = _dotted(kind, problem["loc"]) or kind.__name__
+    context, value = problem.get("ctx", {}), problem["input"]
     match problem["type"]:
         case "extra_forbidden":
-            return f"{name} is not a setting; {_known_names(kind, path)}"
+            return f"{name} is not a setting; {_known_names(kind, problem['loc'])}"
         case "missing":
-            return f"{name} is required; set it in the file or with --{name}"
+            flag = name.replace("_", "-")
+            return f"{name} is required; set it in the file or with --{flag}"
         case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
             bounds = [f"{sign} {context[key]:g}" for key, sign in _BOUNDS.items() if key in context]
-            return f"{name} must be {' and '.join(bounds)}, got {problem['input']!r}"
+            return f"{name} must be {' and '.join(bounds)}, got {value}"  # a number, maybe as text
         case "literal_error":
-            return f"{name} must be {context['expected']}, got {problem['input']!r}"
+            return f"{name} must be {context['expected']}, got {value!r}"
         case _:
             message = problem["msg"].removeprefix("Value error, ")
-            return f"{name}: {message}, got {problem['input']!r}" if path else message
+            return f"{name}: {message}, got {value!r}" if problem["loc"] else message
 
 
-def _known_names(kind: type[BaseModel], path: list[str]) -> str:
-    for key in path[:-1]:
-        field = kind.model_fields.get(key)
-        if field is None or not isinstance(field.annotation, type):
+def _is_below(location: tuple[int | str, ...], paths: Collection[SettingPath]) -> bool:
+    return any(location[: len(path)] == path for path in paths)
+
+
+def _dotted(kind: type[Settings], location: tuple[int | str, ...]) -> str:
+    """The name of a setting, without flat sections; of a list's item with its number."""
+    parts: list[str] = []
+    inner: type[Settings] | None = kind
+    for depth, part in enumerate(location):
+        if inner is None:
+            if isinstance(part, int):  # otherwise the type of a union that pydantic tried
+                parts.append(str(part))
+            continue
+        if part not in inner.flat or depth == len(location) - 1:
+            parts.append(str(part))
+        field = inner.model_fields.get(str(part))
+        inner = section_of(field) if field else None
+    return ".".join(parts)
+
+
+def _known_names(kind: type[Settings], location: tuple[int | str, ...]) -> str:
+    for key in location[:-1]:
+        inner = section_of(kind.model_fields[str(key)])
+        if inner is None:
             break
-        kind = field.annotation
-    known = list(kind.model_fields)
-    near = difflib.get_close_matches(path[-1], known, n=1)
+        kind = inner
+    known = [*kind.model_fields, *(name for _, name in flat_names(kind))]
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"{hint}valid here: {', '.join(known)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -15,12 +16,11 @@ from torch import Tensor, nn
 from ier_ray.config import Settings
 from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
-from ier_ray.data.transforms import normalize, statistics, to_unit_range
 from ier_ray.explain.anytime import AnytimeExplainer, FirstAxis
 from ier_ray.explain.baselines import Baseline, baseline_image
 from ier_ray.explain.dncshap import Contexts, Variant
-from ier_ray.explain.evaluators import SCORES, Interrupt, NetworkEvaluator, go_on
-from ier_ray.explain.incremental.evaluator import ExactInference
+from ier_ray.explain.evaluators import SCORES, Interrupt, NetworkEvaluator, never_interrupt
+from ier_ray.explain.incremental import ExactInference
 from ier_ray.training.checkpoint import CheckpointManifest, load_checkpoint
 
 Score = Literal["probability", "logit", "log_odds"]
@@ -110,9 +110,7 @@ class Recognizer:
     @torch.inference_mode()
     def probabilities(self, pixels: Pixels, *, domain: Domain = "ier") -> NDArray[np.float64]:
         """Class probabilities ``(N, K)`` of images ``(N, S, S, 3)``, or of token ids ``(N, L)``."""
-        inputs = self._tensor(pixels)
-        if not self.manifest.model.reads_captions:
-            inputs = normalize(inputs, self.manifest.normalization)
+        inputs = self.manifest.preprocessing.inputs(self._tensor(pixels))
         logits: Tensor = self.networks[domain](inputs)
         return logits.double().softmax(1).cpu().numpy()
 
@@ -122,17 +120,15 @@ class Recognizer:
         settings: ExplainerSettings,
         *,
         domain: Domain = "ier",
-        interrupt: Interrupt = go_on,
+        interrupt: Interrupt = never_interrupt,
     ) -> NetworkEvaluator:
         """Scores of masked versions of an image ``(S, S, 3)``, by the fastest exact way.
 
-        The baseline is normalized with the statistics of the image, as masking comes after
-        normalization. ``interrupt`` is called before each batch; what it raises ends the work.
+        ``interrupt`` is called before each batch; what it raises ends the work.
         """
-        original = to_unit_range(self._tensor(pixels[None]))
-        measured = statistics(original, self.manifest.normalization)
-        image = measured.apply(original)[0]
-        baseline = measured.apply(baseline_image(original[0], settings.baseline)[None])[0]
+        image, baseline = self.manifest.preprocessing.image_and_baseline(
+            self._tensor(pixels), partial(baseline_image, kind=settings.baseline)
+        )
         score, remark = SCORES[settings.score], ""
         ready = self._exact(domain, settings.precision)
         if settings.precision == "bfloat16":

@@ -9,28 +9,23 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import boto3
 import pyarrow as pa
 import pyarrow.fs as pafs
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
+from ier_ray import s3
 from ier_ray.errors import StorageError
 
 _FAILURES = (OSError, ValueError)
 
-S3_ATTEMPTS = 3
-S3_CONNECT_TIMEOUT_S = 5.0
-S3_REQUEST_TIMEOUT_S = 30.0
-AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
+PIECE_BYTES = 8 * 2**20
+"""Bytes of a file that are held at once while it is copied."""
 
 
 def filesystem(location: str) -> tuple[pafs.FileSystem, str]:
@@ -45,44 +40,10 @@ def filesystem(location: str) -> tuple[pafs.FileSystem, str]:
     if scheme == "file":
         return pafs.LocalFileSystem(), rest
     if scheme == "s3":
-        return _s3_filesystem(), rest.rstrip("/")
+        return s3.filesystem(), rest.rstrip("/")
     raise StorageError(
         f"{location}: unknown scheme {scheme!r}; use a local path or an s3://bucket/prefix URI"
     )
-
-
-def _s3_filesystem() -> pafs.FileSystem:
-    """The filesystem of the AWS settings as they are now."""
-    return _s3_filesystem_of(tuple(sorted(_aws_settings().items())))
-
-
-def _aws_settings() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-
-
-@lru_cache(maxsize=4)
-def _s3_filesystem_of(
-    settings: tuple[tuple[str, str], ...],  # noqa: ARG001 (the key: pyarrow and boto3 read them)
-) -> pafs.FileSystem:
-    meta = _s3_client().meta  # knows the configuration files, too
-    scheme, _, host = meta.endpoint_url.rpartition("://")
-    custom = {} if host.endswith(AWS_HOSTS) else {"endpoint_override": host, "scheme": scheme}
-    return pafs.S3FileSystem(
-        region=meta.region_name,
-        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
-        connect_timeout=S3_CONNECT_TIMEOUT_S,
-        request_timeout=S3_REQUEST_TIMEOUT_S,
-        **custom,
-    )
-
-
-def _s3_client() -> Any:
-    patience = Config(
-        retries={"mode": "standard", "max_attempts": S3_ATTEMPTS},
-        connect_timeout=S3_CONNECT_TIMEOUT_S,
-        read_timeout=S3_REQUEST_TIMEOUT_S,
-    )
-    return boto3.Session().client("s3", config=patience)  # boto3's own session remembers settings
 
 
 def is_remote(location: str) -> bool:
@@ -121,9 +82,28 @@ def read_range(location: str, start: int, length: int) -> bytes:
 
 def _read(location: str, read: Callable[[pa.NativeFile], bytes]) -> bytes:
     fs, path = filesystem(location)
+    with _reading(location), fs.open_input_file(path) as stream:
+        return bytes(read(stream))
+
+
+def read_pieces(location: str) -> Iterator[bytes]:
+    """A whole file, ``PIECE_BYTES`` at a time."""
+    fs, path = filesystem(location)
+    with _reading(location):
+        stream = fs.open_input_stream(path)
+    with stream:
+        while True:
+            with _reading(location):
+                piece = stream.read(PIECE_BYTES)
+            if not piece:
+                return
+            yield piece
+
+
+@contextmanager
+def _reading(location: str) -> Iterator[None]:
     try:
-        with fs.open_input_file(path) as stream:
-            return bytes(read(stream))
+        yield
     except FileNotFoundError as error:
         raise StorageError(f"{location}: no such file") from error
     except _FAILURES as error:
@@ -131,16 +111,39 @@ def _read(location: str, read: Callable[[pa.NativeFile], bytes]) -> bytes:
 
 
 @contextmanager
-def writing(location: str) -> Iterator[BinaryIO]:
-    """A stream that becomes the file when the block ends; a block that raises leaves none.
+def local_file(location: str) -> Iterator[Path]:
+    """A file on the local disk: itself, or a copy that is gone when the block ends.
 
-    Locally by rename, on S3 by its atomic (multipart) upload.
+    Raises:
+        StorageError: when there is no such file, or no room for its copy.
+    """
+    if not is_remote(location):
+        path = Path(filesystem(location)[1])
+        if not path.is_file():
+            raise StorageError(f"{location}: no such file")
+        yield path
+        return
+    with tempfile.NamedTemporaryFile(prefix="ier_ray-") as copy:
+        try:
+            copy.writelines(read_pieces(location))
+            copy.flush()
+        except OSError as error:
+            raise StorageError(f"{location}: cannot be copied to {copy.name}: {error}") from error
+        yield Path(copy.name)
+
+
+@contextmanager
+def writing(location: str) -> Iterator[BinaryIO]:
+    """A stream that becomes the file when the block ends.
+
+    A block that raises, like a write that fails, leaves no new file and an earlier one as it is:
+    locally the file is renamed when it is complete, on S3 its upload is completed or aborted.
     """
     write = _uploading if is_remote(location) else _writing_beside
     try:
         with write(location) as stream:
             yield stream
-    except OSError as error:
+    except (OSError, *s3.FAILURES) as error:
         raise StorageError(f"{location}: cannot be written: {error}") from error
 
 
@@ -159,18 +162,12 @@ def _writing_beside(location: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _uploading(location: str) -> Iterator[BinaryIO]:
-    fs, path = filesystem(location)
-    stream = fs.open_output_stream(path)
-    try:
+    bucket, _, key = filesystem(location)[1].partition("/")
+    with s3.uploading(bucket, key) as stream:
         yield stream
-    except BaseException:
-        stream.close()  # completes the upload: there is no other way to end it
-        fs.delete_file(path)
-        raise
-    stream.close()
 
 
-class HashedStream(io.RawIOBase):
+class HashedStream(io.RawIOBase, BinaryIO):
     """Passes bytes on and keeps their hash."""
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -214,17 +211,11 @@ def create_json(location: str, content: Any) -> bool:
 
 
 def _create_object(location: str, content: bytes) -> bool:
-    """A conditional put, which pyarrow does not have."""
     bucket, _, key = filesystem(location)[1].partition("/")
     try:
-        _s3_client().put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict"):
-            return False
+        return s3.create_object(bucket, key, content)
+    except s3.FAILURES as error:
         raise StorageError(f"{location}: cannot be written: {error}") from error
-    except BotoCoreError as error:
-        raise StorageError(f"{location}: cannot be written: {error}") from error
-    return True
 
 
 def read_json(location: str) -> Any:
@@ -253,7 +244,8 @@ def copy_directory(source: str, target: str, *, skip: frozenset[str] = frozenset
         raise StorageError(f"{source}: cannot be listed: {error}") from error
     names = [info.base_name for info in infos if info.is_file and info.base_name not in skip]
     for name in sorted(names, key=lambda name: name == "manifest.json"):
-        write_bytes(join(target, name), read_bytes(join(source, name)))
+        with writing(join(target, name)) as stream:
+            stream.writelines(read_pieces(join(source, name)))
 
 
 def list_files(location: str) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import Field
 
+from ier_ray.cluster.evaluation import evaluate
 from ier_ray.cluster.job import run_job
-from ier_ray.cluster.predictor import evaluate
 from ier_ray.config import Settings
 from ier_ray.data.schema import Domain
 

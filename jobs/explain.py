@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
 from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.job import run_job
+from ier_ray.config import Settings
 from ier_ray.data.samples import images_from_files, images_from_shards
 from ier_ray.data.schema import Domain
 from ier_ray.inference import ExplainerSettings
-from ier_ray.training.checkpoint import read_manifest
+from ier_ray.training.checkpoint import read_checkpoint_manifest
 
 
-class ExplainSettings(ExplainerSettings):
+class ExplainSettings(Settings):
     """What to explain, and how."""
+
+    flat: ClassVar[tuple[str, ...]] = ("explainer",)
 
     checkpoint: str
     """Checkpoint directory or s3:// URI, as printed by train.py or tune.py."""
     output: str = "explanations"
     """Directory or s3:// URI for .png, -levels.png (coarse to fine), .json and .npz files."""
     images: list[str] = Field(default_factory=list)
-    """Image files to explain, as [a.jpg, b.png]."""
+    """Image files to explain."""
     shards: str | None = None
     """Shard set to take images from, instead of files."""
     per_class: int = Field(2, ge=1)
@@ -36,6 +39,7 @@ class ExplainSettings(ExplainerSettings):
     """Class to explain; by default the predicted one."""
     workers: int = Field(1, ge=1)
     """Copies of the network sharing the work."""
+    explainer: ExplainerSettings = ExplainerSettings()
 
     @model_validator(mode="after")
     def _one_kind_of_input(self) -> ExplainSettings:
@@ -45,22 +49,23 @@ class ExplainSettings(ExplainerSettings):
 
 
 def main(settings: ExplainSettings) -> dict[str, Any]:
-    manifest = read_manifest(settings.checkpoint)
-    size = manifest.model.image_size
+    manifest = read_checkpoint_manifest(settings.checkpoint)
+    preprocessing = manifest.preprocessing
     if settings.shards is not None:
         images = images_from_shards(
-            settings.shards, per_class=settings.per_class, fold=settings.fold, size=size
+            settings.shards,
+            per_class=settings.per_class,
+            fold=settings.fold,
+            preprocessing=preprocessing,
         )
     else:
-        images = images_from_files(settings.images, size=size)
+        images = images_from_files(settings.images, preprocessing=preprocessing)
     explained = explain_images(
         settings.checkpoint,
         images,
         settings.output,
         scheme=manifest.label_scheme,
-        settings=ExplainerSettings(
-            **settings.model_dump(include=set(ExplainerSettings.model_fields))
-        ),
+        settings=settings.explainer,
         domain=settings.domain,
         target=settings.target,
         workers=settings.workers,
@@ -68,7 +73,11 @@ def main(settings: ExplainSettings) -> dict[str, Any]:
     return {
         "output": settings.output,
         "explained": [
-            {"name": image.name, "target": image.target, "efficiency_gap": image.efficiency_gap}
+            {
+                "name": image.name,
+                "target": image.explanation.target,
+                "efficiency_gap": image.explanation.efficiency_gap,
+            }
             for image in explained
         ],
     }

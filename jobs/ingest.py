@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
 from ier_ray import storage
 from ier_ray.cluster.ingest import ingest
 from ier_ray.cluster.job import run_job
+from ier_ray.config import Settings
 from ier_ray.data.inspection import as_text, contact_sheet, inspect_shards
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.schema import Domain
-from ier_ray.data.schemes import open_scheme
+from ier_ray.data.scheme_files import open_scheme
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.sources import SOURCES, CombinedSource, Source, SyntheticSource, open_source
 
 NAMES = ("auto", "synthetic", *SOURCES)
 
 
-class IngestSettings(LayoutSettings):
+class IngestSettings(Settings):
     """What to ingest, and where to."""
+
+    flat: ClassVar[tuple[str, ...]] = ("layout",)
 
     source: str = "auto"
     """Dataset: auto (told by its files), synthetic (drawn), emotic, ck_plus, jaffe, ferg, fer13,
     fi, artphoto, iapsa, table (CSV or Parquet of path or bytes, label) or folder (by label)."""
     path: str | list[str] | None = None
-    """Folder of the dataset as downloaded, or s3:// URI; [A, B, ...] puts several into one set."""
+    """Folder of the dataset as downloaded, or s3:// URI; several are put into one set."""
     domain: Domain | None = None
     """fer or ier: needed by table and folder, known for the others."""
     output: str | None = None
@@ -43,6 +46,7 @@ class IngestSettings(LayoutSettings):
     """Shard set to describe instead: counts by class, fold and dataset, sizes, quarantine."""
     sheet: str | None = None
     """With inspect: PNG file for a contact sheet."""
+    layout: LayoutSettings = LayoutSettings()
 
     @field_validator("source")
     @classmethod
@@ -62,13 +66,12 @@ def main(settings: IngestSettings) -> dict[str, Any]:
     if settings.inspect is not None:
         return inspect(settings.inspect, settings.sheet)
     source = open_settings(settings)
-    layout = LayoutSettings(**settings.model_dump(include=set(LayoutSettings.model_fields)))
     output = storage.absolute(settings.output or f"data/{source.name}")
     record: dict[str, Any] = {}
     for domain in source.domains:
         location = storage.join(output, domain)
         scheme = open_scheme(settings.scheme)
-        report = ingest(source, domain, location, scheme=scheme, layout=layout)
+        report = ingest(source, domain, location, scheme=scheme, layout=settings.layout)
         record[domain] = {
             "location": report.location,
             "listed": report.manifest.listed,
@@ -83,7 +86,9 @@ def main(settings: IngestSettings) -> dict[str, Any]:
 
 def open_settings(settings: IngestSettings) -> Source:
     if settings.source == "synthetic":
-        return SyntheticSource(samples=settings.samples, size=settings.size, seed=settings.seed)
+        return SyntheticSource(
+            samples=settings.samples, size=settings.size, seed=settings.layout.seed
+        )
     paths = [settings.path or ""] if not isinstance(settings.path, list) else settings.path
     sources = [open_source(settings.source, path, domain=settings.domain) for path in paths]
     return sources[0] if len(sources) == 1 else CombinedSource(tuple(sources))

@@ -13,7 +13,8 @@ from PIL import Image
 
 from ier_ray.cluster.connection import connect
 from ier_ray.cluster.ingest import ingest
-from ier_ray.cluster.trainer import open_streams, run_training
+from ier_ray.cluster.streams import open_streams
+from ier_ray.cluster.trainer import run_training
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.sources.folder import FolderSource
 from ier_ray.data.streams import read_locally

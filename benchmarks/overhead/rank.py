@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,13 +13,14 @@ import torch.distributed
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ier_ray.data.augmentation import augment
 from ier_ray.data.streams import JointBatch
 from ier_ray.emotions import FOUR
 from ier_ray.training.context import LocalContext
-from ier_ray.training.loop import joint_on_device
-from ier_ray.training.passes import epoch_passes
+from ier_ray.training.loop import on_device
+from ier_ray.training.schedule import epoch_passes
 from ier_ray.training.settings import TrainSettings
-from ier_ray.training.start import start
+from ier_ray.training.state import start
 from ier_ray.training.step import optimizer_step
 from overhead import GO, PREPARED, READY
 
@@ -47,18 +49,19 @@ def main(directory: Path) -> None:
     epochs: list[list[JointBatch]] = torch.load(
         directory / f"batches-{rank}.pt", weights_only=False
     )
-    trainee, _ = start(settings, FOUR, TorchrunContext(directory / "run"))
+    state = start(settings, FOUR, TorchrunContext(directory / "run"))
     (directory / READY[rank]).touch()
     wait_for(directory / GO)
-    changes = torch.Generator()
-    trainee.wrapped.train()
+    augmented = partial(augment, settings=settings.data.augment, generator=torch.Generator())
+    state.wrapped.train()
     inside = 0.0
     for epoch, batches in enumerate(epochs):
         (loss,) = epoch_passes(settings, epoch)
         totals, ends = [], [time.perf_counter()]
         for batch in batches:
-            moved = joint_on_device([batch], settings, torch.device("cpu"), changes)
-            totals += [part.total for part in optimizer_step(trainee, loss, moved, count=1)]
+            moved = on_device([batch], settings.preprocessing, torch.device("cpu"), augmented)
+            parts = optimizer_step(state, loss, moved, settings.optimizer, count=1)
+            totals += [part.total for part in parts]
             ends.append(time.perf_counter())
         inside += ends[-1] - ends[0]
     mean = torch.stack(totals).double().mean()

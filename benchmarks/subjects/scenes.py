@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ier_ray.config import parse_settings, read_settings_file
+from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.schema import Domain
 from ier_ray.data.streams import Batch, JointBatch
 from ier_ray.data.synthetic import draw_face, draw_scene
-from ier_ray.data.transforms import statistics, to_unit_range
 from ier_ray.emotions import FOUR
 from ier_ray.explain.baselines import baseline_image
 from ier_ray.training.checkpoint import load_checkpoint
@@ -40,7 +41,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class DrawnStreams:
-    """What the training loop asks of its streams, from drawings in memory."""
+    """:class:`~ier_ray.training.context.Streams` of drawings in memory."""
 
     drawings: int
     batch_size: int
@@ -73,7 +74,7 @@ class DrawnStreams:
 
     def _batch(self, domain: Domain, rows: Tensor) -> Batch:
         images, labels = self.held[domain]
-        return Batch(images[rows], labels[rows], tuple(map(str, rows.tolist())))
+        return Batch(images[rows], labels[rows])
 
 
 def drawing_seed(domain: str, number: int) -> int:
@@ -97,9 +98,9 @@ def held_out_scenes(count: int) -> list[Scene]:
     scenes = []
     for number in range(1_000_000, 1_000_000 + count):
         drawing = draw_scene(FOUR.classes[number % 4], size=SIZE, seed=drawing_seed("ier", number))
-        pixels = to_unit_range(torch.from_numpy(np.asarray(drawing.image)[None].copy()))
-        measured = statistics(pixels, "per_image")
-        baseline = measured.apply(baseline_image(pixels[0], "mean")[None])[0]
-        mask = np.asarray(drawing.cue_mask) > 0
-        scenes.append(Scene(measured.apply(pixels)[0], baseline, mask))
+        pixels = torch.from_numpy(np.asarray(drawing.image).copy())
+        image, baseline = Preprocessing(SIZE).image_and_baseline(
+            pixels, partial(baseline_image, kind="mean")
+        )
+        scenes.append(Scene(image, baseline, np.asarray(drawing.cue_mask) > 0))
     return scenes

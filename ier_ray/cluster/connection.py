@@ -17,7 +17,7 @@ DATA_CPUS = 1.0
 def connect() -> None:
     """Join the submitter's cluster, or start one on this machine.
 
-    ``ray.init`` gets no arguments: address and runtime environment belong to the submitter
+    ``ray.init`` gets neither address nor runtime environment: they belong to the submitter
     (``ray job submit``, ``RAY_ADDRESS``).
     """
     if not ray.is_initialized():
@@ -26,10 +26,7 @@ def connect() -> None:
 
 
 def quiet_data() -> None:
-    """Ray Data as a part, not the subject: warnings only, no bar for each of many short runs.
-
-    What a task raises reaches the driver as the error it was.
-    """
+    """Make Ray Data log warnings only, draw no progress bars, and raise a task's own error."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.raise_original_map_exception = True

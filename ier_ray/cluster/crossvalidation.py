@@ -8,7 +8,8 @@ import time
 from dataclasses import asdict, dataclass
 
 from ier_ray import storage
-from ier_ray.cluster.trainer import check_data, claim_settings, run_training
+from ier_ray.cluster.runs import check_data, claim_settings
+from ier_ray.cluster.trainer import run_training
 from ier_ray.data.shards import ShardSet
 from ier_ray.errors import SettingsError
 from ier_ray.training.settings import TrainSettings

@@ -1,8 +1,9 @@
-"""DnCShap over a pool of actors: regions of the recursion travel, pixels stay.
+"""DnCShap over a pool of actors: regions travel, pixels stay.
 
-The image goes into the object store once; a job is a share of the regions to be scored, of about
-the same cost for each worker. Actors are restarted and their jobs retried by Ray. Where the work
-runs changes nothing else: the plan and the credits are those of :mod:`ier_ray.explain.dncshap`.
+An explanation puts its image into the object store, and its workers read it from there. A job is a
+share of the regions to be scored, of about the same cost for each worker. Ray restarts actors that
+die and retries their jobs. Where the work runs changes nothing else: the plan and the credits are
+those of :mod:`ier_ray.explain.dncshap`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from ier_ray.cluster.sharing import share
 from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
 from ier_ray.errors import CancelledError
@@ -22,14 +24,13 @@ from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.evaluators import NetworkEvaluator
 from ier_ray.explain.masking import MaskedImages, Rows
 from ier_ray.explain.shapley.game import Scores
-from ier_ray.explain.sharing import share
 from ier_ray.inference import ExplainerSettings, Recognizer
 
 RETRIES = 3
 KEPT_IMAGES = 4
-"""Images whose background activations a worker keeps, the latest used."""
+"""Images whose cached activations a worker keeps, the latest used."""
 KEPT_CANCELLED = 64
-"""Names of cancelled requests that a worker remembers, the latest."""
+"""Names of cancelled requests that a worker remembers, the latest ones."""
 CONTROL = "control"
 """Concurrency group of calls that do not wait for jobs to end."""
 ASK_S = 0.1
@@ -38,7 +39,7 @@ ASK_S = 0.1
 
 @dataclass(frozen=True)
 class ExplainRequest:
-    """What the workers of one explanation share; put into the object store once."""
+    """What the workers of one explanation share, through the object store."""
 
     pixels: Pixels
     """``(S, S, 3)`` uint8, already at the network's size."""
@@ -50,7 +51,7 @@ class ExplainRequest:
 
 @dataclass(frozen=True)
 class Scored:
-    """What a job comes back with."""
+    """The result of a job."""
 
     rows: Rows
     """The worker's share of the masked images."""
@@ -79,9 +80,9 @@ class ExplainWorker:
         """Scores of masked versions of the request's image; None once it was cancelled.
 
         Args:
-            name: the same for all jobs of a request: they share what is computed once an image.
-            index, count: which share of the masked images, of how many. Workers work out the
-                shares themselves: only they know what an image costs.
+            name: the same for all jobs of a request, which share the image's cached activations.
+            index, count: which share of the masked images, of how many. Workers compute the shares
+                themselves: only they know what a masked image costs.
         """
         try:
             evaluator = self._evaluator(request, name)

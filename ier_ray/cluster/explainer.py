@@ -6,10 +6,9 @@ import json
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Event
-from typing import Any
 
 import numpy as np
 import ray
@@ -24,11 +23,11 @@ from ier_ray.data.schema import Domain
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import SettingsError
 from ier_ray.explain.dncshap import Explanation
-from ier_ray.explain.evaluators import PROBABILITIES
 from ier_ray.explain.metrics import positive_mass_inside
-from ier_ray.explain.rendering import leaf_records, overlay, strip, to_npz
+from ier_ray.explain.rendering import overlay, strip, to_npz
 from ier_ray.inference import ExplainerSettings
-from ier_ray.training.checkpoint import read_manifest, require_images
+from ier_ray.records import ExplanationRecord
+from ier_ray.training.checkpoint import read_checkpoint_manifest, require_images
 
 
 @dataclass(frozen=True)
@@ -37,21 +36,24 @@ class ExplainedImage:
 
     name: str
     label: str | None
-    target: str
-    """Class whose score is explained."""
-    predicted: str
-    probabilities: dict[str, float]
-    evaluations: int
-    inference: str
-    """How the scores came about: incremental, or dense and why."""
-    efficiency_gap: float
-    """Sum of the leaves minus f(image) − f(baseline)."""
+    explanation: ExplanationRecord
+    density: NDArray[np.float64]
+    """Attribution per pixel for the target, ``(S, S)``."""
     cue_share: float | None
     """Share of the area that carries the label, where known."""
     cue_mass: float | None
     """Share of the positive attribution inside it."""
-    density: NDArray[np.float64]
-    """Attribution a pixel of the target, ``(S, S)``."""
+
+    def as_json(self) -> bytes:
+        """All but the attribution per pixel, which the leaves give as well."""
+        described = {
+            "name": self.name,
+            "label": self.label,
+            "cue_share": self.cue_share,
+            "cue_mass": self.cue_mass,
+            **self.explanation.model_dump(mode="json"),
+        }
+        return json.dumps(described, allow_nan=False).encode()
 
 
 def explain_images(
@@ -78,7 +80,7 @@ def explain_images(
         SettingsError: when ``target`` is not a class of the checkpoint.
         CheckpointError: when the checkpoint is missing, or its network reads captions.
     """
-    require_images(read_manifest(checkpoint), checkpoint, use="explained")
+    require_images(read_checkpoint_manifest(checkpoint), checkpoint, use="explained")
     if target is not None and target not in scheme.classes:
         raise SettingsError(f"target must be one of {list(scheme.classes)}, got {target!r}")
     chosen = None if target is None else scheme.index(target)
@@ -92,21 +94,22 @@ def explain_images(
         free.put(lane)
     ended = Event()
 
-    def explained(image: NamedImage) -> ExplainedImage:
+    def explain_one(image: NamedImage) -> ExplainedImage:
         lane = free.get()
         try:
             request = ExplainRequest(image.pixels, settings, domain, chosen)
             explanation = lane.explain(request, cancelled=ended.is_set)
-            probabilities = PROBABILITIES[settings.score](explanation.full)
-            record = describe(image, explanation, probabilities, scheme, target)
-            write_explanation(output, image, explanation, record, settings, scheme)
+            record = ExplanationRecord.of(explanation, settings, scheme, target)
+            index = scheme.index(record.target)
+            explained = described(image, explanation, record, index)
+            write_explanation(output, image, explanation, explained, index)
         finally:
             free.put(lane)
-        return record
+        return explained
 
     threads = ThreadPoolExecutor(len(lanes))
     try:
-        found = threads.map(explained, images)
+        found = threads.map(explain_one, images)
         return list(tqdm(found, total=len(images), unit="image", desc="explain", disable=None))
     finally:  # where one image failed, the others end too
         ended.set()
@@ -114,30 +117,18 @@ def explain_images(
         pool.stop()
 
 
-def describe(
-    image: NamedImage,
-    explanation: Explanation,
-    probabilities: NDArray[np.float64],
-    scheme: EmotionScheme,
-    target: str | None,
+def described(
+    image: NamedImage, explanation: Explanation, record: ExplanationRecord, target: int
 ) -> ExplainedImage:
-    """The record of an explained image."""
-    predicted = scheme.classes[int(probabilities.argmax())]
-    target = target or predicted
-    density = explanation.density_map(scheme.index(target))
-    mask = image.cue_mask
+    """An explained image, beside the evidence that is known of it."""
+    density, mask = explanation.density_map(target), image.cue_mask
     return ExplainedImage(
         name=image.name,
         label=image.label,
-        target=target,
-        predicted=predicted,
-        probabilities=dict(zip(scheme.classes, probabilities.tolist(), strict=True)),
-        evaluations=explanation.evaluations,
-        inference=explanation.inference,
-        efficiency_gap=explanation.efficiency_gap(scheme.index(target)),
+        explanation=record,
+        density=density,
         cue_share=None if mask is None else float(mask.mean()),
         cue_mass=None if mask is None else positive_mass_inside(density, mask),
-        density=density,
     )
 
 
@@ -145,21 +136,13 @@ def write_explanation(
     output: str,
     image: NamedImage,
     explanation: Explanation,
-    record: ExplainedImage,
-    settings: ExplainerSettings,
-    scheme: EmotionScheme,
+    explained: ExplainedImage,
+    target: int,
 ) -> None:
     """Write the files of an explanation."""
     stem = storage.join(output, re.sub(r"[^\w.-]", "_", image.name))
-    target = scheme.index(record.target)
-    described: dict[str, Any] = asdict(record)
-    del described["density"]
-    described["settings"] = settings.model_dump(mode="json")
-    described["full"] = float(explanation.full[target])
-    described["empty"] = float(explanation.empty[target])
-    described["leaves"] = leaf_records(explanation, target)
-    storage.write_bytes(f"{stem}.png", encode_png(overlay(image.pixels, record.density)))
+    storage.write_bytes(f"{stem}.png", encode_png(overlay(image.pixels, explained.density)))
     levels = strip(image.pixels, explanation, target)
     storage.write_bytes(f"{stem}-levels.png", encode_png(levels))
     storage.write_bytes(f"{stem}.npz", to_npz(explanation))
-    storage.write_bytes(f"{stem}.json", json.dumps(described, allow_nan=False).encode())
+    storage.write_bytes(f"{stem}.json", explained.as_json())

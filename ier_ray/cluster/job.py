@@ -12,7 +12,8 @@ import ray
 import yaml
 
 from ier_ray.cluster.connection import connect
-from ier_ray.config import SettingsT, from_command_line
+from ier_ray.command_line import from_command_line
+from ier_ray.config import SettingsT
 from ier_ray.errors import IerRayError, SettingsError
 
 logger = logging.getLogger(__name__)

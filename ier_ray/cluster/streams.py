@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,17 +18,37 @@ import pyarrow as pa
 import ray
 
 from ier_ray.cluster.read_ahead import limit_read_ahead
-from ier_ray.data.captions import CaptionReader
 from ier_ray.data.order import Columns
-from ier_ray.data.shards import RowReader
-from ier_ray.models.registry import ModelSettings
+from ier_ray.data.shards import RowReader, ShardSet
+from ier_ray.data.streams import JointStreams, SplitIndex
+from ier_ray.training.settings import TrainSettings
 
 PREFETCHED_BATCHES = 2
 
 
-def reader_for(model: ModelSettings) -> type[RowReader]:
-    """What reads a network's input from shards: pixels or token ids."""
-    return CaptionReader if model.reads_captions else RowReader
+def open_streams(settings: TrainSettings, *, rank: int, world_size: int) -> JointStreams:
+    """One rank's batches, read and decoded by Ray tasks."""
+    scaling = settings.scaling
+    ahead = tasks_ahead(streams=2 * world_size, busy_cpus=world_size * scaling.cpus_per_worker)
+    splits = {
+        domain: SplitIndex.read(ShardSet.open(location), val_fold=settings.data.val_fold)
+        for domain, location in (("fer", settings.data.fer), ("ier", settings.data.ier))
+    }
+    if settings.data.mix > 0:
+        splits["fer"] = splits["fer"].mixed_with(
+            splits["ier"], fraction=settings.data.mix, seed=settings.seed
+        )
+    return JointStreams(
+        **splits,
+        preprocessing=settings.preprocessing,
+        batch_size=settings.optimizer.batch_size,
+        seed=settings.seed,
+        balance=settings.data.balance,
+        window=settings.data.shuffle_window,
+        rank=rank,
+        world_size=world_size,
+        execute=partial(read_on_cluster, ahead=ahead),
+    )
 
 
 def decoded_rows(reader: RowReader, tasks: list[Columns], *, ahead: int) -> ray.data.Dataset:

@@ -23,14 +23,14 @@ from ray.tune.search.optuna import OptunaSearch
 
 from ier_ray import storage
 from ier_ray.cluster.connection import DATA_CPUS
-from ier_ray.cluster.trainer import (
+from ier_ray.cluster.runs import (
     BEST_BY,
     best_checkpoint,
     check_capacity,
     check_data,
     claim_settings,
-    train_tracked,
 )
+from ier_ray.cluster.trainer import train_tracked
 from ier_ray.config import Settings
 from ier_ray.errors import TrainingError
 from ier_ray.training.checkpoint import export_checkpoint

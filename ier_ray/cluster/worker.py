@@ -1,9 +1,11 @@
-"""What the training loop needs, from a Ray Train worker."""
+"""What a Ray Train worker runs, and what it gives the training loop."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,41 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ier_ray import storage
-from ier_ray.training.pace import Bar, Lines
-from ier_ray.training.scalars import write_scalars
+from ier_ray.cluster.connection import quiet_data
+from ier_ray.cluster.streams import open_streams
+from ier_ray.errors import DeviceMemoryError, TrainingError
+from ier_ray.training.context import ProgressBar
+from ier_ray.training.loop import train
+from ier_ray.training.meters import LoggedProgress
+from ier_ray.training.settings import TrainSettings
+from ier_ray.training.state import Progress
+from ier_ray.training.tracking import log_epochs, write_scalars
 
 Track = Callable[[Sequence[Mapping[str, float]]], None]
 
 DDP_OPTIONS = {"gradient_as_bucket_view": True}
 """Gradients lie where they are sent from: nothing is copied back after each step."""
+
+
+def train_worker(config: dict[str, Any]) -> Progress | TrainingError:
+    """What each rank runs. An error that every rank meets is returned: a retry would not help."""
+    logging.getLogger().setLevel(logging.WARNING)  # Ray logs every report through the root
+    logging.getLogger("ier_ray").setLevel(logging.INFO)
+    quiet_data()
+    settings = TrainSettings.model_validate(config["settings"])
+    run = storage.join(settings.storage, settings.name)
+    context = RayTrainContext(
+        run,
+        terminal=config["terminal"],
+        track=partial(log_epochs, settings.tracking, config["mlflow_run"]),
+    )
+    streams = open_streams(settings, rank=context.rank, world_size=context.world_size)
+    try:
+        return train(settings, streams, streams.ier.shards.scheme, context)
+    except TrainingError as error:
+        if isinstance(error, DeviceMemoryError) and context.world_size > 1:
+            raise  # the other workers wait for this one: only Ray can end them
+        return error
 
 
 class RayTrainContext:
@@ -65,14 +95,14 @@ class RayTrainContext:
         checkpoint = ray.train.get_checkpoint()
         return None if checkpoint is None else location_of(checkpoint)
 
-    def bar(self, label: str, total: int) -> Bar:
+    def bar(self, label: str, total: int) -> ProgressBar:
         """Rank 0's progress: a bar that the driver draws, or lines where it has no terminal."""
         if self.rank != 0:
             return tqdm(disable=True)
         if self.terminal:
-            bar: Bar = tqdm_ray.tqdm(desc=label, total=total, unit="batch")
+            bar: ProgressBar = tqdm_ray.tqdm(desc=label, total=total, unit="batch")
             return bar
-        return Lines(label, total)
+        return LoggedProgress(label, total)
 
     def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
         """Report an epoch; Ray uploads rank 0's directory to the run's storage."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 from PIL import Image, ImageDraw
 
 from ier_ray.data.images import encode_png
+from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.samples import images_from_shards
 from ier_ray.data.shards import ShardSet
 
@@ -85,7 +86,9 @@ def contact_sheet(shards: ShardSet) -> bytes:
     """PNG: a row of images for each class, from the first fold that has any."""
     held = np.sum(list(shards.manifest.counts.values()), axis=0)
     fold = int(np.flatnonzero(held)[0])
-    images = images_from_shards(shards.location, per_class=PER_CLASS, fold=fold, size=THUMBNAIL)
+    images = images_from_shards(
+        shards.location, per_class=PER_CLASS, fold=fold, preprocessing=Preprocessing(THUMBNAIL)
+    )
     row_height = THUMBNAIL + CAPTION
     sheet = Image.new(
         "RGB", (PER_CLASS * THUMBNAIL, len(shards.scheme.classes) * row_height), "white"

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ier_ray import storage
-from ier_ray.data.images import Pixels, decode_mask, decode_square
+from ier_ray.data.images import Pixels
+from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.shards import RowReader, ShardSet
 from ier_ray.errors import DataError, ImageError
 
@@ -27,7 +28,9 @@ class NamedImage:
     """``(S, S)``: the pixels that carry the label."""
 
 
-def images_from_files(locations: Sequence[str], *, size: int) -> list[NamedImage]:
+def images_from_files(
+    locations: Sequence[str], *, preprocessing: Preprocessing
+) -> list[NamedImage]:
     """Decode image files, local or on S3.
 
     Raises:
@@ -37,14 +40,16 @@ def images_from_files(locations: Sequence[str], *, size: int) -> list[NamedImage
     images = []
     for location in locations:
         try:
-            pixels = decode_square(storage.read_bytes(location), size)
+            pixels = preprocessing.decode(storage.read_bytes(location))
         except ImageError as error:
             raise DataError(f"{location}: {error}") from error
         images.append(NamedImage(PurePosixPath(location).stem, pixels))
     return images
 
 
-def images_from_shards(location: str, *, per_class: int, fold: int, size: int) -> list[NamedImage]:
+def images_from_shards(
+    location: str, *, per_class: int, fold: int, preprocessing: Preprocessing
+) -> list[NamedImage]:
     """The first ``per_class`` images of each class in a fold, class by class.
 
     Raises:
@@ -61,13 +66,15 @@ def images_from_shards(location: str, *, per_class: int, fold: int, size: int) -
         raise DataError(f"{location}: fold {fold} holds no image")
     columns = {name: getattr(index, name)[rows] for name in ("file", "row_group", "row")}
     names = ["image", "label", "sample_id", "cue_mask"]
-    table = RowReader.of(shards, size).table(columns, names)
+    table = RowReader.of(shards, preprocessing.image_size).table(columns, names)
     return [
         NamedImage(
             name=row["sample_id"],
-            pixels=decode_square(row["image"], size),
+            pixels=preprocessing.decode(row["image"]),
             label=row["label"],
-            cue_mask=None if row["cue_mask"] is None else decode_mask(row["cue_mask"], size),
+            cue_mask=None
+            if row["cue_mask"] is None
+            else preprocessing.decode_mask(row["cue_mask"]),
         )
         for row in table.to_pylist()
     ]

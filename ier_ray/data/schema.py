@@ -94,7 +94,7 @@ class Manifest(Settings):
     """Hash of what was asked for; a repeated ingest with the same one has nothing to do."""
 
 
-def read_manifest(location: str) -> Manifest:
+def read_shard_manifest(location: str) -> Manifest:
     """The manifest of a shard set.
 
     Raises:
@@ -126,7 +126,7 @@ def made_before(location: str, request: str) -> Manifest | None:
     """
     if not storage.exists(storage.join(location, MANIFEST)):
         return None
-    found = read_manifest(location)
+    found = read_shard_manifest(location)
     if found.request_hash != request:
         raise DataError(
             f"{location}: holds a shard set made with other settings; "

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ier_ray import storage
 from ier_ray.data.balancing import hash_ids
 from ier_ray.data.images import Pixels, decode_square
-from ier_ray.data.schema import Manifest, read_manifest
+from ier_ray.data.schema import Manifest, read_shard_manifest
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DataError, ImageError
 
@@ -75,7 +75,7 @@ class ShardSet:
         Raises:
             DataError: when the shard set is missing or incomplete.
         """
-        manifest = read_manifest(location)
+        manifest = read_shard_manifest(location)
         return cls(location, manifest, EmotionScheme(manifest.scheme, tuple(manifest.classes)))
 
     def index(self) -> RowIndex:

@@ -26,6 +26,7 @@ from ier_ray.data.order import (
     rank_tasks,
     steps_in,
 )
+from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import RowIndex, RowReader, ShardSet
 from ier_ray.errors import DataError
@@ -36,11 +37,10 @@ Execute = Callable[[RowReader, list[Columns], int], Iterator[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Batch:
-    """Images uint8 ``(N, S, S, 3)`` or token ids int64 ``(N, L)``, labels ``(N,)``, sample ids."""
+    """Images uint8 ``(N, S, S, 3)`` or token ids int64 ``(N, L)``, and labels ``(N,)``."""
 
     images: Tensor
     labels: Tensor
-    sample_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class JointStreams:
 
     fer: SplitIndex
     ier: SplitIndex
-    image_size: int
+    preprocessing: Preprocessing
     batch_size: int
     seed: int
     balance: float = 1.0
@@ -156,8 +156,6 @@ class JointStreams:
     rank: int = 0
     world_size: int = 1
     execute: Execute = field(default=read_locally)
-    reader: type[RowReader] = RowReader
-    """What rows become: pixels; with :class:`~ier_ray.data.captions.CaptionReader`, token ids."""
 
     def steps(self, epoch: int) -> int:
         """Steps of an epoch, the same on every rank."""
@@ -206,10 +204,9 @@ class JointStreams:
         return self._run(split, tasks)
 
     def _run(self, split: SplitIndex, tasks: list[Columns]) -> Iterator[Batch]:
-        reader = self.reader(split.files, split.shards.scheme.classes, self.image_size)
+        reader = self.preprocessing.reader(split.files, split.shards.scheme.classes)
         for rows in self.execute(reader, tasks, self.batch_size):
             yield Batch(
                 images=torch.as_tensor(np.array(rows["image"])),
                 labels=torch.as_tensor(np.array(rows["label"])),
-                sample_ids=tuple(rows["sample_id"].tolist()),
             )

@@ -47,9 +47,3 @@ def statistics(images: Tensor, normalization: Normalization) -> Statistics:
         torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in constants
     )
     return Statistics(mean, std)
-
-
-def normalize(pixels: Tensor, normalization: Normalization) -> Tensor:
-    """uint8 ``(N, H, W, 3)`` to normalized float ``(N, 3, H, W)``."""
-    images = to_unit_range(pixels)
-    return statistics(images, normalization).apply(images)

@@ -14,9 +14,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ier_ray import storage
+from ier_ray.cluster.evaluation import evaluate
 from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.ingest import ingest
-from ier_ray.cluster.predictor import evaluate
 from ier_ray.cluster.trainer import run_training
 from ier_ray.config import Settings, parse_settings, read_settings_file
 from ier_ray.data.listing import LayoutSettings
@@ -86,7 +86,7 @@ def run_demo(settings: DemoSettings) -> DemoResult:
         shards["ier"],
         per_class=settings.explained_per_class,
         fold=train.data.val_fold,
-        size=train.model.image_size,
+        preprocessing=train.preprocessing,
     )
     logger.info("explaining %d scenes", len(images))
     explained = explain_images(

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from ier_ray.cluster.evaluation import Evaluation
 from ier_ray.cluster.explainer import ExplainedImage
-from ier_ray.cluster.predictor import Evaluation
 from ier_ray.data.images import encode_png
 from ier_ray.data.samples import NamedImage
 from ier_ray.explain.rendering import overlay

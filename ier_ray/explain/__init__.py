@@ -3,7 +3,7 @@
 from ier_ray.explain.anytime import AnytimeExplainer
 from ier_ray.explain.dncshap import Contexts, Explanation, explain
 from ier_ray.explain.evaluators import DenseEvaluator, Evaluator
-from ier_ray.explain.incremental.evaluator import (
+from ier_ray.explain.incremental import (
     ExactInference,
     IncrementalEvaluator,
     exact_evaluator,

@@ -1,8 +1,8 @@
-"""As many evaluations as one wants to pay for: fewer than a whole tree has, or more.
+"""DnCShap within a budget of evaluations: fewer than a whole tree has, or more.
 
 A tolerance or a small budget divides only the regions that matter, level by level: the credits of
-a level say which of its regions go on. What a budget has left after the tree refines its leaves
-towards their Shapley values (see ``refinement``).
+a level decide which of its regions are divided. What a budget has left after the tree refines the
+leaves towards their Shapley values (see ``refinement``).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from ier_ray.explain.refinement import node_credits, refined, region_map
 from ier_ray.explain.regions import Axis, RegionTree, areas
 from ier_ray.explain.shapley.game import Scores
 
-FirstAxis = Axis | Literal["both"]
+FirstAxis = Literal[Axis, "both"]
 AXES: tuple[Axis, ...] = get_args(Axis)
 
 
 @dataclass(frozen=True)
 class AnytimeExplainer:
-    """How far an explanation goes.
+    """Explains images up to a depth, a tolerance and a budget.
 
     Attributes:
         depth: halvings of the image, at most.
@@ -128,22 +128,24 @@ class AnytimeExplainer:
         return plan, scores
 
 
-def averaged(explanation: Explanation, other: Explanation) -> Explanation:
+def averaged(explanation: Explanation, second: Explanation) -> Explanation:
     """The mean of two explanations of one image, on the regions of the first.
 
-    What the other says of a region is its credit for the pixels in it; the sums are kept.
+    The second one's credit of a region is what it gives to the region's pixels. Efficiency is kept.
     """
-    tree, leaves = explanation.tree, other.tree.leaves
-    density = other.credits[leaves] / areas(other.tree.rectangles[leaves])[:, None]
+    tree, leaves = explanation.tree, second.tree.leaves
+    density = second.credits[leaves] / areas(second.tree.rectangles[leaves])[:, None]
     # Sums over all rectangles that begin in the upper left corner: any other takes four of them.
-    before = density[region_map(other.tree)].cumsum(0).cumsum(1)
+    before = density[region_map(second.tree)].cumsum(0).cumsum(1)
     before = np.pad(before, ((1, 0), (1, 0), (0, 0)))
     top, bottom, left, right = tree.rectangles[tree.leaves].T
-    said = before[bottom, right] - before[top, right] - before[bottom, left] + before[top, left]
-    credit = explanation.credits[tree.leaves] + said
+    other_credit = (
+        before[bottom, right] - before[top, right] - before[bottom, left] + before[top, left]
+    )
+    credit = explanation.credits[tree.leaves] + other_credit
     return replace(
         explanation,
         credits=node_credits(tree, credit / 2),
-        evaluations=explanation.evaluations + other.evaluations,
+        evaluations=explanation.evaluations + second.evaluations,
         deviations=None,
     )

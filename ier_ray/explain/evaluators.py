@@ -14,7 +14,7 @@ from scipy.special import expit, softmax
 from torch import Tensor
 
 from ier_ray.explain.masking import MaskedImages
-from ier_ray.explain.memory import MadeBytes, in_batches, planned_bytes
+from ier_ray.explain.memory import AllocatedBytes, in_batches, planned_bytes
 from ier_ray.explain.shapley.game import Scores
 
 ScoreFunction = Callable[[Tensor], Tensor]
@@ -24,10 +24,11 @@ MOST_ROWS = {"cpu": 16, "cuda": 512}
 """Masked images beyond which more at once is no faster (CPU: measured; CUDA: by its memory)."""
 
 Interrupt = Callable[[], None]
+"""Called between batches; what it raises ends the work."""
 
 
-def go_on() -> None:
-    """Never interrupts."""
+def never_interrupt() -> None:
+    """Let the work go on."""
 
 
 class Evaluator(Protocol):
@@ -105,7 +106,7 @@ class DenseEvaluator:
     score: ScoreFunction = probability
     batch_size: int | None = None
     inference: str = "dense"
-    interrupt: Interrupt = go_on
+    interrupt: Interrupt = never_interrupt
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -126,7 +127,7 @@ class DenseEvaluator:
     @cached_property
     def _batch_size(self) -> int:
         """Rows that free memory allows, from what the image alone takes."""
-        made = MadeBytes()  # type: ignore[no-untyped-call]
+        made = AllocatedBytes()  # type: ignore[no-untyped-call]
         with made:
             self.network(self.image[None].contiguous(memory_format=torch.channels_last))
         device = self.image.device

@@ -42,7 +42,7 @@ def free_bytes(device: torch.device) -> int:
     return free if limit == "max" else max(0, min(free, int(limit) - used))
 
 
-class MadeBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class AllocatedBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what the operations inside it allocate for their results, freed again or not."""
 
     total: int = 0

@@ -83,19 +83,3 @@ def from_npz(content: bytes) -> Explanation:
             inference=arrays["inference"].item(),
             deviations=arrays.get("deviations"),
         )
-
-
-def leaf_records(explanation: Explanation, target: int) -> list[dict[str, Any]]:
-    """Each leaf's rectangle, value and, if it was refined, standard deviation, for JSON."""
-    sides = ("top", "bottom", "left", "right")
-    rectangles = explanation.tree.rectangles[explanation.tree.leaves].tolist()
-    values = explanation.leaf_values(target).tolist()
-    records: list[dict[str, Any]] = [
-        {**dict(zip(sides, rectangle, strict=True)), "value": value}
-        for rectangle, value in zip(rectangles, values, strict=True)
-    ]
-    if explanation.deviations is not None:
-        deviations = explanation.deviations[:, target].tolist()
-        for record, deviation in zip(records, deviations, strict=True):
-            record["deviation"] = deviation
-    return records

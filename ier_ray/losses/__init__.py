@@ -3,34 +3,26 @@
 from ier_ray.losses.adversarial import domain_confusion, reverse_gradient
 from ier_ray.losses.coral import coral
 from ier_ray.losses.discrepancy import class_means, discrepancy, pair_by_label
-from ier_ray.losses.joint import (
-    ADVERSARIAL_MODES,
-    FEATURE_MODES,
-    LABEL_MODES,
-    DiscrepancyMode,
-    JointLoss,
-    LossParts,
-    Supervision,
-    joint_discrepancy,
-)
+from ier_ray.losses.joint import JointLoss, LossParts, Supervision
+from ier_ray.losses.mcd import classifier_discrepancy
 from ier_ray.losses.mmd import mmd
 from ier_ray.losses.outputs import Compared, JointOutputs
+from ier_ray.losses.registry import DISCREPANCIES, DiscrepancyMode, DiscrepancySpec
 
 __all__ = [
-    "ADVERSARIAL_MODES",
-    "FEATURE_MODES",
-    "LABEL_MODES",
+    "DISCREPANCIES",
     "Compared",
     "DiscrepancyMode",
+    "DiscrepancySpec",
     "JointLoss",
     "JointOutputs",
     "LossParts",
     "Supervision",
     "class_means",
+    "classifier_discrepancy",
     "coral",
     "discrepancy",
     "domain_confusion",
-    "joint_discrepancy",
     "mmd",
     "pair_by_label",
     "reverse_gradient",

@@ -1,7 +1,15 @@
 """The networks: the paper's, and the joint module that trains two of them together."""
 
+from ier_ray.models.classifier import EmotionClassifier
 from ier_ray.models.emotion_net import EmotionNet
 from ier_ray.models.joint import JointModel
 from ier_ray.models.registry import ModelSettings, build_joint_model, build_network
 
-__all__ = ["EmotionNet", "JointModel", "ModelSettings", "build_joint_model", "build_network"]
+__all__ = [
+    "EmotionClassifier",
+    "EmotionNet",
+    "JointModel",
+    "ModelSettings",
+    "build_joint_model",
+    "build_network",
+]

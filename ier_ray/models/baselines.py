@@ -12,6 +12,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from ier_ray.models.classifier import EmotionClassifier
 from ier_ray.models.deep_emotion import DeepEmotion
 from ier_ray.models.emotion_net import BLOCKS, initialize, scaled, vgg_trunk
 
@@ -39,7 +40,7 @@ STOCHASTIC_DEPTH = 0.2
 """Share of residual branches dropped in training, as published for EfficientNet-B0 and Swin-T."""
 
 
-class Baseline(nn.Module):
+class BaselineNetwork(EmotionClassifier):
     """A network whose last part, named ``head``, holds the dense layers.
 
     Input ``(N, 3, image_size, image_size)``, output logits ``(N, num_classes)``.
@@ -77,7 +78,7 @@ class Baseline(nn.Module):
         return (f"{self._dense[-1]}.",)
 
 
-def alexnet(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
+def alexnet(*, num_classes: int, image_size: int, width: float, dropout: float) -> BaselineNetwork:
     """AlexNet in one column, ``ALEXNET_SMALLEST`` pixels or more; He initialization."""
     del image_size  # pooled to 6x6, whatever it is
     first, second, third, fourth, fifth = (scaled(count, width) for count in ALEXNET_CHANNELS)
@@ -109,7 +110,7 @@ def alexnet(*, num_classes: int, image_size: int, width: float, dropout: float) 
     return convolutional(features, classifier, side=6)
 
 
-def vgg16(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
+def vgg16(*, num_classes: int, image_size: int, width: float, dropout: float) -> BaselineNetwork:
     """VGG16 without batch normalization; He initialization."""
     del image_size  # pooled to 7x7, whatever it is
     channels = [scaled(count, width) for count, _ in BLOCKS]
@@ -126,7 +127,7 @@ def vgg16(*, num_classes: int, image_size: int, width: float, dropout: float) ->
     return convolutional(vgg_trunk(channels, [convs for _, convs in BLOCKS]), classifier, side=7)
 
 
-def convolutional(features: nn.Module, classifier: nn.Module, *, side: int) -> Baseline:
+def convolutional(features: nn.Module, classifier: nn.Module, *, side: int) -> BaselineNetwork:
     """Convolutions, pooled to ``side`` x ``side``, then dense layers."""
     layers = OrderedDict(
         features=features,
@@ -134,27 +135,31 @@ def convolutional(features: nn.Module, classifier: nn.Module, *, side: int) -> B
         flatten=nn.Flatten(),
         classifier=classifier,
     )
-    return Baseline(nn.Sequential(layers).apply(initialize), head="classifier")
+    return BaselineNetwork(nn.Sequential(layers).apply(initialize), head="classifier")
 
 
-def deep_emotion(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
+def deep_emotion(
+    *, num_classes: int, image_size: int, width: float, dropout: float
+) -> BaselineNetwork:
     """Deep-Emotion; see :class:`DeepEmotion`."""
     network = DeepEmotion(
         num_classes=num_classes, image_size=image_size, width=width, dropout=dropout
     )
-    return Baseline(network, head="classifier")
+    return BaselineNetwork(network, head="classifier")
 
 
-def resnet(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
+def resnet(*, num_classes: int, image_size: int, width: float, dropout: float) -> BaselineNetwork:
     """ResNet-50; ``width`` scales the 3x3 convolutions of its bottlenecks."""
     from torchvision.models import resnet50  # noqa: PLC0415
 
     del image_size, dropout  # pooled to 1x1; there are no hidden dense layers
     network = resnet50(num_classes=num_classes, width_per_group=scaled(64, width))
-    return Baseline(network, head="fc")
+    return BaselineNetwork(network, head="fc")
 
 
-def efficientnet(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
+def efficientnet(
+    *, num_classes: int, image_size: int, width: float, dropout: float
+) -> BaselineNetwork:
     """EfficientNet-B0; channels are multiples of 8 at any ``width``."""
     from torchvision.models.efficientnet import EfficientNet, MBConvConfig  # noqa: PLC0415
 
@@ -165,10 +170,10 @@ def efficientnet(*, num_classes: int, image_size: int, width: float, dropout: fl
         stochastic_depth_prob=STOCHASTIC_DEPTH,
         num_classes=num_classes,
     )
-    return Baseline(network, head="classifier")
+    return BaselineNetwork(network, head="classifier")
 
 
-def vit(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
+def vit(*, num_classes: int, image_size: int, width: float, dropout: float) -> BaselineNetwork:
     """ViT-B/16; ``width`` scales the channels of each of its 12 heads."""
     from torchvision.models import VisionTransformer  # noqa: PLC0415
 
@@ -183,10 +188,10 @@ def vit(*, num_classes: int, image_size: int, width: float, dropout: float) -> B
         dropout=dropout,
         num_classes=num_classes,
     )
-    return Baseline(network, head="heads")
+    return BaselineNetwork(network, head="heads")
 
 
-def swin(*, num_classes: int, image_size: int, width: float, dropout: float) -> Baseline:
+def swin(*, num_classes: int, image_size: int, width: float, dropout: float) -> BaselineNetwork:
     """Swin-T; ``width`` scales the channels of each head."""
     from torchvision.models import SwinTransformer  # noqa: PLC0415
 
@@ -201,4 +206,4 @@ def swin(*, num_classes: int, image_size: int, width: float, dropout: float) -> 
         stochastic_depth_prob=STOCHASTIC_DEPTH,
         num_classes=num_classes,
     )
-    return Baseline(network, head="head")
+    return BaselineNetwork(network, head="head")

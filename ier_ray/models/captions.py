@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ier_ray.errors import SettingsError
 from ier_ray.extras import optional_library
-from ier_ray.models.baselines import Baseline
+from ier_ray.models.baselines import BaselineNetwork
 from ier_ray.models.emotion_net import scaled
 
 CAPTION_TOKENS = 32
@@ -39,7 +39,7 @@ def transformers() -> Any:
     return optional_library("transformers", extra="captions", use="captions need")
 
 
-class CaptionBert(Baseline):
+class CaptionBert(BaselineNetwork):
     """BERT as a classifier of captions.
 
     Input token ids ``(N, L)``, 0 where a caption has ended; output logits ``(N, num_classes)``.

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ier_ray.models.classifier import EmotionClassifier
+
 BLOCKS: tuple[tuple[int, int], ...] = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Channels and number of 3x3 convolutions of B1-B5."""
 BRANCH_CHANNELS = 512
@@ -15,7 +17,7 @@ DOWNSAMPLING = 32
 """Five 2x2 max-pools: the side of the image over the side of the last feature map."""
 
 
-class EmotionNet(nn.Module):
+class EmotionNet(EmotionClassifier):
     """VGG16 trunk (B1-B5), residual branches (R1-R4) and three dense layers.
 
     Branch ``R_l`` takes the pooled output of ``B_l``, halves it until it has the size of the

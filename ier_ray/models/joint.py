@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor, nn
 
 from ier_ray.losses import Compared, JointOutputs, reverse_gradient
+from ier_ray.models.classifier import EmotionClassifier
 
 DISCRIMINATOR_UNITS = 256
-
-
-class EmotionClassifier(Protocol):
-    """What the joint module asks of a network besides being an ``nn.Module``."""
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Logits ``(N, classes)`` of images ``(N, 3, S, S)``; caption_bert: of token ids."""
-
-    def dense_weights(self) -> list[Tensor]:
-        """Weight matrices of the dense layers; the layer that gives the logits comes last."""
-
-    def backbone(self) -> dict[str, Tensor]:
-        """What pretrained weights fill: the tensors themselves, by their names in a file."""
-
-    @property
-    def new_layers(self) -> tuple[str, ...]:
-        """Prefixes of names in a file that are not used."""
 
 
 class JointModel(nn.Module):
@@ -36,7 +18,7 @@ class JointModel(nn.Module):
     checkpoints keep it with the optimizer, apart from the networks.
     """
 
-    def __init__(self, fer: nn.Module, ier: nn.Module) -> None:
+    def __init__(self, fer: EmotionClassifier, ier: EmotionClassifier) -> None:
         super().__init__()
         self.fer = fer
         self.ier = ier
@@ -88,16 +70,16 @@ class JointModel(nn.Module):
 
     def dense_weights(self) -> list[Tensor]:
         """Weight matrices of both networks' dense layers (``w_fc`` of Eq. 1)."""
-        return [*self.fer.dense_weights(), *self.ier.dense_weights()]  # type: ignore[operator]
+        return [*self.fer.dense_weights(), *self.ier.dense_weights()]
 
 
-def last_dense(network: nn.Module) -> nn.Linear:
+def last_dense(network: EmotionClassifier) -> nn.Linear:
     """The dense layer that gives a network's logits; its input are the network's features."""
-    weight = network.dense_weights()[-1]  # type: ignore[operator]
+    weight = network.dense_weights()[-1]
     return next(m for m in network.modules() if isinstance(m, nn.Linear) and m.weight is weight)
 
 
-def with_features(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+def with_features(network: EmotionClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
     """Logits ``(N, classes)`` and features ``(N, d)``: the input of the last dense layer."""
     seen: list[Tensor] = []
     hook = last_dense(network).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))

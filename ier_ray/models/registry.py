@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator
-from torch import nn
 
 from ier_ray.config import Settings
 from ier_ray.models import baselines
 from ier_ray.models.captions import caption_bert
+from ier_ray.models.classifier import EmotionClassifier
 from ier_ray.models.emotion_net import EmotionNet
 from ier_ray.models.joint import JointModel
 from ier_ray.models.weights import load_pretrained
 
-Architecture = Literal[
-    "emotion_net",
-    "alexnet",
-    "vgg16",
-    "resnet",
-    "caption_bert",
-    "deep_emotion",
-    "efficientnet",
-    "vit",
-    "swin",
-]
+BUILDERS: dict[str, Callable[..., EmotionClassifier]] = {
+    "emotion_net": EmotionNet,
+    "alexnet": baselines.alexnet,
+    "vgg16": baselines.vgg16,
+    "resnet": baselines.resnet,
+    "caption_bert": caption_bert,
+    "deep_emotion": baselines.deep_emotion,
+    "efficientnet": baselines.efficientnet,
+    "vit": baselines.vit,
+    "swin": baselines.swin,
+}
+"""Every architecture by its name in the settings: a new one is a builder and a line here."""
+
+if TYPE_CHECKING:
+    Architecture: TypeAlias = str
+else:  # settings accept the names of the table; type checkers cannot read them from it
+    Architecture = Literal[tuple(BUILDERS)]
 
 
 class ModelSettings(Settings):
@@ -66,20 +72,7 @@ class ModelSettings(Settings):
         return probability
 
 
-BUILDERS: dict[Architecture, Callable[..., nn.Module]] = {
-    "emotion_net": EmotionNet,
-    "alexnet": baselines.alexnet,
-    "vgg16": baselines.vgg16,
-    "resnet": baselines.resnet,
-    "caption_bert": caption_bert,
-    "deep_emotion": baselines.deep_emotion,
-    "efficientnet": baselines.efficientnet,
-    "vit": baselines.vit,
-    "swin": baselines.swin,
-}
-
-
-def build_network(settings: ModelSettings, *, num_classes: int) -> nn.Module:
+def build_network(settings: ModelSettings, *, num_classes: int) -> EmotionClassifier:
     """One freshly initialized network."""
     return BUILDERS[settings.architecture](
         num_classes=num_classes,

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import pickle  # for the error that torch.load raises
 from collections.abc import Iterable
 from typing import Any
 
-import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ier_ray import storage
 from ier_ray.errors import CheckpointError
+from ier_ray.models.classifier import EmotionClassifier
+from ier_ray.models.tensor_files import load_safetensors, load_torch_file, misfits
 
 WEIGHT_FILES = (".pth", ".pt", ".safetensors")
 
 
-def load_pretrained(networks: Iterable[nn.Module], source: str) -> None:
+def load_pretrained(networks: Iterable[EmotionClassifier], source: str) -> None:
     """Copy pretrained weights into the backbone of each network; heads stay as they are.
 
     Args:
@@ -35,24 +34,16 @@ def load_pretrained(networks: Iterable[nn.Module], source: str) -> None:
 
 
 @torch.no_grad()
-def fill_backbone(network: nn.Module, state: dict[str, Tensor], source: str) -> None:
+def fill_backbone(network: EmotionClassifier, state: dict[str, Tensor], source: str) -> None:
     """Copy tensors of ``state`` into the backbone of a network, all or none."""
-    wanted: dict[str, Tensor] = network.backbone()  # type: ignore[operator]
-    unused: tuple[str, ...] = network.new_layers  # type: ignore[assignment]
+    wanted, unused = network.backbone(), network.new_layers
     given = {name: tensor for name, tensor in state.items() if not name.startswith(unused)}
-    problems = [f"{name} is missing" for name in wanted if name not in given]
-    problems += [f"{name} is unexpected" for name in given if name not in wanted]
-    problems += [
-        f"{name} has shape {tuple(given[name].shape)}, the network needs {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in given and given[name].shape != tensor.shape
-    ]
+    problems = misfits(wanted, {name: tensor.shape for name, tensor in given.items()})
     if problems:
-        shown = "; ".join(problems[:5]) + ("; …" if len(problems) > 5 else "")
         raise CheckpointError(
-            f"{source}: does not fit the network: {shown}. Published weights fit at model.width 1 "
-            f"and their own model.architecture (emotion_net takes VGG16's), those of vit only at "
-            f"the model.image_size they were trained with"
+            f"{source}: does not fit the network: {problems}. Published weights fit at "
+            f"model.width 1 and their own model.architecture (emotion_net takes VGG16's), those of "
+            f"vit only at the model.image_size they were trained with"
         )
     for name, tensor in wanted.items():
         tensor.copy_(given[name])
@@ -61,12 +52,11 @@ def fill_backbone(network: nn.Module, state: dict[str, Tensor], source: str) -> 
 def read_state_dict(source: str) -> dict[str, Tensor]:
     """Tensors of a torchvision weight name, a ``.pth`` or a ``.safetensors`` file."""
     if source.endswith(".safetensors"):
-        try:
-            return dict(safetensors.torch.load(storage.read_bytes(source)))
-        except safetensors.SafetensorError as error:
-            raise CheckpointError(f"{source}: not a safetensors file: {error}") from error
+        with storage.local_file(source) as file:
+            return load_safetensors(file, source=source)
     if source.endswith((".pth", ".pt")):
-        return only_tensors(read_torch_file(source), source)
+        with storage.local_file(source) as file:
+            return only_tensors(load_torch_file(file, source=source), source)
     from torchvision.models import get_weight  # noqa: PLC0415 (takes a second)
 
     try:
@@ -97,16 +87,3 @@ def only_tensors(content: dict[str, Any], source: str) -> dict[str, Tensor]:
                 f"save the network's state_dict() alone"
             )
     return content
-
-
-def read_torch_file(source: str) -> dict[str, Any]:
-    """A mapping of tensors and plain values that ``torch.save`` wrote.
-
-    Raises:
-        CheckpointError: when the file is damaged or holds anything that is not data.
-    """
-    content = io.BytesIO(storage.read_bytes(source))
-    try:
-        return dict(torch.load(content, map_location="cpu", weights_only=True))
-    except (RuntimeError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{source}: not a file of tensors: {error}") from error

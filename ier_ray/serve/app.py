@@ -1,9 +1,9 @@
 """The HTTP interface: validates, delegates to the deployments, and shapes the answers."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -18,19 +18,17 @@ from ier_ray.data.images import Pixels, encode_png
 from ier_ray.emotions import EmotionScheme
 from ier_ray.explain.rendering import overlay
 from ier_ray.inference import ExplainerSettings
-from ier_ray.serve.answers import explanation_reply, prediction
+from ier_ray.records import ExplanationRecord, Prediction
 from ier_ray.serve.deployments import Classifier, Explainer
 from ier_ray.serve.schemas import (
     AppArgs,
     ErrorReply,
     ExplainQuery,
-    ExplanationReply,
     Health,
     ModelInfo,
-    Prediction,
 )
 from ier_ray.serve.uploads import FORM_FIELD, UploadError, read_pixels
-from ier_ray.training.checkpoint import read_manifest, require_images
+from ier_ray.training.checkpoint import read_checkpoint_manifest, require_images
 
 MODEL = "/v1/models/ier"
 PNG = "image/png"
@@ -85,15 +83,14 @@ def class_index(name: str, scheme: EmotionScheme) -> int:
     return scheme.index(name)
 
 
-def changed(defaults: ExplainerSettings, asked: Mapping[str, Any]) -> ExplainerSettings:
-    """Settings with what a request asks for.
+def merged(query: ExplainQuery, configured: ExplainerSettings) -> ExplainerSettings:
+    """The service's settings with what a request asks for.
 
     Raises:
         UploadError: when they do not go together.
     """
-    given = {name: value for name, value in asked.items() if value is not None}
     try:
-        return ExplainerSettings.model_validate(defaults.model_dump() | given)
+        return query.over(configured)
     except ValidationError as error:
         lines = "; ".join(complaint(dict(problem)) for problem in error.errors())
         raise UploadError(422, "bad_parameter", lines) from error
@@ -113,7 +110,7 @@ class Ingress:
         self, args: AppArgs, classifier: DeploymentHandle, explainer: DeploymentHandle
     ) -> None:
         self._args = args
-        self._manifest = read_manifest(args.checkpoint)
+        self._manifest = read_checkpoint_manifest(args.checkpoint)
         self._classifier = classifier
         self._explainer = explainer
 
@@ -143,43 +140,43 @@ class Ingress:
     async def predict(self, request: Request) -> Prediction:
         """Emotion of an image."""
         pixels, scheme = await self._upload(request)
-        return prediction(await self._classifier.predict.remote(pixels), scheme)
+        return Prediction.of(np.asarray(await self._classifier.predict.remote(pixels)), scheme)
 
     @api.post(
         f"{MODEL}:explain",
         openapi_extra=UPLOAD,
-        response_model=ExplanationReply,
+        response_model=ExplanationRecord,
         responses={**ERRORS, 200: {"content": {PNG: BINARY}}},
     )
     async def explain(
         self,
         request: Request,
         query: Annotated[ExplainQuery, Query()],
-    ) -> Response | ExplanationReply:
+    ) -> Response | ExplanationRecord:
         """DnCShap credits of an image's regions; with ``Accept: image/png``, the heat map."""
         pixels, scheme = await self._upload(request)
         target = None if query.target is None else class_index(query.target, scheme)
-        if query.depth is not None and query.depth > self._args.max_depth:
+        settings = merged(query, self._args.explainer)
+        if settings.depth > self._args.max_depth:
             raise UploadError(
-                422, "bad_parameter", f"depth: must be <= {self._args.max_depth}, got {query.depth}"
+                422,
+                "bad_parameter",
+                f"depth: must be <= {self._args.max_depth}, got {settings.depth}",
             )
-        settings = changed(self._args.explainer, query.model_dump(exclude={"target"}))
-        probabilities, explanation = await asyncio.gather(
-            self._classifier.predict.remote(pixels),
-            self._explainer.explain.remote(ExplainRequest(pixels, settings, "ier", target)),
+        explanation = await self._explainer.explain.remote(
+            ExplainRequest(pixels, settings, "ier", target)
         )
-        predicted = prediction(probabilities, scheme)
-        chosen = scheme.index(predicted.label) if target is None else target
+        record = ExplanationRecord.of(explanation, settings, scheme, query.target)
         if PNG in request.headers.get("accept", ""):
-            heat = overlay(pixels, explanation.density_map(chosen))
+            heat = overlay(pixels, explanation.density_map(scheme.index(record.target)))
             return Response(encode_png(heat), media_type=PNG)
-        return explanation_reply(explanation, chosen, predicted, settings, scheme)
+        return record
 
     async def _upload(self, request: Request) -> tuple[Pixels, EmotionScheme]:
         manifest = self._manifest
         pixels = await read_pixels(
             request,
-            size=manifest.model.image_size,
+            preprocessing=manifest.preprocessing,
             max_bytes=self._args.max_upload_bytes,
             max_pixels=self._args.max_upload_pixels,
         )
@@ -192,7 +189,7 @@ def build(args: AppArgs) -> Application:
     Raises:
         CheckpointError: when there is no checkpoint, or its network does not read images.
     """
-    require_images(read_manifest(args.checkpoint), args.checkpoint, use="served")
+    require_images(read_checkpoint_manifest(args.checkpoint), args.checkpoint, use="served")
     deployments: list[Any] = [Ingress, Classifier, Explainer]  # decorated: no longer classes
     ingress, classifier, explainer = deployments
     application: Application = ingress.bind(args, classifier.bind(args), explainer.bind(args))

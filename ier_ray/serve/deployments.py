@@ -50,7 +50,7 @@ class Explainer:
         )
 
     async def explain(self, request: ExplainRequest) -> Explanation:
-        """Credits of every region of one image; who hangs up ends the work."""
+        """Credits of every region of one image; a client that disconnects cancels it."""
         gone = threading.Event()
         try:
             return await asyncio.to_thread(self._pool.explain, request, cancelled=gone.is_set)

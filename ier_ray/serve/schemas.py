@@ -1,12 +1,9 @@
 """What the service is configured with, and what it answers."""
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from ier_ray.config import Settings
-from ier_ray.explain.anytime import FirstAxis
-from ier_ray.explain.baselines import Baseline
-from ier_ray.explain.dncshap import Contexts, Variant
-from ier_ray.inference import ExplainerSettings, Precision, Score
+from ier_ray.inference import ExplainerSettings
 
 
 class AppArgs(Settings):
@@ -54,64 +51,28 @@ class ModelInfo(BaseModel):
     weights_sha256: str
 
 
-class Prediction(BaseModel):
-    """Answer of :predict."""
-
-    label: str
-    probability: float
-    probabilities: dict[str, float]
-
-
-class ExplainQuery(BaseModel, extra="forbid"):
+class ExplainQuery(ExplainerSettings):
     """Query of :explain; what is not given is as the service is configured."""
 
-    target: str | None = Field(None, description="class; default: the predicted")
-    depth: int | None = Field(None, ge=0, description="halvings of the image")
-    contexts: Contexts | None = None
-    score: Score | None = None
-    baseline: Baseline | None = Field(None, description="black, mean, blur, inpaint, or #rrggbb")
-    variant: Variant | None = Field(None, description="proportional: sharp maps, contexts present")
-    tolerance: float | None = Field(None, ge=0, description="regions with less credit stay whole")
-    budget: int | None = Field(
-        None, ge=2, description="most masked images; beyond the tree's they refine it"
-    )
-    first_axis: FirstAxis | None = Field(None, description="of the first halving; both: the mean")
-    precision: Precision | None = None
+    target: str | None = None
+    """Class to explain; by default the predicted one."""
 
+    @model_validator(mode="after")
+    def _go_together(self) -> "ExplainQuery":
+        return self  # judged with the service's settings, see :meth:`over`
 
-class Leaf(BaseModel):
-    """A region and its credit. Pixels of the network's input; bottom and right are exclusive."""
+    def over(self, configured: ExplainerSettings) -> ExplainerSettings:
+        """The service's settings with what the query gives.
 
-    top: int
-    bottom: int
-    left: int
-    right: int
-    value: float
-    deviation: float | None = None
-    """Standard deviation of the value, where a budget refined it."""
-
-
-class ExplanationReply(BaseModel):
-    """Answer of :explain."""
-
-    target: str
-    prediction: Prediction
-    image_size: int
-    full: float
-    """Score of the image."""
-    empty: float
-    """Score of the baseline."""
-    efficiency_gap: float
-    """Sum of the leaf values − (full − empty)."""
-    evaluations: int
-    inference: str
-    """How the scores came about: incremental, or dense and why."""
-    settings: ExplainerSettings
-    leaves: list[Leaf]
+        Raises:
+            pydantic.ValidationError: when they do not go together.
+        """
+        given = self.model_dump(include=self.model_fields_set - {"target"})
+        return ExplainerSettings.model_validate(configured.model_dump() | given)
 
 
 class ErrorReply(BaseModel):
-    """Body of every 4xx and 5xx answer of our own."""
+    """Body of every 4xx answer."""
 
     error: str
     detail: str

@@ -3,7 +3,8 @@
 from fastapi import Request
 from starlette.datastructures import UploadFile
 
-from ier_ray.data.images import Pixels, decode_square
+from ier_ray.data.images import Pixels
+from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.errors import ImageError
 
 FORM_FIELD = "image"
@@ -20,8 +21,10 @@ class UploadError(Exception):
         self.error = error
 
 
-async def read_pixels(request: Request, *, size: int, max_bytes: int, max_pixels: int) -> Pixels:
-    """The uploaded image at the network's size, ``(size, size, 3)``.
+async def read_pixels(
+    request: Request, *, preprocessing: Preprocessing, max_bytes: int, max_pixels: int
+) -> Pixels:
+    """The uploaded image at the network's size, ``(S, S, 3)``.
 
     Raises:
         UploadError: 413 when too large, 415 when not an image, 400 when there is none.
@@ -34,7 +37,7 @@ async def read_pixels(request: Request, *, size: int, max_bytes: int, max_pixels
             f"send the image's bytes as the body, or as the multipart field {FORM_FIELD!r}",
         )
     try:
-        return decode_square(encoded, size, max_pixels=max_pixels)
+        return preprocessing.decode(encoded, max_pixels=max_pixels)
     except ImageError as error:
         status = 413 if error.reason == "too_large" else 415
         raise UploadError(status, error.reason, str(error)) from error

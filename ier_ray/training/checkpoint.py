@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from pydantic import ValidationError
+from torch import Tensor, nn
 
 from ier_ray import __version__, storage
 from ier_ray.config import Settings
+from ier_ray.data.preprocessing import Preprocessing
+from ier_ray.data.schema import Domain
 from ier_ray.data.transforms import Normalization
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import CheckpointError
 from ier_ray.models.joint import JointModel
 from ier_ray.models.registry import ModelSettings, build_joint_model
-from ier_ray.models.weights import read_torch_file
+from ier_ray.models.tensor_files import (
+    fill_from_safetensors,
+    load_torch_file,
+    write_safetensors,
+)
 
 FORMAT_VERSION = 1
 WEIGHTS = "model.safetensors"
@@ -52,11 +57,18 @@ class CheckpointManifest(Settings):
     """Content hash of the shard sets, by domain."""
     weights_sha256: str = ""
     """Hash of model.safetensors."""
+    trainer_state_sha256: str = ""
+    """Hash of trainer_state.pt; empty in checkpoints from before it was kept."""
 
     @property
     def label_scheme(self) -> EmotionScheme:
         """The classes as a scheme."""
         return EmotionScheme(self.scheme, tuple(self.classes))
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images become the networks' input."""
+        return Preprocessing(self.model.image_size, self.normalization, self.model.reads_captions)
 
 
 def save_checkpoint(
@@ -65,23 +77,35 @@ def save_checkpoint(
     manifest: CheckpointManifest,
     trainer_state: dict[str, Any],
 ) -> None:
-    """Write a checkpoint directory; the manifest, which makes it complete, comes last."""
+    """Write a checkpoint directory; the manifest, which makes it complete, comes last.
+
+    Files are hashed while they are written; neither is ever in memory.
+    """
     location = str(directory)
-    tensors = {
-        f"{domain}.{name}": tensor.contiguous()
-        for domain, network in (("fer", model.fer), ("ier", model.ier))
-        for name, tensor in network.state_dict().items()
+    with storage.writing(storage.join(location, WEIGHTS)) as stream:
+        weights = storage.HashedStream(stream)
+        write_safetensors(weights, named_tensors({"fer": model.fer, "ier": model.ier}))
+    with storage.writing(storage.join(location, TRAINER_STATE)) as stream:
+        state = storage.HashedStream(stream)
+        torch.save(trainer_state, state)
+    hashes = {
+        "weights_sha256": weights.sha256.hexdigest(),
+        "trainer_state_sha256": state.sha256.hexdigest(),
     }
-    weights = safetensors.torch.save(tensors)
-    storage.write_bytes(storage.join(location, WEIGHTS), weights)
-    state = io.BytesIO()
-    torch.save(trainer_state, state)
-    storage.write_bytes(storage.join(location, TRAINER_STATE), state.getvalue())
-    complete = manifest.model_copy(update={"weights_sha256": hashlib.sha256(weights).hexdigest()})
+    complete = manifest.model_copy(update=hashes)
     storage.write_json(storage.join(location, MANIFEST), complete.model_dump(mode="json"))
 
 
-def read_manifest(location: str) -> CheckpointManifest:
+def named_tensors(networks: Mapping[Domain, nn.Module]) -> dict[str, Tensor]:
+    """The networks' own tensors, by their names in a checkpoint."""
+    return {
+        f"{domain}.{name}": tensor
+        for domain, network in networks.items()
+        for name, tensor in network.state_dict().items()
+    }
+
+
+def read_checkpoint_manifest(location: str) -> CheckpointManifest:
     """The manifest of a checkpoint directory.
 
     Raises:
@@ -125,21 +149,37 @@ def load_checkpoint(location: str) -> tuple[JointModel, CheckpointManifest]:
         CheckpointError: when the directory is incomplete, the weights' hash is not the
             manifest's, or names or shapes do not fit the architecture.
     """
-    manifest = read_manifest(location)
+    manifest = read_checkpoint_manifest(location)
+    model = build_joint_model(manifest.model, num_classes=len(manifest.classes))
+    restore_weights(location, manifest, {"fer": model.fer, "ier": model.ier})
+    return model.eval(), manifest
+
+
+def restore_weights(
+    location: str, manifest: CheckpointManifest, networks: Mapping[Domain, nn.Module]
+) -> None:
+    """Copy a checkpoint's weights into networks; into all of them or, where it raises, into none.
+
+    Raises:
+        CheckpointError: when the file is missing, its hash is not the manifest's, or names or
+            shapes are not the networks'.
+    """
     path = storage.join(location, WEIGHTS)
-    weights = storage.read_bytes(path)
-    found = hashlib.sha256(weights).hexdigest()
-    if found != manifest.weights_sha256:
+    with storage.local_file(path) as file:
+        require_hash(file, manifest.weights_sha256, path)
+        prefixes = tuple(f"{domain}." for domain in networks)
+        fill_from_safetensors(file, named_tensors(networks), prefixes=prefixes, source=path)
+
+
+def require_hash(file: Path, expected: str, location: str) -> None:
+    """Raise :class:`CheckpointError` where a file is not the one that its manifest was made for."""
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != expected:
         raise CheckpointError(
-            f"{path}: sha256 is {found}, the manifest says {manifest.weights_sha256}; "
+            f"{location}: sha256 is {found}, the manifest says {expected}; "
             f"the file is damaged or not from this checkpoint"
         )
-    model = build_joint_model(manifest.model, num_classes=len(manifest.classes))
-    try:
-        model.load_state_dict(safetensors.torch.load(weights))
-    except (RuntimeError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path}: does not fit its own manifest: {error}") from error
-    return model.eval(), manifest
 
 
 def load_trainer_state(location: str) -> dict[str, Any]:
@@ -148,14 +188,18 @@ def load_trainer_state(location: str) -> dict[str, Any]:
     Raises:
         CheckpointError: when the file is missing or damaged.
     """
+    manifest = read_checkpoint_manifest(location)
     path = storage.join(location, TRAINER_STATE)
     if not storage.exists(path):
         raise CheckpointError(f"{path}: missing; a checkpoint exported for serving cannot resume")
-    return read_torch_file(path)
+    with storage.local_file(path) as file:
+        if manifest.trainer_state_sha256:
+            require_hash(file, manifest.trainer_state_sha256, path)
+        return load_torch_file(file, source=path)
 
 
 def export_checkpoint(source: str, target: str) -> str:
     """Copy what serving needs from a run's checkpoint to ``target``; returns ``target``."""
-    read_manifest(source)
+    read_checkpoint_manifest(source)
     storage.copy_directory(source, target, skip=frozenset({TRAINER_STATE}))
     return target

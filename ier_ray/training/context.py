@@ -1,8 +1,9 @@
-"""What the training loop needs from wherever it runs."""
+"""What the training loop needs from wherever it runs: a context, and streams of batches."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,35 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ier_ray.training.pace import Bar
+from ier_ray.data.schema import Domain
+from ier_ray.data.streams import Batch, JointBatch
+
+
+class Streams(Protocol):
+    """The batches of one rank; :class:`~ier_ray.data.streams.JointStreams` reads shard sets."""
+
+    def steps(self, epoch: int) -> int:
+        """Batches of :meth:`train`, the same on every rank."""
+
+    def train(self, epoch: int) -> Iterator[JointBatch]:
+        """The training batches of an epoch (from 0), the same whenever they are asked for."""
+
+    def validation(self, domain: Domain) -> Iterator[Batch]:
+        """This rank's part of a domain's held-out samples, each once."""
+
+    @property
+    def data_hashes(self) -> dict[str, str]:
+        """What identifies the data of each domain; kept with every checkpoint."""
+
+
+class ProgressBar(Protocol):
+    """Progress of a pass as people see it: what tqdm's bars can do."""
+
+    def update(self, n: int = 1, /) -> object:
+        """Go on by ``n`` batches."""
+
+    def close(self) -> object:
+        """The pass has ended."""
 
 
 class TrainContext(Protocol):
@@ -34,7 +63,7 @@ class TrainContext(Protocol):
     def last_checkpoint(self) -> str | None:
         """Where the run's last checkpoint is kept, for people."""
 
-    def bar(self, label: str, total: int) -> Bar:
+    def bar(self, label: str, total: int) -> ProgressBar:
         """What shows people how far a pass of ``total`` batches is."""
 
     def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
@@ -85,7 +114,7 @@ class LocalContext:
         last = self.directory / "last"
         return str(last) if last.exists() else None
 
-    def bar(self, label: str, total: int) -> Bar:
+    def bar(self, label: str, total: int) -> ProgressBar:
         """A progress bar in a terminal, nothing elsewhere."""
         return tqdm(total=total, desc=label, unit="batch", leave=False, disable=None)
 

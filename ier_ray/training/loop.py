@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -16,22 +17,18 @@ import torch.nn.functional as F  # noqa: N812 (the field's name for it)
 from torch import Tensor
 
 from ier_ray.data.augmentation import augment
+from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.schema import Domain
-from ier_ray.data.streams import Batch, JointBatch, JointStreams
-from ier_ray.data.transforms import statistics, to_unit_range
+from ier_ray.data.streams import JointBatch
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DeviceMemoryError, TrainingError
-from ier_ray.losses import JointLoss
 from ier_ray.training.checkpoint import CheckpointManifest
-from ier_ray.training.context import TrainContext, share_buffers
-from ier_ray.training.metrics import Sums
-from ier_ray.training.pace import Pace
-from ier_ray.training.passes import epoch_passes, joined
-from ier_ray.training.progress import STOPS_BY, Progress, report
+from ier_ray.training.context import Streams, TrainContext, share_buffers
+from ier_ray.training.meters import LossWatch, Sums, ThroughputMeter
+from ier_ray.training.schedule import epoch_passes, joined
 from ier_ray.training.settings import TrainSettings
-from ier_ray.training.start import start
-from ier_ray.training.step import DeviceBatch, Trainee, optimizer_step
-from ier_ray.training.watch import LossWatch
+from ier_ray.training.state import STOPS_BY, Progress, TrainState, report, start
+from ier_ray.training.step import DeviceBatch, autocast, optimizer_step
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +37,7 @@ VALIDATION_NAMES = tuple(f"{d}_{what}" for d in DOMAINS for what in ("val_loss",
 
 
 def train(
-    settings: TrainSettings, streams: JointStreams, scheme: EmotionScheme, context: TrainContext
+    settings: TrainSettings, streams: Streams, scheme: EmotionScheme, context: TrainContext
 ) -> Progress:
     """Train to ``settings.schedule``'s end, from the run's last checkpoint where there is one.
 
@@ -49,10 +46,11 @@ def train(
         CheckpointError: when what the run starts from does not fit.
     """
     schedule = settings.schedule
-    trainee, progress = start(settings, scheme, context)
+    state = start(settings, scheme, context)
+    progress = state.progress
     while progress.epoch < schedule.epochs and not progress.has_stalled(schedule.patience):
         try:
-            record = run_epoch(trainee, settings, streams, context, progress)
+            record = run_epoch(state, settings, streams, context)
         except torch.OutOfMemoryError as error:
             raise out_of_memory(settings, progress.epoch + 1) from error
         progress.epoch, progress.step = record["epoch"], record["step"]
@@ -69,37 +67,40 @@ def train(
             metrics={name: record[name] for name in VALIDATION_NAMES},
             data_hashes=streams.data_hashes,
         )
-        report(context, trainee.model, trainee.optimizer, manifest, progress)
+        report(context, state.model, state.optimizer, manifest, progress)
     if context.rank == 0 and progress.epoch < schedule.epochs:
         logger.info("%s has not fallen for %s epochs: stopped", STOPS_BY, schedule.patience)
     return progress
 
 
 def run_epoch(
-    trainee: Trainee,
-    settings: TrainSettings,
-    streams: JointStreams,
-    context: TrainContext,
-    progress: Progress,
+    state: TrainState, settings: TrainSettings, streams: Streams, context: TrainContext
 ) -> dict[str, Any]:
-    """Train and validate one epoch; its record."""
+    """Train and validate one epoch, ``optimizer.accumulate`` batches per step; its record."""
     started = time.perf_counter()
-    epoch, step = progress.epoch, progress.step
+    epoch, step = state.progress.epoch, state.progress.step
     seed = epoch_seed(settings.seed, epoch, context.rank)
     torch.manual_seed(seed)
-    changes = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    augmented = partial(augment, settings=settings.data.augment, generator=generator)
     losses: dict[str, float] = {}
     images, busy = 0, 0.0
     for loss in epoch_passes(settings, epoch):
+        state.wrapped.train()
         watch = LossWatch(context, epoch + 1, settings.optimizer.learning_rate)
         label = f"epoch {epoch + 1}/{settings.schedule.epochs}"
         with closing(context.bar(label, streams.steps(epoch))) as bar:
-            pace = Pace(streams.train(epoch), bar)
-            step = train_pass(trainee, loss, settings, pace, changes, watch, step)
+            meter = ThroughputMeter(streams.train(epoch), bar)
+            while group := list(islice(meter, settings.optimizer.accumulate)):
+                step += 1
+                batches = on_device(group, settings.preprocessing, context.device, augmented)
+                watch.add(
+                    step, optimizer_step(state, loss, batches, settings.optimizer, count=len(group))
+                )
         losses = joined(losses, watch.means(), loss)  # waits for the device
-        images, busy = images + pace.images, busy + pace.seconds()
-    share_buffers(trainee.model, context)
-    metrics = validate(trainee, settings, streams, context)
+        images, busy = images + meter.images, busy + meter.seconds()
+    share_buffers(state.model, context)
+    metrics = validate(state, settings, streams, context)
     if not all(math.isfinite(value) for value in metrics.values()):
         raise TrainingError(
             f"epoch {epoch + 1}: after step {step} the validation loss is not finite ({metrics}); "
@@ -116,41 +117,21 @@ def run_epoch(
     }
 
 
-def train_pass(
-    trainee: Trainee,
-    loss: JointLoss,
-    settings: TrainSettings,
-    batches: Iterator[JointBatch],
-    changes: torch.Generator,
-    watch: LossWatch,
-    step: int,
-) -> int:
-    """One pass over batches, ``optimizer.accumulate`` of them a step; the last step's number.
-
-    Args:
-        changes: draws what augmentation does to the images.
-    """
-    trainee.wrapped.train()
-    while group := list(islice(batches, settings.optimizer.accumulate)):
-        step += 1
-        moved = joint_on_device(group, settings, watch.context.device, changes)
-        watch.add(step, optimizer_step(trainee, loss, moved, count=len(group)))
-    return step
-
-
 @torch.no_grad()
 def validate(
-    trainee: Trainee, settings: TrainSettings, streams: JointStreams, context: TrainContext
+    state: TrainState, settings: TrainSettings, streams: Streams, context: TrainContext
 ) -> dict[str, float]:
     """Loss and accuracy of each network on its domain's held-out fold, over all ranks."""
-    trainee.model.eval()
+    state.model.eval()
     sums = Sums(context.device)
     for domain in DOMAINS:
-        network = getattr(trainee.model, domain)
+        network = getattr(state.model, domain)
         for batch in streams.validation(domain):
-            images, labels = on_device(batch, settings, context.device)
-            with trainee.arithmetic(context.device):
-                logits = network(images)
+            stored = batch.images.to(context.device, non_blocking=True)
+            labels = batch.labels.to(context.device, non_blocking=True)
+            inputs = settings.preprocessing.inputs(stored)
+            with autocast(context.device, settings.optimizer):
+                logits = network(inputs)
             total = F.cross_entropy(logits.float(), labels, reduction="sum")
             sums.add(f"{domain}_val_loss", total, len(labels))
             correct = (logits.argmax(1) == labels).sum()
@@ -158,35 +139,23 @@ def validate(
     return sums.means(VALIDATION_NAMES, context.sum)
 
 
-def joint_on_device(
-    batches: Iterable[JointBatch],
-    settings: TrainSettings,
-    device: torch.device,
-    changes: torch.Generator,
-) -> Iterator[DeviceBatch]:
-    """Training batches as a step wants them, augmented, moved one at a time."""
-    for batch in batches:
-        yield DeviceBatch(
-            *on_device(batch.fer, settings, device, changes),
-            *on_device(batch.ier, settings, device, changes),
-        )
-
-
 def on_device(
-    batch: Batch,
-    settings: TrainSettings,
+    batches: Iterable[JointBatch],
+    preprocessing: Preprocessing,
     device: torch.device,
-    changes: torch.Generator | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Normalized images, or token ids, and labels on the device; pixels travel as uint8."""
-    inputs = batch.images.to(device, non_blocking=True)
-    labels = batch.labels.to(device, non_blocking=True)
-    if settings.model.reads_captions:
-        return inputs, labels
-    images = to_unit_range(inputs)
-    if changes is not None:
-        images = augment(images, settings.data.augment, changes)
-    return statistics(images, settings.data.normalization).apply(images), labels
+    augment: Callable[[Tensor], Tensor] | None = None,
+) -> Iterator[DeviceBatch]:
+    """Training batches as a step wants them, moved and augmented one at a time.
+
+    Pixels travel as uint8.
+    """
+    for joint in batches:
+        moved = []
+        for batch in (joint.fer, joint.ier):
+            stored = batch.images.to(device, non_blocking=True)
+            labels = batch.labels.to(device, non_blocking=True)
+            moved += [preprocessing.inputs(stored, augment=augment), labels]
+        yield DeviceBatch(*moved)
 
 
 def out_of_memory(settings: TrainSettings, epoch: int) -> DeviceMemoryError:

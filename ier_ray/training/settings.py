@@ -10,14 +10,9 @@ from pydantic import Field, field_validator, model_validator
 
 from ier_ray.config import Settings
 from ier_ray.data.augmentation import AugmentSettings
+from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.transforms import Normalization
-from ier_ray.losses import (
-    ADVERSARIAL_MODES,
-    FEATURE_MODES,
-    LABEL_MODES,
-    DiscrepancyMode,
-    Supervision,
-)
+from ier_ray.losses import DISCREPANCIES, DiscrepancyMode, Supervision
 from ier_ray.models.registry import ModelSettings
 from ier_ray.models.weights import WEIGHT_FILES
 from ier_ray.storage import absolute
@@ -180,6 +175,13 @@ class TrainSettings(Settings):
     scaling: ScalingSettings = ScalingSettings()
     tracking: TrackingSettings = TrackingSettings()
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images become the networks' input."""
+        return Preprocessing(
+            self.model.image_size, self.data.normalization, self.model.reads_captions
+        )
+
     def located(self) -> TrainSettings:
         """The same settings with locations that mean the same in every process."""
         data = self.data.model_copy(
@@ -220,17 +222,18 @@ class TrainSettings(Settings):
     @model_validator(mode="after")
     def _discrepancy_is_possible(self) -> TrainSettings:
         mode = self.loss.discrepancy
-        if self.loss.supervision == "fer" and self.loss.balance > 0 and mode in LABEL_MODES:
+        spec = DISCREPANCIES[mode]
+        if self.loss.supervision == "fer" and self.loss.balance > 0 and spec.reads_labels:
             raise ValueError(
                 f"loss.discrepancy {mode} reads IER labels, which loss.supervision fer forbids; "
                 f"use another discrepancy, or loss.balance 0"
             )
-        if self.schedule.alignment == "per_epoch" and mode in ADVERSARIAL_MODES:
+        if self.schedule.alignment == "per_epoch" and spec.adversarial:
             raise ValueError(
                 f"schedule.alignment per_epoch minimizes the discrepancy alone; {mode} is a game "
                 f"that needs the cross-entropy beside it: use per_step"
             )
-        if self.optimizer.compile and mode in FEATURE_MODES:
+        if self.optimizer.compile and spec.needs_features:
             raise ValueError(
                 f"optimizer.compile cannot be used with loss.discrepancy {mode}: compiled networks "
                 f"do not give the features it compares"

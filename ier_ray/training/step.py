@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -12,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ier_ray.losses import JointLoss, LossParts
-from ier_ray.models.joint import JointModel
 from ier_ray.training.settings import OptimizerSettings
+from ier_ray.training.state import TrainState
 
 
 class DeviceBatch(NamedTuple):
@@ -25,59 +24,52 @@ class DeviceBatch(NamedTuple):
     ier_labels: Tensor
 
 
-@dataclass(frozen=True)
-class Trainee:
-    """What is trained, and how its steps are computed."""
-
-    model: JointModel
-    wrapped: nn.Module
-    """The model, with gradients averaged over ranks."""
-    optimizer: torch.optim.Optimizer
-    settings: OptimizerSettings
-
-    def arithmetic(self, device: torch.device) -> AbstractContextManager[object]:
-        """The context in which the networks run."""
-        half = self.settings.precision == "bfloat16"
-        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
-
-
 def optimizer_step(
-    trainee: Trainee, loss: JointLoss, batches: Iterable[DeviceBatch], *, count: int
+    state: TrainState,
+    loss: JointLoss,
+    batches: Iterable[DeviceBatch],
+    settings: OptimizerSettings,
+    *,
+    count: int,
 ) -> list[LossParts]:
     """One step on the mean loss of ``count`` batches; the parts of each batch's loss.
 
     Equal to one batch of all their images where the loss is a mean over samples: cross-entropy,
     ``same_image``, ``mcd``, ``dann``, in networks without batch normalization or dropout. Other
     discrepancies compare what is within a batch, here as between ranks.
+
+    Args:
+        settings: ``clip_norm`` and ``precision`` of the step.
     """
-    trainee.optimizer.zero_grad(set_to_none=True)
+    state.optimizer.zero_grad(set_to_none=True)
     parts = []
     for number, batch in enumerate(batches, start=1):
-        with nullcontext() if number == count else without_averaging(trainee.wrapped):
-            found = joint_loss(trainee, loss, batch)
+        with nullcontext() if number == count else without_averaging(state.wrapped):
+            with autocast(batch.fer_images.device, settings):
+                outputs = state.wrapped(
+                    batch.fer_images,
+                    batch.ier_images,
+                    compared=loss.compared,
+                    ier_on_fer=loss.ier_on_fer,
+                )
+            found = loss(
+                outputs.in_full_precision(),
+                batch.fer_labels,
+                batch.ier_labels,
+                state.model.dense_weights(),
+            )
             torch.autograd.backward(found.total / count)
         parts.append(LossParts(*(value.detach() for value in found)))
-    if trainee.settings.clip_norm is not None:
-        nn.utils.clip_grad_norm_(trainee.model.parameters(), trainee.settings.clip_norm)
-    trainee.optimizer.step()
+    if settings.clip_norm is not None:
+        nn.utils.clip_grad_norm_(state.model.parameters(), settings.clip_norm)
+    state.optimizer.step()
     return parts
 
 
-def joint_loss(trainee: Trainee, loss: JointLoss, batch: DeviceBatch) -> LossParts:
-    """Forward pass and loss of one batch."""
-    with trainee.arithmetic(batch.fer_images.device):
-        outputs = trainee.wrapped(
-            batch.fer_images,
-            batch.ier_images,
-            compared=loss.compared,
-            ier_on_fer=loss.ier_on_fer,
-        )
-    return loss(
-        outputs.in_full_precision(),
-        batch.fer_labels,
-        batch.ier_labels,
-        trainee.model.dense_weights(),
-    )
+def autocast(device: torch.device, settings: OptimizerSettings) -> AbstractContextManager[object]:
+    """The context in which the networks run, with the settings' ``precision``."""
+    half = settings.precision == "bfloat16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
 
 
 def without_averaging(wrapped: nn.Module) -> AbstractContextManager[object]:

@@ -17,14 +17,16 @@ import torch
 import transformers
 from support.captions import CUES, SPECIAL, WORDS, write_caption_models
 from support.runs import SIZE, tiny_settings
+from support.streams import named
 
 from ier_ray.cluster.captions import CaptionModels, CaptionReport, caption_shards
+from ier_ray.cluster.evaluation import evaluate
 from ier_ray.cluster.explainer import explain_images
-from ier_ray.cluster.predictor import evaluate
 from ier_ray.cluster.trainer import TrainResult, run_training
 from ier_ray.data.captions import CaptionReader
 from ier_ray.data.images import decode_rgb
 from ier_ray.data.order import held_out_tasks
+from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.shards import RowReader, ShardSet
 from ier_ray.data.streams import JointStreams, SplitIndex
 from ier_ray.emotions import FOUR
@@ -125,19 +127,19 @@ def test_the_reader_gives_tokens_in_place_of_pixels(captioned: CaptionReport) ->
 def test_streams_give_each_samples_tokens_also_of_mixed_in_rows(both: dict[str, str]) -> None:
     plain = token_streams(both)
     fer = plain.fer.mixed_with(plain.ier, fraction=0.5, seed=1)
-    streams = replace(plain, fer=fer)
+    streams, names = named(replace(plain, fer=fer))
     stored = stored_tokens(both["fer"]) | stored_tokens(both["ier"])
     domains = set()
     for joint in streams.train(0):
-        for batch in (joint.fer, joint.ier):
-            assert batch.images.tolist() == [stored[name] for name in batch.sample_ids]
-        domains |= {name.split("-")[1] for name in joint.fer.sample_ids}
+        for batch, read in ((joint.fer, names["fer"][-1]), (joint.ier, names["ier"][-1])):
+            assert batch.images.tolist() == [stored[name] for name in read]
+        domains |= {name.split("-")[1] for name in names["fer"][-1]}
     assert domains == {"fer", "ier"}
 
 
 def token_streams(both: dict[str, str]) -> JointStreams:
     fer, ier = (SplitIndex.read(ShardSet.open(both[name]), val_fold=0) for name in ("fer", "ier"))
-    return JointStreams(fer, ier, image_size=SIZE, batch_size=16, seed=1, reader=CaptionReader)
+    return JointStreams(fer, ier, Preprocessing(SIZE, reads_captions=True), batch_size=16, seed=1)
 
 
 def stored_tokens(location: str) -> dict[str, list[int]]:

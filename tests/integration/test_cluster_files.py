@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import logging
+import shutil
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
+from ray._private.runtime_env.packaging import _dir_travel
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.serve.schema import (
     DeploymentSchema,
@@ -18,6 +21,21 @@ from ray.serve.schema import (
 from support.runs import ROOT
 
 from ier_ray.serve.schemas import AppArgs
+
+SOURCES = ["ier_ray/data/shards.py", "jobs/train.py", "configs/paper.yaml", "requirements.lock"]
+LOCAL = [
+    *(".venv/bin/python", ".venv-uv/bin/uv", "ier_ray/__pycache__/config.pyc", "dist/ier_ray.whl"),
+    *(".mypy_cache/x.json", ".ruff_cache/x", ".import_linter_cache/x", "ier_ray.egg-info/x"),
+    *(
+        ".coverage",
+        ".coverage.host.123",
+        "coverage.xml",
+        "htmlcov/index.html",
+        "mlruns/0/meta.yaml",
+    ),
+    *("runs/demo/report.html", "data/mine/ier/manifest.json", "explanations/a.png", "scene.png"),
+]
+"""What the project's commands leave in a checkout."""
 
 
 def read(name: str) -> dict[str, Any]:
@@ -59,6 +77,34 @@ def test_lock_names_hashes_and_no_host() -> None:
     pins = [line for line in lines if "==" in line and not line.startswith((" ", "#"))]
     assert len(pins) > 100
     assert sum("--hash=sha256:" in line for line in lines) >= len(pins)
+
+
+def test_nodes_get_what_git_tracks() -> None:
+    config = read("cluster.yaml")
+    assert ".git/" in config["rsync_exclude"]
+    assert config["rsync_filter"] == [".gitignore"]
+    patterns = [
+        line for line in (ROOT / ".gitignore").read_text().splitlines() if not line.startswith("#")
+    ]
+    assert len(patterns) > 10
+    for pattern in patterns:  # git and rsync read these alike: no "!", "**", inner "/" or space
+        assert pattern.strip("/*")
+        assert not set("!? [\\") & set(pattern)
+        assert "**" not in pattern
+        assert "/" not in pattern.removeprefix("/").removesuffix("/")
+
+
+def test_jobs_travel_without_what_stays_on_this_machine(tmp_path: Path) -> None:
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    for name in SOURCES + LOCAL:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    sent: list[Path] = []
+    _dir_travel(
+        tmp_path, [], sent.append, include_gitignore=True, logger=logging.getLogger(__name__)
+    )
+    files = {str(path.relative_to(tmp_path)) for path in sent if path.is_file()}
+    assert files == {*SOURCES, ".gitignore"}
 
 
 def assert_known(section: dict[str, Any], kind: type[BaseModel]) -> None:

@@ -15,7 +15,7 @@ from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.sources import SyntheticSource
 from ier_ray.emotions import FOUR
 from ier_ray.errors import SettingsError
-from ier_ray.training.checkpoint import read_manifest
+from ier_ray.training.checkpoint import read_checkpoint_manifest
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_each_fold_is_held_out_once_and_a_second_call_goes_on(
     found = cross_validate(settings)
     runs = [storage.read_json(f"{tmp_path}/cv/fold-{fold}/settings.json") for fold in range(2)]
     assert [run["data"]["val_fold"] for run in runs] == [0, 1]
-    assert [read_manifest(c).metrics for c in found.checkpoints] == found.folds
+    assert [read_checkpoint_manifest(c).metrics for c in found.checkpoints] == found.folds
     assert found.folds[0] != found.folds[1]
     first, second = (metrics["ier_val_loss"] for metrics in found.folds)
     assert found.metrics["ier_val_loss"].mean == pytest.approx((first + second) / 2)

@@ -16,7 +16,7 @@ from ier_ray.cluster.ingest import ingest
 from ier_ray.cluster.job import run_job
 from ier_ray.data.ingestion import write_shard_set
 from ier_ray.data.listing import LayoutSettings
-from ier_ray.data.schema import Domain, read_manifest
+from ier_ray.data.schema import Domain, read_shard_manifest
 from ier_ray.data.sources import CombinedSource, Listed, Loaded, SyntheticSource, open_source
 from ier_ray.emotions import FOUR
 from ier_ray.errors import DataError, StorageError
@@ -24,7 +24,7 @@ from ier_ray.errors import DataError, StorageError
 
 def assert_same_shard_sets(found: str, expected: str) -> None:
     """The same manifest, and every file the same to the byte."""
-    assert read_manifest(found) == read_manifest(expected)
+    assert read_shard_manifest(found) == read_shard_manifest(expected)
     written = sorted(path.relative_to(found) for path in Path(found).rglob("*.parquet"))
     assert written == sorted(
         path.relative_to(expected) for path in Path(expected).rglob("*.parquet")
@@ -52,7 +52,7 @@ def test_bad_images_are_quarantined_and_too_many_leave_no_manifest(
     with pytest.raises(DataError, match=r"3 unusable images, --max-bad allows 2: image-\d"):
         ingest(Album(broken=3), "ier", location, scheme=FOUR, layout=LAYOUT)
     with pytest.raises(DataError, match=r"no shard set here \(manifest.json is missing\)"):
-        read_manifest(location)
+        read_shard_manifest(location)
     found = ingest(Album(), "ier", location, scheme=FOUR, layout=LAYOUT)  # a later try succeeds
     expected = write_shard_set(Album(), "ier", here, scheme=FOUR, layout=LAYOUT)
     assert len(found.manifest.quarantined) == 2

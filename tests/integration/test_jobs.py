@@ -122,7 +122,7 @@ def test_a_submitted_job_with_a_bad_setting_fails_and_names_it(head: str) -> Non
     ("script", "arguments", "code", "message"),
     [
         ("train", ["--config=nowhere.yaml"], 2, "nowhere.yaml: cannot be read"),
-        ("train", ["--los.balance=1"], 2, "unrecognized arguments: --los.balance=1"),
+        ("train", ["--los.balance=1"], 2, "did you mean --loss.balance?"),
         ("train", ["--data.fer=x"], 2, "data.ier is required"),
         ("explain", ["--checkpoint=x"], 2, "give either images or shards"),
         ("ingest", ["--source=instagram"], 2, "source: must be one of auto, synthetic, emotic"),

@@ -16,8 +16,8 @@ from support.tracking import epochs_in, runs_in
 
 from ier_ray.cluster.trainer import TrainResult, run_training
 from ier_ray.errors import SettingsError
-from ier_ray.training.scalars import tag
 from ier_ray.training.settings import TrackingSettings, TrainSettings
+from ier_ray.training.tracking import tag
 
 
 @pytest.fixture(scope="module")

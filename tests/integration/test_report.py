@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from support.runs import tiny_settings
 
+from ier_ray.cluster.evaluation import compare
 from ier_ray.cluster.explainer import explain_images
-from ier_ray.cluster.predictor import compare
 from ier_ray.cluster.trainer import TrainResult
+from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.samples import images_from_shards
 from ier_ray.emotions import FOUR
 from ier_ray.experiments.report import ReportContent, render_report
@@ -38,7 +39,7 @@ class Page(HTMLParser):
 def test_the_report_shows_everything_and_is_self_contained(
     trained: TrainResult, shards: dict[str, str], tmp_path: Path
 ) -> None:
-    images = images_from_shards(shards["ier"], per_class=1, fold=0, size=32)
+    images = images_from_shards(shards["ier"], per_class=1, fold=0, preprocessing=Preprocessing(32))
     settings = tiny_settings(shards, tmp_path)
     explained = explain_images(
         trained.checkpoint,
@@ -66,4 +67,4 @@ def test_the_report_shows_everything_and_is_self_contained(
     for text in ("a <run> & its report", "0.987", "/somewhere/best", "learning_rate: 0.001"):
         assert text in page.text
     for record in explained:
-        assert record.predicted in page.text
+        assert record.explanation.prediction.label in page.text

@@ -16,8 +16,8 @@ from support.processes import training_workers
 from support.runs import SIZE, tiny_settings
 
 from ier_ray import storage
+from ier_ray.cluster.evaluation import evaluate
 from ier_ray.cluster.ingest import ingest
-from ier_ray.cluster.predictor import evaluate
 from ier_ray.cluster.trainer import run_training
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.sources import SyntheticSource
@@ -61,8 +61,12 @@ def test_files_on_s3(bucket: str) -> None:
     assert storage.read_range(location, 4, 3) == b'"a"'
     storage.copy_directory(f"{bucket}/some/deep", f"{bucket}/other")
     assert storage.read_json(f"{bucket}/other/file.json") == {"a": 1}
-    with pytest.raises(StorageError, match=r"s3://ier-ray-test/none: no such file"):
-        storage.read_bytes(f"{bucket}/none")
+    with storage.local_file(location) as copy:
+        assert copy.read_bytes() == storage.read_bytes(location)
+    assert not copy.exists()
+    for read in (storage.read_bytes, lambda where: list(storage.read_pieces(where))):
+        with pytest.raises(StorageError, match=r"s3://ier-ray-test/none: no such file"):
+            read(f"{bucket}/none")
     with pytest.raises(StorageError, match=r"s3://no-such-bucket/x: cannot be written"):
         storage.write_bytes("s3://no-such-bucket/x", b"")
 

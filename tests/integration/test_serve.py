@@ -96,9 +96,15 @@ def test_a_budget_beyond_the_tree_says_how_sure_it_is(client: httpx.Client) -> N
 
 
 def test_the_explained_score_is_the_prediction(client: httpx.Client) -> None:
-    found = client.post(f"{MODEL}:explain", content=SCENE).json()
-    assert found["target"] == found["prediction"]["label"]
-    assert found["full"] == pytest.approx(found["prediction"]["probability"], abs=1e-5)
+    predicted = client.post(f"{MODEL}:predict", content=SCENE).json()
+    for score in ("probability", "logit", "log_odds"):
+        found = client.post(f"{MODEL}:explain", content=SCENE, params={"score": score}).json()
+        assert found["target"] == found["prediction"]["label"] == predicted["label"]
+        assert found["prediction"]["probability"] == pytest.approx(
+            predicted["probability"], abs=1e-5
+        )
+        if score == "probability":
+            assert found["full"] == found["prediction"]["probability"]
 
 
 def test_accepting_a_picture_gives_the_heat_map(client: httpx.Client) -> None:

@@ -15,11 +15,11 @@ import ray.train
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from support.runs import SIZE, tiny_settings
+from support.streams import names_of_epoch
 
 from ier_ray.cluster import read_ahead
 from ier_ray.cluster.read_ahead import ReadAhead
-from ier_ray.cluster.streams import read_on_cluster, tasks_ahead
-from ier_ray.cluster.trainer import open_streams
+from ier_ray.cluster.streams import open_streams, read_on_cluster, tasks_ahead
 from ier_ray.data.balancing import class_weights
 from ier_ray.data.shards import RowReader, ShardSet
 from ier_ray.data.streams import JointStreams, SplitIndex
@@ -29,10 +29,8 @@ from ier_ray.training.settings import TrainSettings
 
 def sample_ids(streams: JointStreams) -> list[dict[str, list[str]]]:
     """The samples of every step of an epoch."""
-    return [
-        {domain: list(getattr(batch, domain).sample_ids) for domain in ("fer", "ier")}
-        for batch in streams.train(0)
-    ]
+    names = names_of_epoch(streams, 0)
+    return [dict(zip(names, step, strict=True)) for step in zip(*names.values(), strict=True)]
 
 
 def note_what_is_read(config: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.streams import JointStreams, SplitIndex
 from ier_ray.emotions import FOUR
@@ -51,7 +52,7 @@ def local_streams(
     return JointStreams(
         fer,
         ier,
-        image_size=SIZE,
+        Preprocessing(SIZE),
         batch_size=batch_size,
         seed=1,
         rank=rank,

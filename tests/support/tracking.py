@@ -5,8 +5,8 @@ from __future__ import annotations
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from ier_ray.training.scalars import tag
 from ier_ray.training.settings import TrackingSettings
+from ier_ray.training.tracking import tag
 
 
 def runs_in(tracking: TrackingSettings) -> list[Run]:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from support.runs import ROOT
 
-from ier_ray.config import from_command_line, parse_settings, read_settings_file
+from ier_ray.command_line import from_command_line
+from ier_ray.config import parse_settings, read_settings_file
 from ier_ray.errors import SettingsError
 from ier_ray.training.settings import TrainSettings
 
@@ -94,6 +95,12 @@ def test_a_file_that_is_not_a_mapping_is_refused(tmp_path: Path, text: str) -> N
         read_settings_file(str(tmp_path / "bad.yaml"))
 
 
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match=r"bad\.yaml: is not YAML"):
+        read_settings_file(str(tmp_path / "bad.yaml"))
+
+
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(SettingsError, match=r"nowhere\.yaml: cannot be read"):
         read_settings_file("nowhere.yaml")
@@ -108,7 +115,7 @@ def test_help_teaches_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         from_command_line(TrainSettings, ["--help"], program="train", purpose="x")
     text = " ".join(capsys.readouterr().out.split())
-    assert "--loss.balance VALUE" in text
+    assert "--loss.balance NUMBER" in text
     assert "Weight β of the discrepancy; 0 trains the networks side by side. [default: 1.0]" in text
 
 

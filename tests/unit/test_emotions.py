@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ier_ray.data.schemes import open_scheme
+from ier_ray.data.scheme_files import open_scheme
 from ier_ray.emotions import FOUR, SEVEN, EmotionScheme, scheme_named
 from ier_ray.errors import SettingsError
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import resource
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -62,6 +63,39 @@ def test_a_block_that_raises_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         fail_half_way()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_block_that_raises_at_a_random_byte_leaves_the_earlier_file(
+    tmp_path: Path, seed: int
+) -> None:
+    draw = random.Random(seed)
+    before = draw.randbytes(50_000)
+    storage.write_bytes(f"{tmp_path}/file", before)
+
+    def fail(after: int) -> None:
+        with storage.writing(f"{tmp_path}/file") as stream:
+            stream.write(draw.randbytes(after))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail(draw.randrange(100_000))
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
+def test_pieces_are_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "PIECE_BYTES", 10)
+    storage.write_bytes(f"{tmp_path}/file", b"a" * 25)
+    assert [len(piece) for piece in storage.read_pieces(f"{tmp_path}/file")] == [10, 10, 5]
+    with storage.local_file(f"{tmp_path}/file") as file:
+        assert file == tmp_path / "file"
+    with pytest.raises(StorageError, match="missing: no such file"):
+        list(storage.read_pieces(f"{tmp_path}/missing"))
+    with (
+        pytest.raises(StorageError, match="missing: no such file"),
+        storage.local_file(f"{tmp_path}/missing"),
+    ):
+        pass
 
 
 def test_a_full_disk_is_named_and_leaves_no_file(tmp_path: Path) -> None:

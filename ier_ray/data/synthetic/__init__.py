@@ -3,6 +3,5 @@
 from ier_ray.data.synthetic.canvas import EMOTIONS, Drawing
 from ier_ray.data.synthetic.faces import draw_face
 from ier_ray.data.synthetic.scenes import draw_scene
-from ier_ray.data.synthetic.sheet import contact_sheet
 
-__all__ = ["EMOTIONS", "Drawing", "contact_sheet", "draw_face", "draw_scene"]
+__all__ = ["EMOTIONS", "Drawing", "draw_face", "draw_scene"]

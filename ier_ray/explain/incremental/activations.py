@@ -1,4 +1,4 @@
-"""What a network makes of the image and of the baseline, kept for the windows cut from it."""
+"""Cached activations of the two backgrounds, the image and the baseline."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ier_ray.explain.incremental.operations import Join, Pointwise, Slide, Step
 from ier_ray.explain.incremental.tracing import TracedNetwork
 
 BASELINE, IMAGE = 0, 1
-"""The two backgrounds, in the order of every batch of backgrounds."""
+"""The two backgrounds, in the order of every batch of them."""
 
 
 @dataclass(frozen=True)
-class Backgrounds:
-    """Activations of both backgrounds.
+class CachedActivations:
+    """Activations of both backgrounds, which windows are cut from.
 
     Attributes:
         pixels: ``(2, H, W, C)``; the inputs.
@@ -38,7 +38,7 @@ class Backgrounds:
     logits: Tensor
 
     @classmethod
-    def of(cls, network: TracedNetwork, pixels: Tensor) -> Backgrounds:
+    def of(cls, network: TracedNetwork, pixels: Tensor) -> CachedActivations:
         """Run the network on both, ``(2, C, H, W)``, and keep what windows will need."""
         values = {network.source: pixels.contiguous(memory_format=torch.channels_last)}
         read: dict[str, tuple[Tensor, ...]] = {}
@@ -63,18 +63,18 @@ class Backgrounds:
         )
 
 
-def local_share(network: TracedNetwork, backgrounds: Backgrounds) -> float:
+def local_share(network: TracedNetwork, cached: CachedActivations) -> float:
     """Share of the network's multiply-accumulates that the windowed steps make."""
     local = 0
     for step in network.steps:
         if isinstance(step.operation, Slide):
-            local += step.operation.macs * math.prod(backgrounds.shapes[step.output][1:])
-    frontier = [channels_first(maps) for maps in backgrounds.frontier.values()]
+            local += step.operation.macs * math.prod(cached.shapes[step.output][1:])
+    frontier = [channels_first(maps) for maps in cached.frontier.values()]
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         if network.readout is not None:
             frontier = [network.readout.layer(torch.cat(frontier, 1).flatten(1))]
         network.tail(*(each.clone() for each in frontier))
-    rest: float = counter.get_total_flops() / 2 / len(backgrounds.pixels)
+    rest: float = counter.get_total_flops() / 2 / len(cached.pixels)
     return local / (local + rest)
 
 

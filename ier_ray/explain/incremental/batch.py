@@ -1,6 +1,14 @@
-"""A batch of masked images on its way through the windowed steps of a network."""
+"""A batch of masked images on its way through the windowed steps of a network.
+
+All masked images of a batch start together, with windows of about one size. At the border of a map
+windows are smaller than inside, so on the way the sizes drift apart; where one call for all would
+waste more than a further call costs, the rows part and go on in groups, one group after another.
+Only the group that is computed, and the windows that the waiting groups start from, are in memory.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +19,7 @@ from ier_ray.explain.evaluators import Interrupt
 from ier_ray.explain.incremental.activations import (
     BASELINE,
     IMAGE,
-    Backgrounds,
+    CachedActivations,
     apply,
     channels_first,
     pixels_last,
@@ -30,29 +38,52 @@ WEIGHT_MACS = 100.0
 """The same for one weight of the operation: each call reads and reorders them anew."""
 
 
-class Batch:
+@dataclass
+class _Group:
+    """Rows of a batch whose windows have one size, and how far they have come."""
+
+    rows: Rows
+    windows: dict[str, Window]
+    """The values that a later step reads, by name."""
+    next_step: int
+
+    def parts(self, groups: list[Rows]) -> list[_Group]:
+        """The same, parted into groups of its rows."""
+        return [
+            _Group(
+                self.rows[group],
+                {name: window[group] for name, window in self.windows.items()},
+                self.next_step,
+            )
+            for group in groups
+        ]
+
+
+class WindowBatch:
     """Masked images, a window of each, and the whole maps they end in."""
 
-    def __init__(self, network: TracedNetwork, backgrounds: Backgrounds, masking: Masking) -> None:
-        self._network, self._backgrounds, self._masking = network, backgrounds, masking
+    def __init__(
+        self, network: TracedNetwork, activations: CachedActivations, masking: Masking
+    ) -> None:
+        self._network, self._activations, self._masking = network, activations, masking
         self._background = np.where(masking.keeps_inside, BASELINE, IMAGE)
-        self._extents = extents(network, backgrounds, masking)
+        self._extents = extents(network, activations, masking)
         self._last_read = {
             name: index for index, step in enumerate(network.steps) for name in step.inputs
         }
-        device = backgrounds.pixels.device
+        device = activations.pixels.device
         self._call_macs = CALL_MACS.get(device.type, CALL_MACS["cpu"])
         self._chosen = torch.from_numpy(self._background).to(device)
         self._frontier = {
             name: maps.index_select(0, self._chosen)
             if network.readout is None
             else maps.new_empty(len(masking), *maps.shape[1:])  # it reads what changed alone
-            for name, maps in backgrounds.frontier.items()
+            for name, maps in activations.frontier.items()
         }
 
     def bytes(self) -> NDArray[np.float64]:
         """About what the windows of each row take at their largest, ``(M,)``."""
-        shapes, item = self._backgrounds.shapes, self._backgrounds.pixels.element_size()
+        shapes, item = self._activations.shapes, self._activations.pixels.element_size()
         sizes = {
             name: extent.sizes.prod(1) * float(shapes[name][0] * item)
             for name, extent in self._extents.items()
@@ -67,21 +98,23 @@ class Batch:
         """Compute what some rows change of the frontier, with ``interrupt`` before each group."""
         for group in self._groups(self._network.steps[0], rows):
             interrupt()
-            part = rows[group]
-            self._advance(part, {self._network.source: self._masked(part)}, 0)
+            first = rows[group]
+            waiting = [_Group(first, {self._network.source: self._masked(first)}, next_step=0)]
+            while waiting:
+                waiting += self._advance(waiting.pop())
 
     def tail_inputs(self) -> list[Tensor]:
         """What the tail reads of all rows, once :meth:`run` has had each of them."""
-        readout, known = self._network.readout, self._backgrounds.read_out
+        readout, known = self._network.readout, self._activations.read_out
         if readout is None or known is None:
             return [channels_first(maps) for maps in self._frontier.values()]
-        before, after = self._backgrounds.frontier, self._frontier
+        before, after = self._activations.frontier, self._frontier
         outputs = readout.update(known, before, after, self._chosen, self._extents)
-        return [outputs.to(self._backgrounds.pixels.dtype)]
+        return [outputs.to(self._activations.pixels.dtype)]
 
     def _masked(self, rows: Rows) -> Window:
         """Masked images, inside one window each."""
-        extent, pixels = self._extents[self._network.source][rows], self._backgrounds.pixels
+        extent, pixels = self._extents[self._network.source][rows], self._activations.pixels
         start, size = extent.common()
         height, width = extent.size
         y = start[:, 0, None] + np.arange(size[0])
@@ -94,21 +127,21 @@ class Batch:
         chosen = torch.from_numpy(first + shown * height * width).to(pixels.device)
         return Window(take(pixels, chosen), start)
 
-    def _advance(self, rows: Rows, values: dict[str, Window], first: int) -> None:
-        """Run the steps from ``first`` on, splitting the rows where their windows differ."""
-        for index in range(first, len(self._network.steps)):
-            step = self._network.steps[index]
-            groups = self._groups(step, rows)
+    def _advance(self, group: _Group) -> list[_Group]:
+        """Run a group's steps to the end, or to where its rows part; the parts, if any."""
+        while group.next_step < len(self._network.steps):
+            step = self._network.steps[group.next_step]
+            groups = self._groups(step, group.rows)
             if len(groups) > 1:
-                parts = [{name: value[group] for name, value in values.items()} for group in groups]
-                values.clear()
-                while groups:
-                    self._advance(rows[groups.pop()], parts.pop(), index)
-                return
-            values[step.output] = self._apply(step, rows, [values[name] for name in step.inputs])
+                return group.parts(groups)
+            group.windows[step.output] = self._apply(
+                step, group.rows, [group.windows[name] for name in step.inputs]
+            )
             for name in {*step.inputs, step.output}:
-                if self._last_read.get(name, -1) <= index:
-                    self._finish(name, rows, values.pop(name))
+                if self._last_read.get(name, -1) <= group.next_step:
+                    self._finish(name, group.rows, group.windows.pop(name))
+            group.next_step += 1
+        return []
 
     def _groups(self, step: Step, rows: Rows) -> list[Rows]:
         operation = step.operation
@@ -139,7 +172,7 @@ class Batch:
             maps = [
                 self._surrounded(background, rows, window, origin, size)
                 for background, window in zip(
-                    self._backgrounds.read[step.output], inputs, strict=True
+                    self._activations.read[step.output], inputs, strict=True
                 )
             ]
         made = apply(step, [channels_first(each) for each in maps])
@@ -157,12 +190,12 @@ class Batch:
 
 
 def extents(
-    network: TracedNetwork, backgrounds: Backgrounds, masking: Masking
+    network: TracedNetwork, activations: CachedActivations, masking: Masking
 ) -> dict[str, Extents]:
     """What masking can change of every value."""
     top, bottom, left, right = masking.rectangles.T
     start, stop = np.stack([top, left], axis=1), np.stack([bottom, right], axis=1)
-    shapes = backgrounds.shapes
+    shapes = activations.shapes
     found = {network.source: Extents(start, stop, shapes[network.source][1:])}
     for step in network.steps:
         parts, size = [found[name] for name in step.inputs], shapes[step.output][1:]
@@ -175,16 +208,16 @@ def extents(
 
 
 def changed_macs(
-    network: TracedNetwork, backgrounds: Backgrounds, masking: Masking
+    network: TracedNetwork, activations: CachedActivations, masking: Masking
 ) -> NDArray[np.float64]:
     """Multiply-accumulates of what masking can change, up to the tail, ``(M,)``."""
-    found = extents(network, backgrounds, masking)
+    found = extents(network, activations, masking)
     macs = np.zeros(len(masking))
     for step in network.steps:
         if isinstance(step.operation, Slide):
             macs += step.operation.macs * found[step.output].sizes.prod(1)
     if network.readout is not None:
         for name in network.frontier:
-            position = backgrounds.shapes[name][0] * network.readout.layer.out_features
+            position = activations.shapes[name][0] * network.readout.layer.out_features
             macs += position * found[name].sizes.prod(1)
     return macs

@@ -1,9 +1,4 @@
-"""Exact incremental inference: compute only what masking changes.
-
-A masked image differs from a background (the baseline, or the image itself) inside one rectangle.
-Through convolutions and pools only a window around it changes; the window alone is carried on,
-and what it needs around it is cut from the background's activations, which are computed once.
-"""
+"""The evaluator that runs windows, and the choice between it and dense batches."""
 
 from __future__ import annotations
 
@@ -20,11 +15,11 @@ from ier_ray.explain.evaluators import (
     Interrupt,
     NetworkEvaluator,
     ScoreFunction,
-    go_on,
+    never_interrupt,
     probability,
 )
-from ier_ray.explain.incremental.activations import BASELINE, IMAGE, Backgrounds, local_share
-from ier_ray.explain.incremental.batch import Batch, changed_macs
+from ier_ray.explain.incremental.activations import BASELINE, IMAGE, CachedActivations, local_share
+from ier_ray.explain.incremental.batch import WindowBatch, changed_macs
 from ier_ray.explain.incremental.tracing import TracedNetwork, UntraceableError, trace
 from ier_ray.explain.masking import MaskedImages, Masking
 from ier_ray.explain.memory import in_batches, planned_bytes
@@ -64,7 +59,7 @@ class IncrementalEvaluator:
     score: ScoreFunction = probability
     batch_size: int | None = None
     inference: str = "incremental"
-    interrupt: Interrupt = go_on
+    interrupt: Interrupt = never_interrupt
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -72,17 +67,17 @@ class IncrementalEvaluator:
         return self.image.shape[-2], self.image.shape[-1]
 
     @cached_property
-    def backgrounds(self) -> Backgrounds:
+    def activations(self) -> CachedActivations:
         """Activations of both backgrounds, computed on first use."""
         with torch.inference_mode():
-            return Backgrounds.of(self.network, torch.stack([self.baseline, self.image]))
+            return CachedActivations.of(self.network, torch.stack([self.baseline, self.image]))
 
     @torch.inference_mode()
     def __call__(self, masking: MaskedImages) -> Scores:
         """Scores ``(M, K)`` of masked images."""
         if not isinstance(masking, Masking):
             return self._dense(masking)
-        known = self.backgrounds.logits
+        known = self.activations.logits
         background = torch.from_numpy(np.where(masking.keeps_inside, BASELINE, IMAGE))
         pixels = areas(masking.rectangles)
         shown = torch.from_numpy(pixels > 0) ^ background.bool()  # where it is all or nothing
@@ -103,7 +98,7 @@ class IncrementalEvaluator:
         """Multiply-accumulates that each masked image takes, ``(M,)``; the rest in their terms."""
         if not isinstance(masking, Masking):
             return self._dense.costs(masking)
-        macs = changed_macs(self.network, self.backgrounds, masking)
+        macs = changed_macs(self.network, self.activations, masking)
         return ROW_MACS + np.where(self._partial(masking), macs, 0)
 
     def _partial(self, masking: Masking) -> NDArray[np.bool_]:
@@ -118,11 +113,11 @@ class IncrementalEvaluator:
         )
 
     def _rows_within(self, memory: int) -> int:
-        row = sum(maps[0].nbytes for maps in self.backgrounds.frontier.values())
+        row = sum(maps[0].nbytes for maps in self.activations.frontier.values())
         return max(1, memory // (MAP_COPIES * row))
 
     def _logits(self, masking: Masking, memory: int) -> Tensor:
-        batch = Batch(self.network, self.backgrounds, masking)
+        batch = WindowBatch(self.network, self.activations, masking)
         part = (batch.bytes().cumsum() // (memory / WINDOW_SHARE)).astype(np.int64)
         for rows in np.split(np.arange(len(masking)), np.flatnonzero(np.diff(part)) + 1):
             batch.run(rows, self.interrupt)
@@ -159,7 +154,7 @@ class ExactInference:
         baseline: Tensor,
         *,
         score: ScoreFunction = probability,
-        interrupt: Interrupt = go_on,
+        interrupt: Interrupt = never_interrupt,
         remark: str = "",
     ) -> NetworkEvaluator:
         """Scores of masked versions of an image: incremental where it can be, else dense.
@@ -183,7 +178,7 @@ class ExactInference:
                 interrupt=interrupt,
             )
             if image.shape not in self._local_shares:
-                self._local_shares[image.shape] = local_share(self.traced, evaluator.backgrounds)
+                self._local_shares[image.shape] = local_share(self.traced, evaluator.activations)
             share = self._local_shares[image.shape]
             if share >= WORTHWHILE:
                 return evaluator

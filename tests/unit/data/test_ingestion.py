@@ -16,8 +16,9 @@ from support.shards import GOOD, LAYOUT, Album
 from ier_ray.data.ingestion import write_shard_set
 from ier_ray.data.inspection import as_text, contact_sheet, inspect_shards
 from ier_ray.data.listing import LayoutSettings
+from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.samples import images_from_files, images_from_shards
-from ier_ray.data.schema import SHARD_SCHEMA, read_manifest, require_scheme
+from ier_ray.data.schema import SHARD_SCHEMA, read_shard_manifest, require_scheme
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.sources import CombinedSource, open_source
 from ier_ray.emotions import FOUR, SEVEN
@@ -74,9 +75,9 @@ def test_too_many_bad_images_leave_nothing_that_looks_complete(tmp_path: Path) -
     with pytest.raises(DataError, match=r"3 unusable images, --max-bad allows 2: image-\d"):
         write_shard_set(Album(broken=3), "ier", location, scheme=FOUR, layout=LAYOUT)
     with pytest.raises(DataError, match=r"no shard set here \(manifest.json is missing\)"):
-        read_manifest(location)
+        read_shard_manifest(location)
     write_shard_set(Album(), "ier", location, scheme=FOUR, layout=LAYOUT)  # a later try succeeds
-    assert read_manifest(location).rows == 28
+    assert read_shard_manifest(location).rows == 28
 
 
 def test_what_cannot_be_ingested_is_named(tmp_path: Path) -> None:
@@ -106,24 +107,24 @@ def test_a_shard_cut_in_half_is_named(tmp_path: Path) -> None:
 
 
 def test_samples_of_each_class_come_with_their_masks(shards: dict[str, str]) -> None:
-    images = images_from_shards(shards["ier"], per_class=2, fold=3, size=64)
+    images = images_from_shards(shards["ier"], per_class=2, fold=3, preprocessing=Preprocessing(64))
     assert [image.label for image in images] == [name for name in FOUR.classes for _ in "ab"]
     for image in images:
         assert image.pixels.shape == (64, 64, 3)
         assert image.cue_mask is not None
         assert 0 < image.cue_mask.mean() < 0.4
     with pytest.raises(DataError, match="fold 9 holds no image"):
-        images_from_shards(shards["ier"], per_class=2, fold=9, size=64)
+        images_from_shards(shards["ier"], per_class=2, fold=9, preprocessing=Preprocessing(64))
 
 
 def test_image_files_are_read_or_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(GOOD.getvalue())
     (tmp_path / "b.jpg").write_text("no image")
-    assert images_from_files([f"{tmp_path}/a.png"], size=32)[0].name == "a"
+    assert images_from_files([f"{tmp_path}/a.png"], preprocessing=Preprocessing(32))[0].name == "a"
     with pytest.raises(DataError, match=r"b\.jpg: the bytes are not an image"):
-        images_from_files([f"{tmp_path}/b.jpg"], size=32)
+        images_from_files([f"{tmp_path}/b.jpg"], preprocessing=Preprocessing(32))
     with pytest.raises(StorageError, match=r"c\.jpg: no such file"):
-        images_from_files([f"{tmp_path}/c.jpg"], size=32)
+        images_from_files([f"{tmp_path}/c.jpg"], preprocessing=Preprocessing(32))
 
 
 def jaffe(root: Path) -> Path:

@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 from support.runs import local_streams
+from support.streams import named
 
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.streams import JointStreams, SplitIndex
@@ -39,14 +40,16 @@ def test_mixed_rows_are_read_from_their_own_files(unbalanced: dict[str, str]) ->
     mixed = JointStreams(
         **{**vars(plain), "fer": plain.fer.mixed_with(plain.ier, fraction=0.5, seed=1)}
     )
+    plain, plain_names = named(plain)
+    mixed, mixed_names = named(mixed)
     ier_images = {
         name: image
         for batch in plain.train(0)
-        for name, image in zip(batch.ier.sample_ids, batch.ier.images, strict=True)
+        for name, image in zip(plain_names["ier"][-1], batch.ier.images, strict=True)
     }
     read: Counter[str] = Counter()
     for batch in mixed.train(0):
-        for name, image in zip(batch.fer.sample_ids, batch.fer.images, strict=True):
+        for name, image in zip(mixed_names["fer"][-1], batch.fer.images, strict=True):
             read[name.split("-")[1]] += 1
             if name in ier_images:
                 np.testing.assert_array_equal(image, ier_images[name])

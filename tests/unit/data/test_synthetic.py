@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ier_ray.data.synthetic import EMOTIONS, Drawing, contact_sheet, draw_face, draw_scene
+from ier_ray.data.synthetic import EMOTIONS, Drawing, draw_face, draw_scene
 from ier_ray.data.synthetic.cues import CUES
 from ier_ray.data.synthetic.faces import ACTION_UNITS, UNITS_OF, expression_of
 
@@ -87,18 +87,6 @@ def test_what_cannot_be_drawn_is_refused(draw: Draw) -> None:
         draw("awe", size=64, seed=0)
     with pytest.raises(ValueError, match="size must be >= 32, got 8"):
         draw("sad", size=8, seed=0)
-
-
-def test_contact_sheet_shows_every_drawing() -> None:
-    drawings = [draw_scene(emotion, size=32, seed=1) for emotion in EMOTIONS]
-    sheet = contact_sheet(drawings, columns=3, side=64)
-    assert sheet.size == (3 * 68, 2 * 82)
-    assert (np.asarray(sheet) == (0, 224, 160)).all(2).sum() > 4 * 30
-
-
-def test_contact_sheet_needs_a_column() -> None:
-    with pytest.raises(ValueError, match="columns must be >= 1, got 0"):
-        contact_sheet([draw_face("sad", size=32, seed=0)], columns=0)
 
 
 @pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)

@@ -10,10 +10,10 @@ import shap
 import torch
 from support.games import Game, PixelGame, nonlinear
 
+from ier_ray.cluster.sharing import share
 from ier_ray.explain import Contexts, DenseEvaluator, RegionTree, explain
 from ier_ray.explain.dncshap import Plan
 from ier_ray.explain.evaluators import log_odds
-from ier_ray.explain.sharing import share
 
 ALL: tuple[Contexts, ...] = ("absent", "present", "both")
 SHAPES = [(8, 8, 4), (5, 7, 10), (1, 6, 3), (1, 1, 2), (4, 4, 0), (6, 3, 3)]

@@ -158,7 +158,7 @@ def test_only_windows_are_computed() -> None:
     traced = trace(network)
     first = next(step for step in traced.steps if isinstance(step.operation, Slide))
     evaluator = IncrementalEvaluator(traced, *images(96, 96))
-    _ = evaluator.backgrounds
+    _ = evaluator.activations
     original = functional.conv2d
 
     def watch(maps: Tensor, weight: Tensor, *rest: object) -> Tensor:

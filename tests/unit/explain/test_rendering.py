@@ -9,7 +9,7 @@ from ier_ray.explain import DenseEvaluator, RegionTree, explain
 from ier_ray.explain.baselines import baseline_image
 from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.metrics import cue_mass_ratio, positive_mass_inside
-from ier_ray.explain.rendering import from_npz, leaf_records, overlay, strip, to_npz
+from ier_ray.explain.rendering import from_npz, overlay, strip, to_npz
 
 
 @pytest.fixture
@@ -30,13 +30,6 @@ def test_npz_keeps_everything(explanation: Explanation) -> None:
     assert (loaded.contexts, loaded.variant) == ("both", "normalized")
     assert loaded.evaluations == explanation.evaluations
     assert loaded.inference == explanation.inference == "dense"
-
-
-def test_leaf_records_paint_the_leaf_map(explanation: Explanation) -> None:
-    painted = np.zeros((16, 16))
-    for leaf in leaf_records(explanation, 1):
-        painted[leaf["top"] : leaf["bottom"], leaf["left"] : leaf["right"]] = leaf["value"]
-    np.testing.assert_array_equal(painted, explanation.leaf_map(1))
 
 
 def test_overlay_is_red_for_and_blue_against() -> None:

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from ier_ray.losses import (
+    DISCREPANCIES,
     DiscrepancyMode,
     JointLoss,
     JointOutputs,
     coral,
     discrepancy,
     domain_confusion,
-    joint_discrepancy,
     mmd,
     pair_by_label,
     reverse_gradient,
@@ -100,12 +100,12 @@ def numpy_dann(first: np.ndarray, second: np.ndarray) -> float:
 def compared_shapes(mode: DiscrepancyMode) -> list[tuple[int, int]]:
     """Shapes of the pair that a mode compares: 6 FER and 5 IER images."""
     return {
-        "same_image": [(5, 4), (5, 4)],
-        "mcd": [(5, 4), (5, 4)],
-        "mmd": [(6, 3), (5, 3)],
-        "coral": [(6, 3), (5, 3)],
-        "dann": [(6, 1), (5, 1)],
-    }.get(mode, [(6, 4), (5, 4)])
+        "logits": [(6, 4), (5, 4)],
+        "cross": [(5, 4), (5, 4)],
+        "contested": [(5, 4), (5, 4)],
+        "features": [(6, 3), (5, 3)],
+        "domains": [(6, 1), (5, 1)],
+    }[DISCREPANCIES[mode].compared]
 
 
 def numeric_gradient(function: Callable[[], float], value: np.ndarray) -> np.ndarray:
@@ -226,13 +226,15 @@ def test_no_shared_class_gives_zero_with_a_gradient() -> None:
     ier = torch.randn(3, 4, requires_grad=True)
     modes: tuple[DiscrepancyMode, ...] = ("paired", "class_mean")
     for mode in modes:
-        outputs = JointOutputs(fer, ier, (fer, ier))
-        apart = joint_discrepancy(outputs, torch.tensor([0, 0, 1]), torch.tensor([2, 3, 3]), mode)
+        labels = torch.tensor([0, 0, 1]), torch.tensor([2, 3, 3])
+        apart = DISCREPANCIES[mode]((fer, ier), *labels)
         assert apart.item() == 0
         apart.backward()
 
 
-@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "dann"])
+@pytest.mark.parametrize(
+    "mode", [mode for mode in MODES if not DISCREPANCIES[mode].needs_discriminator]
+)
 def test_balance_zero_is_cross_entropy_alone_and_asks_for_nothing_more(
     mode: DiscrepancyMode,
 ) -> None:
@@ -246,6 +248,38 @@ def test_balance_zero_is_cross_entropy_alone_and_asks_for_nothing_more(
         [torch.ones(1)],
     )
     assert parts.discrepancy == 0
+    torch.testing.assert_close(parts.total, parts.fer + parts.ier)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_table_says_whether_a_mode_reads_labels(mode: DiscrepancyMode) -> None:
+    generator = torch.Generator().manual_seed(3)
+    first, second = (torch.randn(shape, generator=generator) for shape in compared_shapes(mode))
+    values = {
+        DISCREPANCIES[mode]((first, second), torch.tensor(FER_LABELS), labels).item()
+        for labels in (torch.tensor(IER_LABELS), torch.tensor(IER_LABELS).flip(0), torch.zeros(5))
+    }
+    assert (len(values) > 1) is DISCREPANCIES[mode].reads_labels
+
+
+def test_the_table_says_what_each_mode_needs() -> None:
+    def modes(property_: str) -> set[str]:
+        return {mode for mode, spec in DISCREPANCIES.items() if getattr(spec, property_)}
+
+    assert modes("needs_features") == {"mcd", "mmd", "coral", "dann"}
+    assert modes("adversarial") == {"mcd", "dann"}
+    assert modes("needs_discriminator") == {"dann"}
+    assert set(MODES) == set(DISCREPANCIES)  # what settings accept
+
+
+def test_with_a_discriminator_the_discrepancy_is_measured_also_at_balance_zero() -> None:
+    loss = JointLoss(balance=0.0, mode="dann")
+    assert loss.compared == "domains"
+    fer, ier = torch.randn(6, 1), torch.randn(5, 1)
+    outputs = JointOutputs(torch.randn(6, 4), torch.randn(5, 4), (fer, ier))
+    labels = torch.tensor(FER_LABELS), torch.tensor(IER_LABELS)
+    parts = loss(outputs, *labels, [torch.ones(1)])
+    torch.testing.assert_close(parts.discrepancy, domain_confusion(fer, ier))
     torch.testing.assert_close(parts.total, parts.fer + parts.ier)
 
 

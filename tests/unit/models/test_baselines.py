@@ -13,17 +13,18 @@ import torch
 from torch import Tensor, nn
 from torchvision import models as published
 
-from ier_ray.config import from_command_line, parse_settings
+from ier_ray.command_line import from_command_line
+from ier_ray.config import parse_settings
+from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.synthetic import draw_face, draw_scene
 from ier_ray.data.synthetic.canvas import Drawing
-from ier_ray.data.transforms import normalize
 from ier_ray.emotions import FOUR
 from ier_ray.errors import CheckpointError, SettingsError
 from ier_ray.losses import JointLoss
 from ier_ray.models import ModelSettings, build_joint_model, build_network
-from ier_ray.models.baselines import Baseline
+from ier_ray.models.baselines import BaselineNetwork
 from ier_ray.models.deep_emotion import DeepEmotion
-from ier_ray.models.registry import BUILDERS, Architecture
+from ier_ray.models.registry import Architecture
 from ier_ray.models.weights import load_pretrained
 from ier_ray.training.settings import TrainSettings
 
@@ -45,15 +46,11 @@ DENSE_LAYERS = {name: count for name, (_, count) in PUBLISHED.items()} | {
 }
 
 
-def build(architecture: str, **changes: object) -> Baseline:
+def build(architecture: str, **changes: object) -> BaselineNetwork:
     values = {"architecture": architecture, "image_size": 64, "width": 0.1, **changes}
     network = build_network(ModelSettings.model_validate(values), num_classes=4)
-    assert isinstance(network, Baseline)
+    assert isinstance(network, BaselineNetwork)
     return network
-
-
-def test_every_name_has_a_builder() -> None:
-    assert set(BUILDERS) == set(get_args(Architecture))
 
 
 @pytest.mark.parametrize("architecture", SEEING)
@@ -177,7 +174,7 @@ def test_joint_training_overfits_32_images(architecture: str) -> None:
 
 def drawings(draw: Callable[..., Drawing], size: int) -> Tensor:
     images = [draw(FOUR.classes[seed % 4], size=size, seed=seed).image for seed in range(IMAGES)]
-    return normalize(torch.as_tensor(np.stack(images)), "per_image")
+    return Preprocessing(size).inputs(torch.as_tensor(np.stack(images)))
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.models import vgg16
 
 from ier_ray.errors import CheckpointError
-from ier_ray.losses import DiscrepancyMode, JointLoss, joint_discrepancy
+from ier_ray.losses import DISCREPANCIES, DiscrepancyMode, JointLoss
 from ier_ray.models import EmotionNet, JointModel, ModelSettings, build_joint_model, build_network
 from ier_ray.models.joint import last_dense
 from ier_ray.models.registry import Architecture
@@ -143,7 +143,7 @@ def test_contested_heads_climb_where_trunks_descend() -> None:
     modes: tuple[DiscrepancyMode, ...] = ("same_image", "mcd")
     for mode in modes:
         outputs = model(fer, ier, compared=JointLoss(mode=mode).compared)
-        apart = joint_discrepancy(outputs, *labels, mode)
+        apart = DISCREPANCIES[mode](outputs.compared, *labels)
         gradients[mode] = torch.autograd.grad(apart, list(model.parameters()))
         values[mode] = apart.item()
     assert values["mcd"] == pytest.approx(values["same_image"], abs=1e-12)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from ier_ray.errors import CheckpointError
@@ -13,6 +16,7 @@ from ier_ray.training.checkpoint import (
     export_checkpoint,
     load_checkpoint,
     load_trainer_state,
+    restore_weights,
     save_checkpoint,
 )
 
@@ -90,7 +94,9 @@ def test_another_version_is_refused(checkpoint: Path) -> None:
 
 def test_weights_of_another_shape_are_refused(checkpoint: Path) -> None:
     edit_manifest(checkpoint, classes=["happy", "sad"])
-    with pytest.raises(CheckpointError, match="does not fit its own manifest"):
+    with pytest.raises(
+        CheckpointError, match=r"model\.safetensors: does not fit the network: fer\."
+    ):
         load_checkpoint(str(checkpoint))
 
 
@@ -102,5 +108,45 @@ def test_a_strange_manifest_is_refused(checkpoint: Path) -> None:
 
 def test_damaged_trainer_state_is_refused(checkpoint: Path) -> None:
     (checkpoint / "trainer_state.pt").write_bytes(b"nonsense")
+    with pytest.raises(CheckpointError, match=r"trainer_state\.pt: sha256 is .* damaged"):
+        load_trainer_state(str(checkpoint))
+    edit_manifest(checkpoint, trainer_state_sha256="")  # from before the hash was kept
     with pytest.raises(CheckpointError, match=r"trainer_state\.pt: not a file of tensors"):
         load_trainer_state(str(checkpoint))
+
+
+def test_checkpoints_that_libraries_wrote_whole_are_read(checkpoint: Path) -> None:
+    """As they were written at first: format version 1, no hash of the trainer state."""
+    expected = load_checkpoint(str(checkpoint))[0].state_dict()
+    weights = safetensors.torch.save(expected)
+    (checkpoint / "model.safetensors").write_bytes(weights)
+    torch.save({"epoch": 7}, checkpoint / "trainer_state.pt")
+    file = checkpoint / "manifest.json"
+    manifest = json.loads(file.read_text())
+    del manifest["trainer_state_sha256"]
+    manifest["weights_sha256"] = hashlib.sha256(weights).hexdigest()
+    file.write_text(json.dumps(manifest))
+    for name, tensor in load_checkpoint(str(checkpoint))[0].state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0)
+    assert load_trainer_state(str(checkpoint)) == {"epoch": 7}
+
+
+def test_weights_fill_live_networks_or_none(checkpoint: Path) -> None:
+    location = str(checkpoint)
+    saved, manifest = load_checkpoint(location)
+    live = build_joint_model(MODEL, num_classes=4)
+    before = copy.deepcopy(live.state_dict())
+    restore_weights(location, manifest, {"fer": live.fer})
+    for name, tensor in live.state_dict().items():
+        expected = saved.state_dict() if name.startswith("fer.") else before
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0)
+
+    other = build_joint_model(MODEL, num_classes=5)
+    before = copy.deepcopy(other.state_dict())
+    with pytest.raises(CheckpointError, match=r"has shape \(4,\), the network needs \(5,\)"):
+        restore_weights(location, manifest, {"fer": other.fer, "ier": other.ier})
+    damaged = manifest.model_copy(update={"weights_sha256": "0"})
+    with pytest.raises(CheckpointError, match="the manifest says 0"):
+        restore_weights(location, damaged, {"fer": live.fer})
+    for name, tensor in other.state_dict().items():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)

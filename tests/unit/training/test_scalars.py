@@ -6,7 +6,7 @@ from pathlib import Path
 
 from support.tensorboard import read_scalars
 
-from ier_ray.training.scalars import write_scalars
+from ier_ray.training.tracking import write_scalars
 
 
 def test_each_epoch_is_a_file_and_an_epoch_trained_again_replaces_its_own(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ import torch
 from support.runs import SIZE, local_streams, run, tiny_settings
 
 from ier_ray.data.order import Columns
+from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.shards import RowReader, ShardSet
 from ier_ray.data.streams import read_locally
-from ier_ray.data.transforms import normalize
 from ier_ray.emotions import FOUR, EmotionScheme
 from ier_ray.errors import CheckpointError, DeviceMemoryError, TrainingError
 from ier_ray.losses import DiscrepancyMode
@@ -24,8 +24,7 @@ from ier_ray.models import EmotionNet
 from ier_ray.training.checkpoint import load_checkpoint, load_trainer_state
 from ier_ray.training.context import LocalContext
 from ier_ray.training.loop import train
-from ier_ray.training.progress import Progress
-from ier_ray.training.start import start
+from ier_ray.training.state import Progress, start
 
 MODES: tuple[DiscrepancyMode, ...] = get_args(DiscrepancyMode)
 Weights = dict[str, torch.Tensor]
@@ -53,7 +52,7 @@ def held_out_discrepancy(directory: Path, shards: dict[str, str]) -> float:
     """Mean |p − q| of a run's two networks on the held-out generic images."""
     model = load_checkpoint(str(directory / "last"))[0]
     images = torch.cat([batch.images for batch in local_streams(shards).validation("ier")])
-    pixels = normalize(images, "per_image")
+    pixels = Preprocessing(SIZE).inputs(images)
     return float((model.fer(pixels).softmax(1) - model.ier(pixels).softmax(1)).abs().mean())
 
 
@@ -111,8 +110,8 @@ def test_a_discriminator_is_kept_apart_from_what_is_served(
     with safetensors.safe_open(tmp_path / "last/model.safetensors", "pt") as file:
         assert {name.split(".")[0] for name in file.keys()} == {"fer", "ier"}  # noqa: SIM118
     kept = load_trainer_state(str(tmp_path / "last"))["discriminator"]
-    fresh, _ = start(settings, FOUR, LocalContext(tmp_path / "elsewhere"))
-    resumed, _ = start(settings, FOUR, LocalContext(tmp_path))
+    fresh = start(settings, FOUR, LocalContext(tmp_path / "elsewhere"))
+    resumed = start(settings, FOUR, LocalContext(tmp_path))
     assert fresh.model.discriminator is not None
     assert resumed.model.discriminator is not None
     assert_equal(resumed.model.discriminator.state_dict(), kept)
@@ -202,8 +201,8 @@ def test_early_stopping_ends_at_the_epoch_the_losses_say_also_when_resumed(
 
 
 def test_ier_may_start_as_a_copy_of_fer(shards: dict[str, str], tmp_path: Path) -> None:
-    own, _ = start(tiny_settings(shards, tmp_path), FOUR, LocalContext(tmp_path))
-    copied, _ = start(
+    own = start(tiny_settings(shards, tmp_path), FOUR, LocalContext(tmp_path))
+    copied = start(
         tiny_settings(shards, tmp_path, schedule={"ier_start": "fer"}), FOUR, LocalContext(tmp_path)
     )
     assert_equal(copied.model.fer.state_dict(), own.model.fer.state_dict())
@@ -216,11 +215,11 @@ def test_transfer_starts_from_a_trained_fer_network(shards: dict[str, str], tmp_
     trained = load_checkpoint(f"{tmp_path}/source/last")[0]
     source = {"fer_checkpoint": f"{tmp_path}/source/last"}
     both = tiny_settings(shards, tmp_path, schedule=source | {"ier_start": "fer"})
-    transferred, progress = start(both, FOUR, LocalContext(tmp_path / "run"))
-    assert progress.epoch == 0
+    transferred = start(both, FOUR, LocalContext(tmp_path / "run"))
+    assert transferred.progress.epoch == 0
     assert_equal(transferred.model.fer.state_dict(), trained.fer.state_dict())
     assert_equal(transferred.model.ier.state_dict(), trained.fer.state_dict())
-    one, _ = start(
+    one = start(
         tiny_settings(shards, tmp_path, schedule=source), FOUR, LocalContext(tmp_path / "run")
     )
     assert_equal(one.model.fer.state_dict(), trained.fer.state_dict())
@@ -229,7 +228,7 @@ def test_transfer_starts_from_a_trained_fer_network(shards: dict[str, str], tmp_
     two = both.model_copy(update={"schedule": both.schedule.model_copy(update={"epochs": 2})})
     run(two, shards, tmp_path / "run")
     shutil.rmtree(tmp_path / "source")  # a run under way needs it no more
-    resumed, _ = start(two, FOUR, LocalContext(tmp_path / "run"))
+    resumed = start(two, FOUR, LocalContext(tmp_path / "run"))
     assert_equal(resumed.model.state_dict(), weights(tmp_path / "run"))
 
 
@@ -251,8 +250,8 @@ def test_compiled_networks_keep_their_names(shards: dict[str, str], tmp_path: Pa
     """Compiling itself happens at the first step and takes too long for a test."""
     optimizer = {"batch_size": 16, "compile": True}
     context = LocalContext(tmp_path)
-    compiled, _ = start(tiny_settings(shards, tmp_path, optimizer=optimizer), FOUR, context)
-    plain, _ = start(tiny_settings(shards, tmp_path), FOUR, context)
+    compiled = start(tiny_settings(shards, tmp_path, optimizer=optimizer), FOUR, context)
+    plain = start(tiny_settings(shards, tmp_path), FOUR, context)
     assert_equal(compiled.model.state_dict(), plain.model.state_dict())
     assert compiled.model.fer._compiled_call_impl is not None
     assert compiled.model.ier._compiled_call_impl is not None

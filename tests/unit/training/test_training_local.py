@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +10,40 @@ import numpy as np
 import pytest
 import torch
 from support.runs import SAMPLES, SIZE, local_streams, run, tiny_settings
+from support.streams import named, names_of_epoch
 
+from ier_ray.data.augmentation import augment
 from ier_ray.data.images import decode_rgb
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.sources import SyntheticSource
 from ier_ray.data.streams import SplitIndex, rebatch
-from ier_ray.data.transforms import normalize
 from ier_ray.emotions import FOUR, EmotionScheme
 from ier_ray.errors import CheckpointError, DataError, TrainingError
 from ier_ray.training.checkpoint import load_checkpoint
 from ier_ray.training.context import LocalContext
-from ier_ray.training.loop import on_device, train
-from ier_ray.training.metrics import Sums
+from ier_ray.training.loop import on_device, train, validate
+from ier_ray.training.state import start
 
 
 def test_training_images_are_augmented_and_validation_images_are_not(
     shards: dict[str, str], tmp_path: Path
 ) -> None:
     settings = tiny_settings(shards, tmp_path, data__augment={"flip": 1.0})
-    batch = next(local_streams(shards).train(0)).fer
-    device = torch.device("cpu")
-    as_they_are = on_device(batch, settings, device)[0]
-    torch.testing.assert_close(as_they_are, normalize(batch.images, "per_image"))
-    changed = on_device(batch, settings, device, torch.Generator())[0]
-    torch.testing.assert_close(changed, as_they_are.flip(-1))
+    joint = next(local_streams(shards).train(0))
+    device, preprocessing = torch.device("cpu"), settings.preprocessing
+    mirrored = partial(augment, settings=settings.data.augment, generator=torch.Generator())
+    (plain,) = on_device([joint], preprocessing, device)
+    assert torch.equal(plain.fer_images, preprocessing.inputs(joint.fer.images))
+    (changed,) = on_device([joint], preprocessing, device, mirrored)
+    torch.testing.assert_close(changed.fer_images, plain.fer_images.flip(-1))
+    torch.testing.assert_close(changed.ier_images, plain.ier_images.flip(-1))
+    seen: list[torch.Tensor] = []
+    state = start(settings, FOUR, LocalContext(tmp_path))
+    state.model.fer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    streams = local_streams(shards)
+    validate(state, settings, streams, LocalContext(tmp_path))
+    held_out = next(streams.validation("fer")).images
+    assert torch.equal(seen[0], preprocessing.inputs(held_out))
 
 
 def test_augmented_training_repeats_by_seed(shards: dict[str, str], tmp_path: Path) -> None:
@@ -48,13 +59,15 @@ def test_augmented_training_repeats_by_seed(shards: dict[str, str], tmp_path: Pa
 
 
 def test_streams_are_reproducible_and_cover_the_training_folds(shards: dict[str, str]) -> None:
-    def ids(epoch: int) -> list[tuple[str, ...]]:
-        return [batch.ier.sample_ids for batch in local_streams(shards).train(epoch)]
+    def ids(epoch: int) -> list[list[str]]:
+        return names_of_epoch(local_streams(shards), epoch)["ier"]
 
     assert ids(0) == ids(0)
     assert ids(0) != ids(1)
     trained = [name for batch in ids(0) for name in batch]
-    held_out = [n for b in local_streams(shards).validation("ier") for n in b.sample_ids]
+    validated, names = named(local_streams(shards))
+    assert sum(len(batch.labels) for batch in validated.validation("ier")) == SAMPLES // 5
+    held_out = [name for batch in names["ier"] for name in batch]
     assert len(set(trained)) == SAMPLES * 4 // 5
     assert len(held_out) == len(set(held_out)) == SAMPLES // 5
     assert not set(trained) & set(held_out)
@@ -62,7 +75,7 @@ def test_streams_are_reproducible_and_cover_the_training_folds(shards: dict[str,
 
 def test_ranks_see_different_samples_in_equal_steps(shards: dict[str, str]) -> None:
     parts = [
-        [b.ier.sample_ids for b in local_streams(shards, rank=rank, world_size=2).train(0)]
+        names_of_epoch(local_streams(shards, rank=rank, world_size=2), 0)["ier"]
         for rank in range(2)
     ]
     assert [len(part) for part in parts] == [4, 4]
@@ -74,8 +87,9 @@ def test_ranks_see_different_samples_in_equal_steps(shards: dict[str, str]) -> N
 def test_batches_hold_the_pixels_that_were_drawn(shards: dict[str, str]) -> None:
     source = SyntheticSource(samples=SAMPLES, size=SIZE, seed=3)
     listed = {sample.sample_id: sample for sample in source.list("fer")}
-    batch = next(local_streams(shards).train(0)).fer
-    for image, label, name in zip(batch.images, batch.labels, batch.sample_ids, strict=True):
+    streams, names = named(local_streams(shards))
+    batch = next(streams.train(0)).fer
+    for image, label, name in zip(batch.images, batch.labels, names["fer"][0], strict=True):
         drawn = decode_rgb(source.load("fer", listed[name]).image)
         np.testing.assert_array_equal(image.numpy(), np.asarray(drawn))
         assert FOUR.classes[label] == listed[name].source_label
@@ -169,11 +183,3 @@ def test_a_loss_that_is_not_finite_stops_the_run(shards: dict[str, str], tmp_pat
     settings = tiny_settings(shards, tmp_path, optimizer={"learning_rate": 1e18, "batch_size": 16})
     with pytest.raises(TrainingError, match=r"not finite .* lower optimizer.learning_rate"):
         run(settings, shards, tmp_path)
-
-
-def test_means_divide_sums_by_counts_once() -> None:
-    sums = Sums(torch.device("cpu"))
-    sums.add("a", torch.tensor(6.0), 2)
-    sums.add("a", torch.tensor(3.0), 1)
-    other_rank = torch.tensor([[21.0, 3.0]], dtype=torch.float64)
-    assert sums.means(("a",), lambda own: own + other_rank) == {"a": 5.0}

@@ -1,4 +1,4 @@
-"""Batch prediction and evaluation over shards."""
+"""Evaluation of a checkpoint over shards, by batch prediction on the cluster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import ray
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, f1_score
 
-from ier_ray.cluster.streams import decoded_rows, reader_for, tasks_ahead
+from ier_ray.cluster.streams import decoded_rows, tasks_ahead
 from ier_ray.data.captions import require_captions
 from ier_ray.data.order import held_out_tasks
 from ier_ray.data.schema import Domain, require_scheme
@@ -18,7 +18,7 @@ from ier_ray.data.shards import ShardSet
 from ier_ray.data.streams import SplitIndex
 from ier_ray.inference import Recognizer
 from ier_ray.storage import absolute
-from ier_ray.training.checkpoint import read_manifest
+from ier_ray.training.checkpoint import read_checkpoint_manifest
 
 BATCH = 64
 WINDOW = 8
@@ -63,14 +63,14 @@ def evaluate(
         CheckpointError, DataError: when either is missing, their schemes differ, or the network
             reads captions and there are none.
     """
-    manifest = read_manifest(checkpoint)
+    manifest = read_checkpoint_manifest(checkpoint)
     shards = ShardSet.open(location)
     require_scheme(shards.manifest, manifest.label_scheme, location)
     if manifest.model.reads_captions:
         require_captions(shards)
     held_out = SplitIndex.read(shards, val_fold=val_fold).validation
     tasks = held_out_tasks(held_out, rank=0, world_size=1, window=WINDOW)
-    reader = reader_for(manifest.model).of(shards, manifest.model.image_size)
+    reader = manifest.preprocessing.reader(shards.files, shards.scheme.classes)
     predictions = decoded_rows(reader, tasks, ahead=tasks_ahead(streams=1)).map_batches(
         Predict,
         fn_constructor_args=(absolute(checkpoint), domain),

@@ -15,4 +15,4 @@ def main(settings: DemoSettings) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job(DemoSettings, main, program="experiment", purpose=__doc__ or ""))
+    sys.exit(run_job(DemoSettings, main, program="demo", purpose=__doc__ or ""))

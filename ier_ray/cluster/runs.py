@@ -1,0 +1,100 @@
+"""What training, sweeps and cross-validation share: checks, the record of settings, outcomes."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import ray.train
+
+from ier_ray import storage
+from ier_ray.cluster.connection import DATA_CPUS, Demand, require
+from ier_ray.cluster.worker import location_of
+from ier_ray.data.captions import require_captions
+from ier_ray.data.schema import require_scheme
+from ier_ray.data.shards import ShardSet
+from ier_ray.errors import SettingsError, TrainingError
+from ier_ray.models.captions import transformers
+from ier_ray.training.settings import TrainSettings
+from ier_ray.training.state import Progress
+
+logger = logging.getLogger(__name__)
+
+BEST_BY = "ier_accuracy"
+GROWING = ("schedule", "scaling", "tracking")
+"""Settings that may change when a run is resumed."""
+
+
+def check_data(settings: TrainSettings) -> None:
+    """Raise where shards are missing, lack captions, or do not belong together."""
+    fer, ier = ShardSet.open(settings.data.fer), ShardSet.open(settings.data.ier)
+    require_scheme(fer.manifest, ier.scheme, settings.data.fer)
+    for shards, domain in ((fer, "fer"), (ier, "ier")):
+        if shards.manifest.domain != domain:
+            raise SettingsError(
+                f"data.{domain} is {shards.location}, a shard set of domain "
+                f"{shards.manifest.domain!r}; give one of domain {domain!r}"
+            )
+    if settings.model.reads_captions:
+        transformers()  # missing here, it is missing on the workers
+        require_captions(fer, ier)
+
+
+def check_capacity(settings: TrainSettings, *, driver_cpus: float = 0.0) -> None:
+    """Raise where the workers, their driver, and one CPU to read data can never fit."""
+    scaling = settings.scaling
+    workers = scaling.fewest_workers * scaling.cpus_per_worker
+    gpus = float(scaling.fewest_workers) if scaling.use_gpu else 0.0
+    require(
+        Demand(cpus=workers + driver_cpus + DATA_CPUS, gpus=gpus),
+        what=f"training with {scaling.fewest_workers} workers of {scaling.cpus_per_worker:g} CPUs "
+        f"and {DATA_CPUS:g} CPU to read data",
+        cure="lower scaling.num_workers or scaling.cpus_per_worker",
+    )
+
+
+def claim_settings(location: str, asked: dict[str, Any], *, what: str) -> bool:
+    """Record the settings of a run, or check them against the record of the run it continues.
+
+    Returns:
+        Whether there is a run that it continues.
+
+    Raises:
+        SettingsError: naming what differs.
+    """
+    if storage.create_json(location, asked):
+        return False
+    recorded = storage.read_json(location)
+    changed = [
+        f"{name} was {recorded.get(name)}, is {value}"
+        for name, value in asked.items()
+        if name not in GROWING and value != recorded.get(name)
+    ]
+    if changed:
+        raise SettingsError(
+            f"{what} exists with other settings ({location}): {'; '.join(changed)}. "
+            f"Give another --name, or remove it"
+        )
+    logger.info("%s exists: going on from where it stopped", what)
+    storage.write_json(location, asked)
+    return True
+
+
+def outcome(result: ray.train.Result) -> Progress:
+    """What rank 0 returned.
+
+    Raises:
+        TrainingError: when that is one.
+    """
+    if isinstance(result.return_value, TrainingError):
+        raise result.return_value
+    progress: Progress = result.return_value
+    return progress
+
+
+def best_checkpoint(result: ray.train.Result) -> tuple[str, dict[str, Any]]:
+    """Location and metrics of the earliest epoch with the best score."""
+    checkpoint, metrics = max(
+        result.best_checkpoints, key=lambda pair: (pair[1][BEST_BY], -pair[1]["epoch"])
+    )
+    return location_of(checkpoint), metrics

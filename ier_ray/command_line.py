@@ -1,0 +1,227 @@
+"""A job's command line: a flag for each setting, above a YAML file.
+
+On argparse and pydantic, because pydantic-settings, jsonargparse, tyro and cyclopts each read some
+file name as something else (a comma, a quote, brackets, ``true``), or have no near matches, no
+sections, or no line for each problem.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import re
+import types
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from ier_ray.config import (
+    SettingPath,
+    Settings,
+    SettingsT,
+    parse_settings,
+    read_settings_file,
+    section_of,
+)
+from ier_ray.errors import SettingsError
+
+COMMAND_LINE = "command line"
+
+
+def from_command_line(
+    kind: type[SettingsT], arguments: Sequence[str] | None = None, *, program: str, purpose: str
+) -> SettingsT:
+    """Settings from ``--config FILE`` and a flag for each setting; flags win over the file.
+
+    Text is read by the field's type: of a ``str`` every character counts. A list takes several
+    words, or one ``[a.jpg, b.png]``; where None is allowed, ``none`` and ``null`` are None.
+
+    Raises:
+        SettingsError: one line per problem.
+        SystemExit: after ``--help``.
+    """
+    parser = _Parser(
+        prog=program,
+        usage=f"{program} [--config FILE] [--SETTING VALUE ...]",
+        description=purpose,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", metavar="FILE", help="YAML file with any of the settings below")
+    flags = list(_add_section(parser, kind, title="settings"))
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        raise SettingsError("\n".join(_unknown(unknown, [flag.name for flag in flags])))
+    given = vars(parsed)
+    file = given.pop("config", None)
+    return parse_settings(
+        kind,
+        read_settings_file(file) if file else {},
+        source=file or COMMAND_LINE,
+        flags={flag.path: flag.value(given[flag.name]) for flag in flags if flag.name in given},
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(f"{COMMAND_LINE}: {message}")
+
+
+@dataclass(frozen=True)
+class _Flag:
+    path: SettingPath
+    name: str
+    """Dotted, as in the file; without the sections that are flat."""
+    field: FieldInfo
+    default: Any
+
+    @property
+    def types(self) -> tuple[Any, ...]:
+        """The field's type, or those of its union."""
+        kind = self.field.annotation
+        return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+    @property
+    def is_list(self) -> bool:
+        return any(get_origin(kind) is list for kind in self.types)
+
+    def spellings(self) -> Iterator[str]:
+        """With dashes, as shown; with underscores; both with all sections."""
+        for name in (self.name, ".".join(self.path)):
+            yield f"--{name.replace('_', '-')}"
+            yield f"--{name}"
+
+    def value(self, given: Any) -> Any:
+        """What pydantic is to read.
+
+        Args:
+            given: the text; of a list, the words that each use of the flag was given.
+        """
+        if not self.is_list:
+            return None if self._is_none(given) else given
+        items = [item for words in given for item in _items(words)]
+        if len(given) == 1 and items == given[0] and len(items) == 1:
+            if self._is_none(items[0]):
+                return None
+            if str in self.types:
+                return items[0]
+        return items
+
+    def _is_none(self, text: str) -> bool:
+        return types.NoneType in self.types and text.lower() in ("none", "null")
+
+    def metavar(self) -> str:
+        for kind in self.types:
+            for item in get_args(kind) if get_origin(kind) is list else (kind,):
+                if item in _METAVARS:
+                    return _METAVARS[item]
+        return "NAME"
+
+    def help(self) -> str:
+        text = " ".join((self.field.description or "").split())
+        required = self.default is PydanticUndefined
+        facts = ["required" if required else f"default: {_written(self.default)}"]
+        literals = [kind for kind in self.types if get_origin(kind) is Literal]
+        choices = [choice for kind in literals for choice in get_args(kind)]
+        facts += [f"one of {', '.join(choices)}"] if choices else []
+        return f"{text} [{'; '.join(facts)}]".replace("%", "%%")
+
+
+_METAVARS = {str: "TEXT", bool: "{true,false}", int: "INTEGER", float: "NUMBER"}
+
+
+def _add_section(
+    parser: argparse.ArgumentParser,
+    kind: type[Settings],
+    *,
+    title: str,
+    path: SettingPath = (),
+    prefix: str = "",
+    default: Any = PydanticUndefined,
+) -> Iterator[_Flag]:
+    """Add a section's flags, and those of the sections in it, each under a heading of its own."""
+    group = parser.add_argument_group(title, " ".join((kind.__doc__ or "").split()))
+    for name, field in kind.model_fields.items():
+        if section_of(field) is None:
+            flag = _Flag((*path, name), prefix + name, field, _default(default, name, field))
+            _add_flag(group, flag)
+            yield flag
+    for name, field in kind.model_fields.items():
+        inner = section_of(field)
+        if inner is not None:
+            yield from _add_section(
+                parser,
+                inner,
+                title=".".join((*path, name)),
+                path=(*path, name),
+                prefix=prefix if name in kind.flat else f"{prefix}{name}.",
+                default=_default(default, name, field),
+            )
+
+
+def _add_flag(group: argparse._ArgumentGroup, flag: _Flag) -> None:
+    shown, *others = dict.fromkeys(flag.spellings())
+    several: dict[str, Any] = {"nargs": "+", "action": "append"} if flag.is_list else {}
+    several |= {"dest": flag.name, "metavar": flag.metavar()}
+    group.add_argument(shown, help=flag.help(), **several)
+    if others:
+        group.add_argument(*others, help=argparse.SUPPRESS, **several)
+
+
+def _default(section: Any, name: str, field: FieldInfo) -> Any:
+    """What a setting is where nobody sets it: what the section's default says, or its own."""
+    if section is not PydanticUndefined:
+        return getattr(section, name)
+    return field.get_default(call_default_factory=True, validated_data={})
+
+
+def _written(default: Any) -> str:
+    """A default as one would type it."""
+    if default is None or isinstance(default, bool):
+        return str(default).lower()
+    return str(default)
+
+
+_ITEM = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^,]*?))\s*(?:,|$)""")
+"""An item of a written list: in quotes, or up to the next comma."""
+
+
+def _items(words: list[str]) -> list[str]:
+    """The words themselves, or what a single ``[...]`` lists, as JSON or without quotes."""
+    text = words[0]
+    if len(words) > 1 or not (text.startswith("[") and text.endswith("]")):
+        return words
+    try:
+        listed = json.loads(text)
+    except json.JSONDecodeError:
+        listed = []
+    if listed and all(isinstance(item, str) for item in listed):
+        return list(listed)
+    return ["".join(found) for found in _ITEM.findall(text[1:-1]) if any(found)]
+
+
+def _unknown(words: Iterable[str], known: list[str]) -> Iterator[str]:
+    """A message for each flag that is none, and for each word that follows no flag."""
+    follows_flag = False
+    for word in words:
+        if word.startswith("-"):
+            flag, equals, _ = word.partition("=")
+            follows_flag = not equals
+            yield f"{COMMAND_LINE}: {flag} is not a setting; {_near(flag, known)}"
+        elif not follows_flag:
+            yield (
+                f"{COMMAND_LINE}: {word!r} follows no setting: write --SETTING VALUE, with quotes "
+                f"around a value that has spaces"
+            )
+
+
+def _near(flag: str, known: list[str]) -> str:
+    name = flag.lstrip("-").replace("-", "_")
+    ends = [other for other in known if other.endswith(f".{name}")]
+    near = [*ends, *difflib.get_close_matches(name, known, n=1)][:1]
+    hint = f"did you mean --{near[0].replace('_', '-')}? " if near else ""
+    return f"{hint}--help lists all"

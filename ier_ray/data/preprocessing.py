@@ -1,0 +1,97 @@
+"""From an encoded image to a network's input, in one place for all that use a network.
+
+Training makes its :class:`Preprocessing` from its settings; evaluation, serving and explaining make
+theirs from the checkpoint. What is trained on is what is predicted and explained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ier_ray.data.captions import CaptionReader
+from ier_ray.data.images import MAX_PIXELS, Pixels, decode_mask, decode_square
+from ier_ray.data.shards import RowReader
+from ier_ray.data.transforms import Normalization, Statistics, statistics, to_unit_range
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How images become the input of a network.
+
+    Two steps: an encoded image becomes pixels of the network's size, ``(S, S, 3)`` uint8, where it
+    is read; a batch of those becomes normalized numbers on the device of the network.
+
+    Attributes:
+        image_size: side S in pixels.
+        normalization: how pixels are normalized.
+        reads_captions: whether the network reads token ids in place of pixels. They come from
+            captioned shard sets alone, and are not changed.
+    """
+
+    image_size: int
+    normalization: Normalization = "per_image"
+    reads_captions: bool = False
+
+    def decode(self, encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+        """Pixels ``(S, S, 3)`` of an encoded image.
+
+        Raises:
+            ImageError: when the bytes are not an image, or one of more than ``max_pixels``.
+        """
+        return decode_square(encoded, self.image_size, max_pixels=max_pixels)
+
+    def decode_mask(self, encoded: bytes) -> NDArray[np.bool_]:
+        """An encoded mask ``(S, S)`` that fits the pixels of its image."""
+        return decode_mask(encoded, self.image_size)
+
+    def reader(self, files: tuple[str, ...], classes: tuple[str, ...]) -> RowReader:
+        """What reads the network's input from the Parquet files of shard sets.
+
+        Args:
+            files: their locations, as the rows' ``file`` counts them.
+            classes: label names in the network's order.
+        """
+        kind = CaptionReader if self.reads_captions else RowReader
+        return kind(files, classes, self.image_size)
+
+    def inputs(self, batch: Tensor, *, augment: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """The network's input, on the device of the batch.
+
+        Args:
+            batch: what a reader gives: pixels ``(N, S, S, 3)`` uint8, or token ids ``(N, L)``.
+            augment: changes images ``(N, 3, S, S)`` in [0, 1] before they are normalized; token
+                ids stay as they are.
+
+        Returns:
+            Normalized images ``(N, 3, S, S)``, or the token ids.
+        """
+        if self.reads_captions:
+            return batch
+        images = to_unit_range(batch)
+        if augment is not None:
+            images = augment(images)
+        return self._statistics(images).apply(images)
+
+    def image_and_baseline(
+        self, pixels: Tensor, baseline: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """An image as the network sees it, and what masked pixels of it show: ``(3, S, S)`` each.
+
+        The baseline is normalized with the statistics of the image, as masking comes after
+        normalization.
+
+        Args:
+            pixels: ``(S, S, 3)`` uint8.
+            baseline: gives the baseline of an image ``(3, S, S)`` in [0, 1].
+        """
+        images = to_unit_range(pixels[None])
+        measured = self._statistics(images)
+        return measured.apply(images)[0], measured.apply(baseline(images[0])[None])[0]
+
+    def _statistics(self, images: Tensor) -> Statistics:
+        return statistics(images, self.normalization)

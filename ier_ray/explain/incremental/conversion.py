@@ -1,0 +1,131 @@
+"""Nodes of a traced network as windowed steps, where they are such."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from ier_ray.explain.incremental.operations import Join, Operation, Pointwise, Size, Slide, Step
+
+POINTWISE_MODULES = (
+    nn.BatchNorm2d, nn.Dropout, nn.Dropout2d, nn.ELU, nn.GELU, nn.Hardswish, nn.Identity,
+    nn.LeakyReLU, nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.SiLU, nn.Tanh,
+)  # fmt: skip
+POINTWISE_FUNCTIONS = (functional.relu, torch.relu, torch.sigmoid, torch.tanh)
+POINTWISE_METHODS = {"relu", "relu_", "sigmoid", "tanh"}
+ADDITIONS = (operator.add, operator.iadd, torch.add)
+
+
+def step_of(network: nn.Module, node: fx.Node) -> Step | None:
+    """The node as a windowed step; None where it is none."""
+    operation = _operation(network, node)
+    if operation is None:
+        return None
+    # A concatenation's inputs keep their order and their repetitions.
+    inputs: Any = node.args[0] if node.target is torch.cat else node.all_input_nodes
+    return Step(node.name, tuple(read.name for read in inputs), operation)
+
+
+def joins_channels(node: fx.Node) -> bool:
+    """Whether a concatenation is along the channels of maps."""
+    dimension = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
+    return dimension in {1, -3} and isinstance(node.args[0], list | tuple)
+
+
+def works_in_place(network: nn.Module, node: fx.Node) -> bool:
+    """Whether a node overwrites its first input."""
+    if node.op == "call_module":
+        return bool(getattr(network.get_submodule(str(node.target)), "inplace", False))
+    named = str(node.target).endswith("_") and node.op == "call_method"
+    return named or node.target is operator.iadd or bool(node.kwargs.get("inplace", False))
+
+
+def _operation(network: nn.Module, node: fx.Node) -> Operation | None:
+    match node.op:
+        case "call_module":
+            return _module_operation(network.get_submodule(str(node.target)))
+        case "call_method" if node.target in POINTWISE_METHODS:
+            return Pointwise(getattr(functional, str(node.target).rstrip("_")))
+        case "call_function":
+            return _function_operation(node)
+    return None
+
+
+def _function_operation(node: fx.Node) -> Operation | None:
+    if node.target in POINTWISE_FUNCTIONS:
+        return Pointwise(partial(_call, node.target, kwargs=dict(node.kwargs)))
+    if node.target in ADDITIONS:
+        of_two_maps = node.args == tuple(node.all_input_nodes) and len(node.args) == 2
+        if of_two_maps and not node.kwargs:
+            return Join(lambda maps: maps[0] + maps[1])
+    if node.target is torch.cat and joins_channels(node):
+        return Join(partial(torch.cat, dim=1))
+    return None
+
+
+def _call(function: Callable[..., Tensor], maps: Tensor, kwargs: dict[str, Any]) -> Tensor:
+    return function(maps, **kwargs)
+
+
+def _module_operation(module: nn.Module) -> Operation | None:
+    if type(module) in POINTWISE_MODULES:
+        return Pointwise(module)
+    if type(module) is nn.Conv2d and module.padding_mode == "zeros":
+        return _convolution(module)
+    if type(module) is nn.MaxPool2d and not module.ceil_mode and not module.return_indices:
+        return _max_pool(module)
+    if type(module) is nn.AvgPool2d and not module.ceil_mode and module.padding in {0, (0, 0)}:
+        kernel = _pair(module.kernel_size)
+        return Slide(module, kernel, _pair(module.stride), (0, 0))
+    return None
+
+
+def _convolution(module: nn.Conv2d) -> Slide | None:
+    if isinstance(module.padding, str):
+        return None
+    # In the layout of the maps; else every call copies it. The same tensor if it is so already.
+    weight = module.weight.detach().contiguous(memory_format=torch.channels_last)
+
+    def apply(maps: Tensor) -> Tensor:
+        return functional.conv2d(
+            maps, weight, module.bias, module.stride, 0, module.dilation, module.groups
+        )
+
+    rows, columns = (
+        (length - 1) * holes + 1
+        for length, holes in zip(module.kernel_size, module.dilation, strict=True)
+    )
+    return Slide(
+        apply,
+        (rows, columns),
+        _pair(module.stride),
+        _pair(module.padding),
+        macs=module.weight.numel(),
+        weights=module.weight.numel(),
+    )
+
+
+def _max_pool(module: nn.MaxPool2d) -> Slide:
+    kernel, stride = _pair(module.kernel_size), _pair(module.stride)
+    dilation = _pair(module.dilation)
+
+    def apply(maps: Tensor) -> Tensor:
+        return functional.max_pool2d(maps, kernel, stride, 0, dilation)
+
+    rows, columns = (
+        (length - 1) * holes + 1 for length, holes in zip(kernel, dilation, strict=True)
+    )
+    return Slide(apply, (rows, columns), stride, _pair(module.padding), fill=-torch.inf)
+
+
+def _pair(value: Any) -> Size:
+    if isinstance(value, int):
+        return value, value
+    rows, columns = value
+    return int(rows), int(columns)

@@ -1,0 +1,111 @@
+"""Predictions and explanations as people and programs get them: in files and over HTTP."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from ier_ray.emotions import EmotionScheme
+from ier_ray.explain.dncshap import Explanation
+from ier_ray.explain.evaluators import PROBABILITIES
+from ier_ray.inference import ExplainerSettings
+
+SIDES = ("top", "bottom", "left", "right")
+
+
+class Prediction(BaseModel):
+    """What a network says of an image."""
+
+    label: str
+    """The class of the highest probability."""
+    probability: float
+    probabilities: dict[str, float]
+
+    @classmethod
+    def of(cls, probabilities: NDArray[np.float64], scheme: EmotionScheme) -> Prediction:
+        """From class probabilities ``(K,)``."""
+        best = int(probabilities.argmax())
+        return cls(
+            label=scheme.classes[best],
+            probability=float(probabilities[best]),
+            probabilities=dict(zip(scheme.classes, probabilities.tolist(), strict=True)),
+        )
+
+
+class Leaf(BaseModel):
+    """A region and its credit. Pixels of the network's input; bottom and right are exclusive."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+    value: float
+    deviation: float | None = None
+    """Standard deviation of the value, where a budget refined it."""
+
+
+class ExplanationRecord(BaseModel):
+    """An explanation of one class of an image."""
+
+    target: str
+    """The explained class."""
+    prediction: Prediction
+    """Of the whole image, from the evaluation that the explanation made."""
+    image_size: int
+    """Side of the network's input in pixels, which regions are measured in."""
+    full: float
+    """Score of the image."""
+    empty: float
+    """Score of the baseline."""
+    efficiency_gap: float
+    """Sum of the leaf values − (full − empty)."""
+    evaluations: int
+    """Masked images scored."""
+    inference: str
+    """How the scores came about: incremental, or dense and why."""
+    settings: ExplainerSettings
+    leaves: list[Leaf]
+
+    @classmethod
+    def of(
+        cls,
+        explanation: Explanation,
+        settings: ExplainerSettings,
+        scheme: EmotionScheme,
+        target: str | None = None,
+    ) -> ExplanationRecord:
+        """The record of an explanation.
+
+        Args:
+            target: the class; by default the predicted one.
+        """
+        probabilities = PROBABILITIES[settings.score](explanation.full)
+        prediction = Prediction.of(probabilities, scheme)
+        target = target or prediction.label
+        chosen = scheme.index(target)
+        return cls(
+            target=target,
+            prediction=prediction,
+            image_size=explanation.tree.shape[0],
+            full=float(explanation.full[chosen]),
+            empty=float(explanation.empty[chosen]),
+            efficiency_gap=explanation.efficiency_gap(chosen),
+            evaluations=explanation.evaluations,
+            inference=explanation.inference,
+            settings=settings,
+            leaves=leaves_of(explanation, chosen),
+        )
+
+
+def leaves_of(explanation: Explanation, target: int) -> list[Leaf]:
+    """Each leaf's rectangle, value and, if it was refined, standard deviation."""
+    rectangles = explanation.tree.rectangles[explanation.tree.leaves].tolist()
+    values = explanation.leaf_values(target).tolist()
+    deviations: list[float | None] = [None] * len(values)
+    if explanation.deviations is not None:
+        deviations = explanation.deviations[:, target].tolist()
+    return [
+        Leaf(**dict(zip(SIDES, rectangle, strict=True)), value=value, deviation=deviation)
+        for rectangle, value, deviation in zip(rectangles, values, deviations, strict=True)
+    ]

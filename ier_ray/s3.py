@@ -1,0 +1,188 @@
+"""S3 by the AWS settings of the moment: clients, and objects that are written whole or not at all.
+
+pyarrow reads and lists. boto3 writes: pyarrow's stream completes its upload when it is closed, and
+it is closed by failures, too.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, BinaryIO
+
+import boto3
+import pyarrow.fs as pafs
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+logger = logging.getLogger(__name__)
+
+FAILURES = (BotoCoreError, ClientError)
+"""What boto3 raises."""
+
+ATTEMPTS = 3
+CONNECT_TIMEOUT_S = 5.0
+REQUEST_TIMEOUT_S = 30.0
+AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
+
+PART_BYTES = 8 * 2**20
+"""Bytes of a part of an upload; S3 takes 10,000 of them, so an object has at most 78 GiB."""
+PARTS_IN_FLIGHT = 4
+
+
+def filesystem() -> pafs.FileSystem:
+    """pyarrow's filesystem."""
+    return _filesystem_of(_settings())
+
+
+def client() -> Any:
+    """boto3's client; threads may share it."""
+    return _client_of(_settings())
+
+
+def _settings() -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+
+
+@lru_cache(maxsize=4)
+def _filesystem_of(settings: tuple[tuple[str, str], ...]) -> pafs.FileSystem:
+    meta = _client_of(settings).meta  # knows the configuration files, too
+    scheme, _, host = meta.endpoint_url.rpartition("://")
+    custom = {} if host.endswith(AWS_HOSTS) else {"endpoint_override": host, "scheme": scheme}
+    return pafs.S3FileSystem(
+        region=meta.region_name,
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+        connect_timeout=CONNECT_TIMEOUT_S,
+        request_timeout=REQUEST_TIMEOUT_S,
+        **custom,
+    )
+
+
+@lru_cache(maxsize=4)
+def _client_of(settings: tuple[tuple[str, str], ...]) -> Any:  # noqa: ARG001 (boto3 reads them)
+    patience = Config(
+        retries={"mode": "standard", "max_attempts": ATTEMPTS},
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=REQUEST_TIMEOUT_S,
+    )
+    return boto3.Session().client("s3", config=patience)  # boto3's own session remembers settings
+
+
+def create_object(bucket: str, key: str, content: bytes) -> bool:
+    """Write an object unless there is one; whether it was written."""
+    try:
+        client().put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict"):
+            return False
+        raise
+    return True
+
+
+@contextmanager
+def uploading(bucket: str, key: str) -> Iterator[Upload]:
+    """A stream that becomes the object when the block ends.
+
+    Where the block or the server fails, no part is left behind and an earlier object stays as it
+    is; only if the answer to the very last request is lost, the new object may be there, whole.
+    """
+    upload = Upload(bucket, key)
+    try:
+        yield upload
+        upload.complete()
+    except BaseException:
+        upload.abort()
+        raise
+
+
+class Upload(io.RawIOBase, BinaryIO):
+    """Writes an object: in one request if it is small, else in parts sent by threads.
+
+    Holds at most ``PARTS_IN_FLIGHT + 1`` parts. Closing the stream does nothing: what is neither
+    completed nor aborted never becomes an object.
+    """
+
+    def __init__(self, bucket: str, key: str) -> None:
+        super().__init__()
+        self._client = client()
+        self._target = {"Bucket": bucket, "Key": key}
+        self._checksum = (
+            {"ChecksumAlgorithm": "CRC32"}  # as boto3's own transfers
+            if self._client.meta.config.request_checksum_calculation == "when_supported"
+            else {}
+        )
+        self._pending = bytearray()
+        self._upload_id = ""
+        self._parts: list[Future[dict[str, Any]]] = []
+        self._threads = ThreadPoolExecutor(PARTS_IN_FLIGHT)  # starts none before the first part
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, content: Any) -> int:
+        """Take bytes; raises what an earlier part failed with."""
+        view = memoryview(content).cast("B")
+        start = 0
+        while start < len(view):
+            if len(self._pending) == PART_BYTES:
+                self._send()
+            end = start + PART_BYTES - len(self._pending)
+            self._pending += view[start:end]
+            start = end
+        return len(view)
+
+    def complete(self) -> None:
+        """Make what was written the object."""
+        if not self._upload_id:
+            self._client.put_object(**self._target, Body=bytes(self._pending))
+            return
+        self._send()
+        parts = [part.result() for part in self._parts]
+        self._client.complete_multipart_upload(
+            **self._target, UploadId=self._upload_id, MultipartUpload={"Parts": parts}
+        )
+        self._threads.shutdown()
+
+    def abort(self) -> None:
+        """Discard what was written."""
+        # Waits for parts on their way: one that arrives after the abort would stay.
+        self._threads.shutdown(cancel_futures=True)
+        if not self._upload_id:
+            return
+        try:
+            self._client.abort_multipart_upload(**self._target, UploadId=self._upload_id)
+        except FAILURES as error:  # while the failure that led here is on its way up
+            logger.warning(
+                "s3://%s/%s: parts of upload %s may be left behind, it cannot be aborted: %s",
+                *self._target.values(),
+                self._upload_id,
+                error,
+            )
+
+    def _send(self) -> None:
+        """Hand the pending bytes to a thread, as the next part."""
+        if not self._upload_id:
+            started = self._client.create_multipart_upload(**self._target, **self._checksum)
+            self._upload_id = started["UploadId"]
+        if len(self._parts) >= PARTS_IN_FLIGHT:
+            self._parts[-PARTS_IN_FLIGHT].result()
+        number, content = len(self._parts) + 1, bytes(self._pending)
+        self._pending = bytearray()
+        self._parts.append(self._threads.submit(self._upload_part, number, content))
+
+    def _upload_part(self, number: int, content: bytes) -> dict[str, Any]:
+        answer = self._client.upload_part(
+            **self._target,
+            **self._checksum,
+            UploadId=self._upload_id,
+            PartNumber=number,
+            Body=content,
+        )
+        checksums = {name: value for name, value in answer.items() if name == "ChecksumCRC32"}
+        return {"PartNumber": number, "ETag": answer["ETag"], **checksums}

@@ -1,0 +1,161 @@
+"""What is measured while a run trains: means over ranks, losses, throughput."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ier_ray.data.streams import JointBatch
+from ier_ray.errors import TrainingError
+from ier_ray.losses import LossParts
+from ier_ray.training.context import ProgressBar, TrainContext
+
+logger = logging.getLogger(__name__)
+
+CHECK_EVERY = 50
+"""Batches between two checks of the losses. Each waits for the device and for the other ranks."""
+LINE_EVERY_S = 60.0
+
+
+@dataclass
+class Sums:
+    """Named sums with their counts, added over batches and ranks and divided once."""
+
+    device: torch.device
+    totals: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, name: str, total: Tensor, count: int) -> None:
+        """Add a sum over ``count`` samples, without waiting for the device."""
+        pair = torch.stack([total.detach().double(), total.new_tensor(count).double()])
+        held = self.totals.get(name)
+        self.totals[name] = pair if held is None else held + pair
+
+    def means(self, names: tuple[str, ...], reduce: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """Means over all ranks. ``names`` fixes the order, the same on every rank.
+
+        ``reduce`` adds a tensor over ranks. A rank that saw no sample contributes nothing.
+        """
+        empty = torch.zeros(2, dtype=torch.float64, device=self.device)
+        stacked = torch.stack([self.totals.get(name, empty) for name in names])
+        total, count = reduce(stacked).unbind(1)
+        return dict(zip(names, (total / count).tolist(), strict=True))
+
+
+@dataclass
+class LossWatch:
+    """The losses of a pass: their means, and the step at which one stopped being finite.
+
+    Keeps the parts of each batch's loss on the device and checks them now and then. What it checks
+    is the mean over ranks, so that all of them stop at the same step.
+    """
+
+    context: TrainContext
+    epoch: int
+    """Number of the epoch, from 1, for the message."""
+    learning_rate: float
+    _waiting: list[tuple[int, Tensor]] = field(default_factory=list)
+    _total: Tensor = field(default_factory=lambda: torch.zeros(len(LossParts._fields)).double())
+    _seen: int = 0
+
+    def add(self, step: int, parts: Sequence[LossParts]) -> None:
+        """Note the losses of a step's batches.
+
+        Raises:
+            TrainingError: when it is time to check, and one is not finite.
+        """
+        self._waiting += [(step, torch.stack(part).detach()) for part in parts]
+        if len(self._waiting) >= CHECK_EVERY:
+            self._check()
+
+    def means(self) -> dict[str, float]:
+        """Mean of each part over all batches and ranks.
+
+        Raises:
+            TrainingError: when one is not finite.
+        """
+        self._check()
+        return dict(zip(LossParts._fields, (self._total / self._seen).tolist(), strict=True))
+
+    def _check(self) -> None:
+        if not self._waiting:
+            return
+        stacked = torch.stack([parts for _, parts in self._waiting]).double()
+        rows = self.context.sum(stacked).cpu() / self.context.world_size
+        broken = (~rows.isfinite()).any(1).nonzero()
+        if len(broken):
+            first = int(broken[0])
+            raise self._error(self._waiting[first][0], LossParts(*rows[first]))
+        self._total += rows.sum(0)
+        self._seen += len(rows)
+        self._waiting = []
+
+    def _error(self, step: int, parts: LossParts) -> TrainingError:
+        values = ", ".join(f"{name} {float(value):.4g}" for name, value in parts._asdict().items())
+        kept = self.context.last_checkpoint()
+        cure = f"go on from the last checkpoint, {kept}" if kept else "start again (no epoch ended)"
+        return TrainingError(
+            f"epoch {self.epoch}: the loss is not finite at step {step} ({values}); lower "
+            f"optimizer.learning_rate (now {self.learning_rate:g}) or set optimizer.clip_norm, "
+            f"and {cure}"
+        )
+
+
+@dataclass
+class ThroughputMeter(Iterator[JointBatch]):
+    """The batches of a pass, counted on their way.
+
+    The rate is that of a pass once it runs: the wait for the first batch is left out, and where
+    there are more the first batch too. In its step kernels are chosen and memory is taken, or with
+    ``torch.compile`` the networks compiled.
+    """
+
+    batches: Iterator[JointBatch]
+    bar: ProgressBar
+    images: int = 0
+    """Images of both domains since :attr:`started`, on this rank."""
+    started: float | None = None
+    _taken: int = 0
+
+    def __next__(self) -> JointBatch:
+        if self._taken:
+            self.bar.update(1)  # the one before has been used
+        asked = time.perf_counter()
+        batch = next(self.batches)
+        self._taken += 1
+        if self._taken == 1:
+            self.started = time.perf_counter()
+        elif self._taken == 2:
+            self.started, self.images = asked, 0
+        self.images += len(batch.fer.labels) + len(batch.ier.labels)
+        return batch
+
+    def seconds(self) -> float:
+        """Seconds since :attr:`started`."""
+        return 0.0 if self.started is None else time.perf_counter() - self.started
+
+
+@dataclass
+class LoggedProgress:
+    """A progress bar for where there is no terminal: a line per minute in a long pass."""
+
+    label: str
+    total: int
+    every_s: float = LINE_EVERY_S
+    done: int = 0
+    _last: float = field(default_factory=time.monotonic)
+
+    def update(self, n: int = 1, /) -> None:
+        """Count, and log when it is time."""
+        self.done += n
+        now = time.monotonic()
+        if now - self._last >= self.every_s:
+            self._last = now
+            logger.info("%s: batch %d of %d", self.label, self.done, self.total)
+
+    def close(self) -> None:
+        """The epoch's own line follows."""

@@ -1,0 +1,168 @@
+"""What a run trains and where it stands: first weights, resuming, and what is kept."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ier_ray.emotions import EmotionScheme
+from ier_ray.errors import CheckpointError
+from ier_ray.losses import DISCREPANCIES
+from ier_ray.models.joint import JointModel
+from ier_ray.models.registry import build_joint_model
+from ier_ray.training.checkpoint import (
+    CheckpointManifest,
+    load_trainer_state,
+    read_checkpoint_manifest,
+    restore_weights,
+    save_checkpoint,
+)
+from ier_ray.training.context import TrainContext
+from ier_ray.training.settings import TrainSettings
+
+logger = logging.getLogger(__name__)
+
+FUSED_DEVICES = ("cuda", "cpu")
+"""Where one kernel updates all weights."""
+STOPS_BY = "ier_val_loss"
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved with every checkpoint."""
+
+    epoch: int
+    step: int
+    history: list[dict[str, Any]]
+    """One record per epoch: losses, validation metrics, seconds."""
+
+    def has_stalled(self, patience: int | None) -> bool:
+        """Whether the last ``patience`` epochs all failed to lower the lowest validation loss.
+
+        Every rank has the same history, and a resumed run that of the run it resumes.
+        """
+        losses = [record[STOPS_BY] for record in self.history]
+        if patience is None or not losses:
+            return False
+        return len(losses) - 1 - losses.index(min(losses)) >= patience
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """What training changes: the weights, the optimizer's moments, and the progress of the run."""
+
+    model: JointModel
+    wrapped: nn.Module
+    """The model, with gradients averaged over ranks."""
+    optimizer: torch.optim.Optimizer
+    progress: Progress
+
+
+def start(settings: TrainSettings, scheme: EmotionScheme, context: TrainContext) -> TrainState:
+    """The state on the device as its last checkpoint left it, or with its first weights.
+
+    Raises:
+        CheckpointError: when a checkpoint or pretrained weights do not fit.
+    """
+    torch.manual_seed(settings.seed)
+    model = build_joint_model(
+        settings.model, num_classes=len(scheme.classes), pretrained=settings.schedule.pretrained
+    )
+    if DISCREPANCIES[settings.loss.discrepancy].needs_discriminator:
+        model.add_discriminator()
+    model = model.to(context.device)
+    model = model.to(memory_format=torch.channels_last)  # as the pixels come: faster
+    optimizer = torch.optim.Adam(
+        model.parameters(),
+        lr=settings.optimizer.learning_rate,
+        fused=context.device.type in FUSED_DEVICES,
+    )
+    progress = restore(context, model, optimizer, scheme)
+    if progress.epoch == 0:
+        first_weights(model, settings, scheme)
+    if settings.optimizer.compile:
+        model.fer.compile()
+        model.ier.compile()
+    return TrainState(model, context.wrap(model), optimizer, progress)
+
+
+def first_weights(model: JointModel, settings: TrainSettings, scheme: EmotionScheme) -> None:
+    """Fill ``fer`` from a trained checkpoint and ``ier`` from ``fer``, where the settings say so.
+
+    Raises:
+        CheckpointError: when the checkpoint is of another architecture or other classes.
+    """
+    source = settings.schedule.fer_checkpoint
+    if source is not None:
+        manifest = read_checkpoint_manifest(source)
+        require_classes(manifest, scheme, source)
+        if manifest.model != settings.model:
+            raise CheckpointError(
+                f"schedule.fer_checkpoint {source}: is of model {manifest.model}, this run's is "
+                f"{settings.model}"
+            )
+        restore_weights(source, manifest, {"fer": model.fer})
+    if settings.schedule.ier_start == "fer":
+        model.ier.load_state_dict(model.fer.state_dict())
+
+
+def restore(
+    context: TrainContext,
+    model: JointModel,
+    optimizer: torch.optim.Optimizer,
+    scheme: EmotionScheme,
+) -> Progress:
+    """Fill model and optimizer from the run's last checkpoint, if it has one.
+
+    Raises:
+        CheckpointError: before training starts, when it is damaged or does not fit. Weights fill
+            all of the networks or nothing.
+    """
+    with context.checkpoint() as directory:
+        if directory is None:
+            return Progress(epoch=0, step=0, history=[])
+        location = str(directory)
+        manifest = read_checkpoint_manifest(location)
+        require_classes(manifest, scheme, location)
+        restore_weights(location, manifest, {"fer": model.fer, "ier": model.ier})
+        state = load_trainer_state(location)
+    if model.discriminator is not None:
+        model.discriminator.load_state_dict(state["discriminator"])
+    optimizer.load_state_dict(state["optimizer"])  # adopts tensors on the CPU
+    logger.info("resuming after epoch %d", state["epoch"])
+    return Progress(epoch=state["epoch"], step=state["step"], history=state["history"])
+
+
+def require_classes(manifest: CheckpointManifest, scheme: EmotionScheme, location: str) -> None:
+    """Raise where a checkpoint was trained on other classes than the data has."""
+    if manifest.classes != list(scheme.classes):
+        raise CheckpointError(
+            f"{location}: trained on classes {manifest.classes}, the data has "
+            f"{list(scheme.classes)}"
+        )
+
+
+def report(
+    context: TrainContext,
+    model: JointModel,
+    optimizer: torch.optim.Optimizer,
+    manifest: CheckpointManifest,
+    progress: Progress,
+) -> None:
+    """Hand the epoch's record to the context; rank 0 brings the checkpoint."""
+    record = progress.history[-1]
+    if context.rank != 0:
+        context.report(record, None)
+        return
+    state = {"optimizer": optimizer.state_dict(), **vars(progress)}
+    if model.discriminator is not None:
+        state["discriminator"] = model.discriminator.state_dict()
+    with tempfile.TemporaryDirectory(prefix="ier_ray-checkpoint-") as directory:
+        save_checkpoint(Path(directory), model, manifest, state)
+        context.report(record, Path(directory))

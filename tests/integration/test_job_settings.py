@@ -1,0 +1,99 @@
+"""What each job's command line offers, and what it makes of it; nothing is run."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+from typing import Any
+
+import pytest
+import ray
+from support.runs import ROOT
+
+from ier_ray.cluster.ingest import LayoutSettings
+from ier_ray.cluster.tuner import SweepSettings
+from ier_ray.command_line import from_command_line
+from ier_ray.config import parse_settings, read_settings_file
+from ier_ray.experiments.demo import DemoSettings
+from ier_ray.inference import ExplainerSettings
+
+TRAIN = ["data", "data.augment", "model", "loss", "optimizer", "schedule", "scaling", "tracking"]
+SECTIONS = {
+    "caption": [],
+    "crossvalidate": TRAIN,
+    "demo": ["explainer"],
+    "evaluate": [],
+    "explain": ["explainer"],
+    "ingest": ["layout"],
+    "train": TRAIN,
+    "tune": [
+        "search",
+        "search.learning_rate",
+        "search.balance",
+        "train",
+        *(f"train.{section}" for section in TRAIN),
+    ],
+}
+
+
+def settings_of(script: str, kind: str, *flags: str) -> Any:
+    job = runpy.run_path(str(ROOT / "jobs" / f"{script}.py"))
+    return from_command_line(job[kind], flags, program=script, purpose="x")
+
+
+def test_every_job_is_here() -> None:
+    assert {file.stem for file in (ROOT / "jobs").glob("*.py")} == set(SECTIONS)
+
+
+@pytest.mark.parametrize("script", SECTIONS)
+def test_help_has_a_section_for_each_settings_class(
+    script: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", "--help"])
+    monkeypatch.setattr(ray, "shutdown", lambda: None)  # the session's cluster stays
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "jobs" / f"{script}.py"), run_name="__main__")
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: {script} [--config FILE]")
+    assert max(map(len, text.splitlines())) <= 80
+    _, *parts = re.split(r"^(\S+):\n", text.split("\n\n", 1)[1], flags=re.MULTILINE)
+    sections = dict(zip(parts[::2], parts[1::2], strict=True))
+    assert list(sections) == ["options", "settings", *SECTIONS[script]]
+    for title in list(sections)[1:]:
+        about, settings = sections[title].strip().split("\n\n", 1)
+        assert about.rstrip().endswith(".")
+        assert settings.strip().startswith("--")
+        described = re.split(r"^  --", settings, flags=re.MULTILINE)
+        ends = [entry.rstrip() for entry in described if entry.strip()]
+        assert all(re.search(r"\[(default:|required)[^]]*\]+$", end) for end in ends)
+
+
+def test_ingest_knows_its_layout_by_short_names() -> None:
+    flags = ("--source", "synthetic", "--max-bad", "5", "--resize", "256", "--folds", "4")
+    settings = settings_of("ingest", "IngestSettings", *flags)
+    assert settings.layout == LayoutSettings(max_bad=5, resize=256, folds=4)
+
+
+def test_explain_knows_its_explainer_by_short_names() -> None:
+    flags = ("--images", "a.png", "b.png", "--checkpoint", "c", "--depth", "5")
+    more = ("--contexts", "absent", "--baseline", "#ff0000", "--explainer.first-axis", "y")
+    settings = settings_of("explain", "ExplainSettings", *flags, *more)
+    assert settings.images == ["a.png", "b.png"]
+    assert settings.explainer == ExplainerSettings(
+        depth=5, contexts="absent", baseline="#ff0000", first_axis="y"
+    )
+
+
+def test_the_demo_keeps_its_baseline_beside_another_setting() -> None:
+    settings = from_command_line(
+        DemoSettings, ["--explainer.depth", "3"], program="demo", purpose="x"
+    )
+    assert settings.explainer == ExplainerSettings(depth=3, baseline="mean")
+
+
+def test_the_shipped_sweep_is_valid() -> None:
+    file = str(ROOT / "configs/demo_sweep.yaml")
+    assert parse_settings(SweepSettings, read_settings_file(file), source=file).search.trials == 4

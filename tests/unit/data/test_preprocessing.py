@@ -1,0 +1,216 @@
+"""Normalization by hand, and one image's way to the network from everywhere it may come."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from fastapi import Request
+from support.runs import SIZE, tiny_settings
+from torch import Tensor, nn
+
+from ier_ray import storage
+from ier_ray.data.augmentation import AugmentSettings, augment
+from ier_ray.data.captions import CaptionReader
+from ier_ray.data.images import encode_png
+from ier_ray.data.preprocessing import Preprocessing
+from ier_ray.data.samples import images_from_files, images_from_shards
+from ier_ray.data.schema import SHARD_SCHEMA, Manifest, ShardFile
+from ier_ray.data.shards import ShardSet
+from ier_ray.data.streams import JointStreams, SplitIndex
+from ier_ray.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalization
+from ier_ray.emotions import FOUR
+from ier_ray.explain.masking import Masking
+from ier_ray.inference import ExplainerSettings, Recognizer
+from ier_ray.models import ModelSettings
+from ier_ray.serve.uploads import read_pixels
+from ier_ray.training.checkpoint import CheckpointManifest
+from ier_ray.training.loop import on_device
+
+CPU = torch.device("cpu")
+PHOTOGRAPH = encode_png(np.random.default_rng(5).integers(0, 255, (41, 57, 3), dtype=np.uint8))
+"""Neither square nor of the network's size."""
+
+
+def test_per_image_normalization_has_zero_mean_and_unit_variance() -> None:
+    pixels = torch.randint(0, 255, (3, 16, 16, 3), dtype=torch.uint8)
+    images = Preprocessing(16).inputs(pixels)
+    torch.testing.assert_close(images.mean((1, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    spread = images.std((1, 2, 3), correction=0)
+    torch.testing.assert_close(spread, torch.ones(3), atol=1e-5, rtol=0)
+
+
+def test_flat_image_stays_finite() -> None:
+    flat = torch.full((1, 4, 4, 3), 77, dtype=torch.uint8)
+    assert Preprocessing(4).inputs(flat).abs().max() < 1e-2
+
+
+def test_imagenet_normalization_by_hand() -> None:
+    pixels = torch.full((1, 2, 2, 3), 51, dtype=torch.uint8)
+    expected = [(0.2 - m) / s for m, s in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+    found = Preprocessing(2, "imagenet").inputs(pixels)[0, :, 0, 0]
+    torch.testing.assert_close(found, torch.tensor(expected))
+
+
+def test_images_are_augmented_before_they_are_normalized() -> None:
+    pixels = torch.randint(0, 255, (2, 8, 8, 3), dtype=torch.uint8)
+    found = Preprocessing(8).inputs(pixels, augment=lambda images: images / 2 + 0.25)
+    torch.testing.assert_close(found, Preprocessing(8).inputs(pixels), atol=1e-5, rtol=0)
+
+
+def test_token_ids_stay_as_they_are() -> None:
+    tokens = torch.tensor([[2, 7, 3, 0]])
+    settings = AugmentSettings(flip=1.0, jitter=0.5)
+    change = partial(augment, settings=settings, generator=torch.Generator())
+    preprocessing = Preprocessing(32, reads_captions=True)
+    assert preprocessing.inputs(tokens, augment=change) is tokens
+    assert isinstance(preprocessing.reader(("a.parquet",), FOUR.classes), CaptionReader)
+
+
+def test_the_baseline_is_normalized_with_the_statistics_of_its_image() -> None:
+    pixels = torch.randint(0, 255, (8, 8, 3), dtype=torch.uint8)
+    preprocessing = Preprocessing(8)
+    image, same = preprocessing.image_and_baseline(pixels, lambda original: original)
+    assert torch.equal(same, image)
+    _, black = preprocessing.image_and_baseline(pixels, torch.zeros_like)
+    unit = pixels.float() / 255
+    expected = -unit.mean() / unit.std(correction=0)
+    torch.testing.assert_close(black, torch.full_like(black, float(expected)))
+
+
+def write_shard_set(location: str) -> str:
+    """The photograph twice: a row to validate on and a row to train on."""
+    rows = [
+        dict.fromkeys(SHARD_SCHEMA.names)
+        | {"image": PHOTOGRAPH, "label": "sad", "sample_id": f"photograph-{fold}", "fold": fold}
+        for fold in range(2)
+    ]
+    Path(location).mkdir()
+    pq.write_table(pa.Table.from_pylist(rows, SHARD_SCHEMA), f"{location}/0.parquet")
+    manifest = Manifest(
+        domain="ier",
+        datasets=["album"],
+        scheme=FOUR.name,
+        classes=list(FOUR.classes),
+        folds=2,
+        seed=0,
+        listed=2,
+        rows=2,
+        counts={"sad": [1, 1]},
+        dropped={},
+        quarantined=[],
+        shards=[ShardFile(file="0.parquet", rows=2, sha256="")],
+        content_hash="album",
+        request_hash="",
+    )
+    storage.write_json(f"{location}/manifest.json", manifest.model_dump(mode="json"))
+    return location
+
+
+def checkpoint_manifest(model: ModelSettings, normalization: Normalization) -> CheckpointManifest:
+    return CheckpointManifest(
+        model=model,
+        scheme=FOUR.name,
+        classes=list(FOUR.classes),
+        normalization=normalization,
+        epoch=1,
+        step=1,
+        metrics={},
+        data_hashes={},
+    )
+
+
+class Recording(nn.Module):
+    """Keeps what it is given. No graph of it can be traced: explanations show it whole images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        if not images.isfinite().all():
+            raise ValueError("not finite")
+        self.seen.append(images.clone())
+        return images.flatten(1)[:, :4]
+
+
+def uploaded(preprocessing: Preprocessing) -> np.ndarray:
+    """The photograph as the service reads it from a request."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": PHOTOGRAPH, "more_body": False}
+
+    request = Request({"type": "http", "headers": []}, receive)
+    limits = {"max_bytes": 10**6, "max_pixels": 10**6}
+    return asyncio.run(read_pixels(request, preprocessing=preprocessing, **limits))
+
+
+@pytest.mark.parametrize("normalization", ["per_image", "imagenet"])
+def test_training_evaluation_serving_and_explaining_show_the_network_the_same_input(
+    tmp_path: Path, normalization: Normalization
+) -> None:
+    location = write_shard_set(str(tmp_path / "shards"))
+    shards = ShardSet.open(location)
+    settings = tiny_settings(
+        {"fer": location, "ier": location}, tmp_path, data__normalization=normalization
+    )
+    network = Recording()
+    manifest = checkpoint_manifest(settings.model, normalization)
+    recognizer = Recognizer(nn.ModuleDict({"ier": network}), manifest, CPU)
+
+    split = SplitIndex.read(shards, val_fold=0)
+    streams = JointStreams(split, split, settings.preprocessing, batch_size=2, seed=0)
+    (trained,) = on_device(streams.train(0), settings.preprocessing, CPU)
+    expected = trained.ier_images[0]
+    assert expected.shape == (3, SIZE, SIZE)
+    assert torch.equal(trained.fer_images[1], expected)
+
+    reader = manifest.preprocessing.reader(shards.files, shards.scheme.classes)
+    zeros, both = np.zeros(2, dtype=np.int32), np.arange(2, dtype=np.int32)
+    (rows,) = reader.read({"file": zeros, "row_group": zeros, "row": both})
+    recognizer.probabilities(rows["image"].astype(np.uint8, copy=False))
+    evaluated = network.seen.pop()[1]
+
+    recognizer.probabilities(np.stack([uploaded(manifest.preprocessing)]))
+    (served,) = network.seen.pop()
+
+    storage.write_bytes(str(tmp_path / "photograph.png"), PHOTOGRAPH)
+    (named,) = images_from_files(
+        [str(tmp_path / "photograph.png")], preprocessing=manifest.preprocessing
+    )
+    (stored,) = images_from_shards(
+        location, per_class=1, fold=0, preprocessing=manifest.preprocessing
+    )
+    np.testing.assert_array_equal(stored.pixels, named.pixels)
+    evaluator = recognizer.evaluator(named.pixels, ExplainerSettings())
+    assert evaluator.inference.startswith("dense")
+    evaluator(Masking(np.array([[0, SIZE, 0, SIZE]]), np.array([True])))
+    (explained,) = network.seen.pop()
+
+    for name, found in (("evaluated", evaluated), ("served", served), ("explained", explained)):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.parametrize("architecture", ["emotion_net", "caption_bert"])
+@pytest.mark.parametrize("normalization", ["per_image", "imagenet"])
+def test_a_checkpoint_keeps_the_preprocessing_of_its_training(
+    tmp_path: Path, architecture: str, normalization: Normalization
+) -> None:
+    settings = tiny_settings(
+        {"fer": "a", "ier": "b"},
+        tmp_path,
+        model={"architecture": architecture, "image_size": 64},
+        data__normalization=normalization,
+    )
+    manifest = checkpoint_manifest(settings.model, settings.data.normalization)
+    assert manifest.preprocessing == settings.preprocessing
+    assert settings.preprocessing == Preprocessing(
+        64, normalization, reads_captions=architecture == "caption_bert"
+    )
