@@ -93,8 +93,8 @@ def outcome(result: ray.train.Result) -> Progress:
 
 
 def best_checkpoint(result: ray.train.Result) -> tuple[str, dict[str, Any]]:
-    """Location and metrics of the earliest epoch with the best score."""
+    """Location and metrics of the epoch with the best score; of equals Ray keeps the latest."""
     checkpoint, metrics = max(
-        result.best_checkpoints, key=lambda pair: (pair[1][BEST_BY], -pair[1]["epoch"])
+        result.best_checkpoints, key=lambda pair: (pair[1][BEST_BY], pair[1]["epoch"])
     )
     return location_of(checkpoint), metrics

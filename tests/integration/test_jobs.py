@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import ray
 from ray.job_submission import JobSubmissionClient
 from support.processes import free_port
 from support.runs import ROOT
@@ -146,7 +147,7 @@ def test_misuse_is_told_before_a_cluster_starts(
     assert done.stdout == ""
 
 
-def test_a_missing_checkpoint_ends_with_one_clear_line(tmp_path: Path) -> None:
+def test_a_missing_checkpoint_ends_with_one_clear_line(cluster: None, tmp_path: Path) -> None:
     done = subprocess.run(
         [
             sys.executable,
@@ -160,7 +161,7 @@ def test_a_missing_checkpoint_ends_with_one_clear_line(tmp_path: Path) -> None:
         text=True,
         timeout=120,
         check=False,
-        env={**os.environ, "RAY_ADDRESS": "local"},
+        env={**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address},
     )
     assert done.returncode == 1
     assert "none: no checkpoint here" in done.stderr.splitlines()[-1]

@@ -51,7 +51,7 @@ def test_reading_on_the_cluster_gives_the_same_batches_as_reading_here(
 def test_a_run_leaves_its_best_and_last_checkpoints(trained: TrainResult) -> None:
     assert (trained.epochs, trained.steps) == (EPOCHS, STEPS)
     assert [record["epoch"] for record in trained.history] == list(range(1, EPOCHS + 1))
-    best = max(trained.history, key=lambda r: (r["ier_accuracy"], -r["epoch"]))
+    best = max(trained.history, key=lambda r: (r["ier_accuracy"], r["epoch"]))
     assert trained.best_epoch == best["epoch"]
     assert trained.metrics["ier_accuracy"] == best["ier_accuracy"]
     assert sorted(p.name for p in Path(trained.checkpoint).iterdir()) == [
