@@ -43,7 +43,7 @@ from ier_ray.training.context import LocalContext
 from ier_ray.training.loop import train
 from ier_ray.training.settings import TrainSettings
 
-DOMAINS = ("fer", "ier")
+DOMAINS: tuple[Domain, ...] = ("fer", "ier")
 SIZE = 64
 CONTRAST, NOISE = 0.5, 20.0
 
@@ -143,9 +143,10 @@ def trained(
     settings: TrainSettings, shards: dict[str, ShardSet], read: FromMemory
 ) -> dict[str, Any]:
     """The last epoch's record."""
-    splits = {d: SplitIndex.read(s, val_fold=settings.data.val_fold) for d, s in shards.items()}
+    fer, ier = (SplitIndex.read(shards[d], val_fold=settings.data.val_fold) for d in DOMAINS)
     streams = JointStreams(
-        **splits,
+        fer,
+        ier,
         preprocessing=settings.preprocessing,
         batch_size=settings.optimizer.batch_size,
         seed=settings.seed,

@@ -19,6 +19,7 @@ import json
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ from ier_ray.explain.dncshap import Plan
 from ier_ray.explain.evaluators import SCORES, logit
 from ier_ray.explain.metrics import pointing_game, positive_mass_inside
 from ier_ray.explain.refinement import GameEvaluator, region_game
-from ier_ray.explain.shapley import Coalitions, Scores, estimate_shapley, every_coalition
+from ier_ray.explain.shapley import Coalitions, Game, Scores, estimate_shapley, every_coalition
 from ier_ray.explain.shapley.exact import shapley_of_all
 
 FACTORS = (2, 4, 6, 8, 16, 32)
@@ -78,14 +79,15 @@ class SceneGame:
     """One class of one image: coalitions are scored when asked for, once each."""
 
     tree: RegionTree
-    play: Callable[[Coalitions], Scores]
+    play: Game
+    target: int
     known: dict[bytes, Values] = field(default_factory=dict)
 
     def __call__(self, coalitions: Coalitions) -> Scores:
         asked = {row.tobytes(): row for row in coalitions}
         new = [key for key in asked if key not in self.known]
         if new:
-            scores = self.play(np.array([asked[key] for key in new]))
+            scores = self.play(np.array([asked[key] for key in new]))[:, [self.target]]
             self.known.update(zip(new, scores, strict=True))
         return np.array([self.known[row.tobytes()] for row in coalitions])
 
@@ -115,18 +117,18 @@ def dncshap(game: Games | SceneGame, budget: int) -> Values:
     return explain(GameEvaluator(game, game.tree), game.tree).credits[game.tree.leaves]
 
 
+def column_of(game: Game, column: int, coalitions: Coalitions) -> Values:
+    """Scores ``(M,)`` of one class."""
+    return game(coalitions)[:, column]
+
+
 def peer(method: GamePeer) -> Method:
     def run(game: Games | SceneGame, budget: int) -> Values:
         each = game.each() if isinstance(game, Games) else [game]
         columns = []
         for one in each:
-            values = method(
-                lambda shown, one=one: one(shown)[:, 0],
-                len(game.tree.leaves),
-                budget=budget,
-                seed=0,
-            )
-            columns.append(values)
+            only = partial(column_of, one, 0)
+            columns.append(method(only, len(game.tree.leaves), budget=budget, seed=0))
         return np.stack(columns, axis=1)
 
     return run
@@ -182,7 +184,7 @@ def localized(
         evaluator = DenseEvaluator(network, scene.image, scene.baseline, batch_size=64)
         play = region_game(evaluator, tree)
         target = int(play(np.ones((1, regions), dtype=bool))[0].argmax())
-        game = SceneGame(tree, lambda shown, play=play, target=target: play(shown)[:, [target]])
+        game = SceneGame(tree, play, target)
         maps = {
             name: tree.paint(tree.leaves, method(game, budget)[:, 0])  # leaves of one size
             for name, method in METHODS.items()

@@ -14,6 +14,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -65,6 +66,10 @@ def serial(recognizer: Recognizer, asked: ExplainRequest) -> np.ndarray:
     return found.credits
 
 
+def pooled(pool: ExplainPool, asked: ExplainRequest) -> np.ndarray:
+    return pool.explain(asked).credits
+
+
 def timed(run: Callable[[], object]) -> float:
     started = time.perf_counter()
     run()
@@ -79,7 +84,7 @@ def seconds_by_depth(
     for number in range(rounds):
         for depth in depths:
             asked = request(number, depth, contexts)
-            seconds = timed(lambda asked=asked: serial(recognizer, asked))
+            seconds = timed(partial(serial, recognizer, asked))
             found[depth] = min(seconds, found.get(depth, np.inf))
     return found
 
@@ -95,11 +100,8 @@ def executors(
         asked = request(100 + number, DEPTH, contexts)
         attributions: dict[str, np.ndarray] = {}
         runs: dict[str, Callable[[], np.ndarray]] = {
-            "serial": lambda asked=asked: serial(recognizer, asked),
-            **{
-                name: lambda pool=pool, asked=asked: pool.explain(asked).credits
-                for name, pool in pools.items()
-            },
+            "serial": partial(serial, recognizer, asked),
+            **{name: partial(pooled, pool, asked) for name, pool in pools.items()},
         }
         for name, run in runs.items():
             started = time.perf_counter()

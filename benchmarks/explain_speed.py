@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -205,7 +206,7 @@ def measure(case: Subject, plan: Plan, *, sizes: Sequence[int], rounds: int) -> 
     timings = Timings()
     for _ in range(rounds):
         for contexts in CONTEXTS:
-            seconds = timed(lambda contexts=contexts: ours(case, plan.tree, contexts))
+            seconds = timed(partial(ours, case, plan.tree, contexts))
             timings.ours.setdefault(contexts, []).append(seconds)
         for name, run in contenders.items():
             timings.peers.setdefault(name, []).append(case.seconds_each(run))

@@ -16,6 +16,7 @@ from ier_ray.cluster.ingest import ingest
 from ier_ray.cluster.streams import open_streams
 from ier_ray.cluster.trainer import run_training
 from ier_ray.data.listing import LayoutSettings
+from ier_ray.data.schema import Domain
 from ier_ray.data.sources.folder import FolderSource
 from ier_ray.data.streams import read_locally
 from ier_ray.emotions import FOUR
@@ -71,13 +72,14 @@ def photograph(seed: int) -> Image.Image:
     return Image.fromarray(np.clip(np.asarray(smooth) + grain, 0, 255).astype(np.uint8))
 
 
-def make_shards(directory: Path, count: int, rows_per_task: int) -> dict[str, str]:
+def make_shards(directory: Path, count: int, rows_per_task: int) -> dict[Domain, str]:
     """JPEGs of the network's size, as `--resize` leaves them, in a shard set for each domain."""
     for number in range(count):
         folder = directory / "pictures" / FOUR.classes[number % 4]
         folder.mkdir(parents=True, exist_ok=True)
         photograph(number).save(folder / f"{number}.jpg", quality=90)
-    locations = {domain: f"{directory}/{domain}" for domain in ("fer", "ier")}
+    domains: tuple[Domain, ...] = ("fer", "ier")
+    locations = {domain: f"{directory}/{domain}" for domain in domains}
     for domain, location in locations.items():
         source = FolderSource(str(directory / "pictures"), domain=domain)
         layout = LayoutSettings(rows_per_group=rows_per_task)
@@ -85,7 +87,7 @@ def make_shards(directory: Path, count: int, rows_per_task: int) -> dict[str, st
     return locations
 
 
-def settings_of(shards: dict[str, str], storage: str) -> TrainSettings:
+def settings_of(shards: dict[Domain, str], storage: str) -> TrainSettings:
     return TrainSettings.model_validate(
         {
             "storage": storage,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from ier_ray.config import parse_settings, read_settings_file
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.schema import Domain
 from ier_ray.data.streams import Batch, JointBatch
-from ier_ray.data.synthetic import draw_face, draw_scene
+from ier_ray.data.synthetic import Drawing, draw_face, draw_scene
 from ier_ray.emotions import FOUR
 from ier_ray.explain.baselines import baseline_image
 from ier_ray.training.checkpoint import load_checkpoint
@@ -27,7 +27,7 @@ from ier_ray.training.settings import TrainSettings
 
 CONFIG = Path(__file__).parents[2] / "configs" / "demo.yaml"
 SIZE, HELD_OUT = 64, 200
-DRAW = {"fer": draw_face, "ier": draw_scene}
+DRAW: dict[Domain, Callable[..., Drawing]] = {"fer": draw_face, "ier": draw_scene}
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class DrawnStreams:
         orders = {d: torch.randperm(self.drawings, generator=generator) for d in DRAW}
         for start in range(0, self.drawings - self.batch_size + 1, self.batch_size):
             rows = {d: orders[d][start : start + self.batch_size] for d in DRAW}
-            yield JointBatch(**{d: self._batch(d, rows[d]) for d in DRAW})
+            yield JointBatch(self._batch("fer", rows["fer"]), self._batch("ier", rows["ier"]))
 
     def validation(self, domain: Domain) -> Iterator[Batch]:
         for rows in torch.arange(self.drawings, self.drawings + HELD_OUT).split(64):

@@ -29,7 +29,7 @@ from ier_ray.training.tracking import log_epochs, write_scalars
 
 Track = Callable[[Sequence[Mapping[str, float]]], None]
 
-DDP_OPTIONS = {"gradient_as_bucket_view": True}
+DDP_OPTIONS: dict[str, Any] = {"gradient_as_bucket_view": True}
 """Gradients lie where they are sent from: nothing is copied back after each step."""
 
 

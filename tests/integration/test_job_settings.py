@@ -11,10 +11,10 @@ import pytest
 import ray
 from support.runs import ROOT
 
-from ier_ray.cluster.ingest import LayoutSettings
 from ier_ray.cluster.tuner import SweepSettings
 from ier_ray.command_line import from_command_line
 from ier_ray.config import parse_settings, read_settings_file
+from ier_ray.data.listing import LayoutSettings
 from ier_ray.experiments.demo import DemoSettings
 from ier_ray.inference import ExplainerSettings
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from moto.server import ThreadedMotoServer
-from support.cutting_proxy import CuttingProxy, proxying
+from support.cutting_proxy import CuttingProxy, Fault, proxying
 
 from ier_ray import s3, storage
 from ier_ray.errors import StorageError
@@ -97,7 +97,7 @@ def test_a_block_that_raises_at_a_random_byte_changes_nothing(
 @pytest.mark.parametrize("how", ["cut", "refuse"])
 @pytest.mark.parametrize("size", SIZES)
 def test_a_connection_that_fails_at_a_random_byte_changes_nothing(
-    proxy: CuttingProxy, one_attempt: None, size: int, how: str
+    proxy: CuttingProxy, one_attempt: None, size: int, how: Fault
 ) -> None:
     draw = random.Random(SEED * size)
     write("kept", draw.randbytes(5000), draw)
@@ -130,7 +130,7 @@ def test_the_request_that_completes_an_upload_may_fail_too(
 
 
 @pytest.mark.parametrize("how", ["cut", "refuse"])
-def test_a_failure_that_passes_is_retried(proxy: CuttingProxy, how: str) -> None:
+def test_a_failure_that_passes_is_retried(proxy: CuttingProxy, how: Fault) -> None:
     draw = random.Random(SEED)
     content = draw.randbytes(3 * PART + 5)
     proxy.fail_after(draw.randrange(len(content)), how, failures=1)

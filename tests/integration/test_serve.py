@@ -61,11 +61,12 @@ def test_prediction_equals_the_network(client: httpx.Client, trained: TrainResul
 
 
 def test_leaf_values_sum_to_the_difference_from_the_baseline(client: httpx.Client) -> None:
-    for query in ({}, {"depth": 3, "contexts": "absent", "target": "sad", "score": "logit"}):
+    coarse = {"contexts": "absent", "target": "sad", "score": "logit", "depth": "3"}
+    for query, depth in (({}, 6), (coarse, 3)):
         reply = client.post(f"{MODEL}:explain", content=SCENE, params=query)
         assert reply.status_code == 200
         found = reply.json()
-        assert len(found["leaves"]) == 2 ** query.get("depth", 6)
+        assert len(found["leaves"]) == 2**depth
         total = sum(leaf["value"] for leaf in found["leaves"])
         assert abs(total - (found["full"] - found["empty"])) < 1e-5
         area = sum(
@@ -78,7 +79,8 @@ def test_leaf_values_sum_to_the_difference_from_the_baseline(client: httpx.Clien
 
 
 def test_sharp_maps_of_few_evaluations(client: httpx.Client) -> None:
-    query = {"variant": "proportional", "contexts": "present", "depth": 7, "tolerance": 0.02}
+    query: dict[str, str | float] = {"variant": "proportional", "contexts": "present"}
+    query |= {"depth": 7, "tolerance": 0.02}
     found = client.post(f"{MODEL}:explain", content=SCENE, params=query).json()
     assert found["evaluations"] < 2 * 2**7
     assert len(found["leaves"]) == found["evaluations"] / 2

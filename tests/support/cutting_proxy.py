@@ -7,9 +7,13 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO, Literal
+from io import BufferedIOBase
+from typing import Literal
 
 REFUSAL = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+Fault = Literal["cut", "refuse"]
+"""How a request fails."""
 
 
 class CuttingProxy(socketserver.ThreadingTCPServer):
@@ -33,9 +37,7 @@ class CuttingProxy(socketserver.ThreadingTCPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def fail_after(
-        self, budget: int, how: Literal["cut", "refuse"] = "cut", *, failures: int | None = None
-    ) -> None:
+    def fail_after(self, budget: int, how: Fault = "cut", *, failures: int | None = None) -> None:
         self.budget, self.how, self.failures = budget, how, failures
         self.failed = 0
 
@@ -99,7 +101,7 @@ class Relay(socketserver.StreamRequestHandler):
         cut(self.connection)
 
 
-def read_head(stream: BinaryIO) -> bytes:
+def read_head(stream: BufferedIOBase) -> bytes:
     """A request up to its empty line; nothing where the client has hung up."""
     lines = []
     while line := stream.readline():

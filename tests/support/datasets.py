@@ -80,8 +80,7 @@ def iapsa(root: Path) -> Expected:
 
 
 def artphoto(root: Path) -> Expected:
-    labels = ("amusement", "anger", "awe", "content", "disgust", "excitement", "fear", "sad")
-    labels = tuple("contentment" if label == "content" else label for label in labels)
+    labels = ("amusement", "anger", "awe", "contentment", "disgust", "excitement", "fear", "sad")
     paint(root, *(f"testImages_artphoto/{label}_{n:04d}.jpg" for label in labels for n in range(5)))
     (root / "testImages_artphoto/sad_0099.jpg").write_bytes(BROKEN)
     counts = {"happy": 10, "sad": 5, "hate": 5, "anger": 5}

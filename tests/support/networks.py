@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -60,7 +62,7 @@ def images(height: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 def both_ways(
-    network: nn.Module, masking: Masking, height: int, width: int, **options: int
+    network: nn.Module, masking: Masking, height: int, width: int, **options: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     image, baseline = images(height, width)
     incremental = IncrementalEvaluator(trace(network), image, baseline, logit, **options)

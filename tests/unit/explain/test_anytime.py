@@ -9,6 +9,7 @@ import pytest
 from support.games import Game, PixelGame, nonlinear
 
 from ier_ray.explain import AnytimeExplainer, Contexts, RegionTree, explain
+from ier_ray.explain.anytime import AXES
 from ier_ray.explain.dncshap import Variant
 from ier_ray.explain.refinement import region_map
 from ier_ray.explain.shapley.exact import exact_shapley
@@ -162,7 +163,7 @@ def test_the_mean_of_both_axes(variant: Variant) -> None:
     assert found.deviations is None
     again = explainer.explain(turned)
     one, other = (
-        AnytimeExplainer(4, variant=variant, first_axis=axis).explain(evaluator) for axis in "xy"
+        AnytimeExplainer(4, variant=variant, first_axis=axis).explain(evaluator) for axis in AXES
     )
     for target in range(2):
         mean = (one.density_map(target) + other.density_map(target)) / 2

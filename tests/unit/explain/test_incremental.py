@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,7 +162,7 @@ def test_only_windows_are_computed() -> None:
     _ = evaluator.activations
     original = functional.conv2d
 
-    def watch(maps: Tensor, weight: Tensor, *rest: object) -> Tensor:
+    def watch(maps: Tensor, weight: Tensor, *rest: Any) -> Tensor:
         if weight.shape[1] == 3:
             seen.append(maps[0, 0].numel())
         return original(maps, weight, *rest)

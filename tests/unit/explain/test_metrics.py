@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -122,10 +124,10 @@ def test_pointing_game() -> None:
 
 def test_instability() -> None:
     image = torch.ones(1, 2, 2)
-    settings = {"radius": 0.1, "samples": 5}
 
-    def measured(attribute: object) -> float:
-        return instability(attribute, image, generator=torch.Generator().manual_seed(0), **settings)
+    def measured(attribute: Callable[[torch.Tensor], np.ndarray]) -> float:
+        generator = torch.Generator().manual_seed(0)
+        return instability(attribute, image, radius=0.1, samples=5, generator=generator)
 
     assert measured(lambda _: np.ones(3)) == 0
     assert 0 < measured(lambda seen: seen.numpy()) <= 0.1

@@ -47,7 +47,8 @@ def error(values: np.ndarray, exact: np.ndarray) -> float:
 @pytest.mark.parametrize("regions", [1, 2, 3, 7, 16, 40])
 def test_values_sum_to_the_whole_at_every_budget(regions: int) -> None:
     game = saturating(regions, seed=regions)
-    total = (game(np.ones((1, regions))) - game(np.zeros((1, regions))))[0]
+    nobody, everybody = np.zeros((1, regions), dtype=bool), np.ones((1, regions), dtype=bool)
+    total = (game(everybody) - game(nobody))[0]
     for budget in (2, 5, 2 * regions, 4 * regions, 8 * regions):
         found = estimate_shapley(game, regions, budget=max(budget, 2), generator=generator())
         np.testing.assert_allclose(found.values.sum(0), total, atol=1e-12)

@@ -78,7 +78,9 @@ def test_branches_come_before_the_last_block() -> None:
     network = EmotionNet(num_classes=3, image_size=64, width=0.05).eval()
     images = torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(network.embed(images)[:, -26:], network.features(images))
-    pools = [sum(isinstance(m, nn.MaxPool2d) for m in branch) for branch in network.branches]
+    pools = [
+        sum(isinstance(m, nn.MaxPool2d) for m in branch.children()) for branch in network.branches
+    ]
     assert pools == [4, 3, 2, 1]
 
 

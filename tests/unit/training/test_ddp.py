@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed
-import torch.multiprocessing
 from support.steps import RANKS, descending, double_batches, weights_after
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from ier_ray.losses import JointLoss
@@ -66,7 +66,7 @@ def run_batch_norm(rank: int, directory: str) -> list[dict[str, Tensor]]:
 def saved_by_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes that train together leave."""
     directory = tmp_path_factory.mktemp("ranks")
-    torch.multiprocessing.spawn(run_rank, (str(directory),), nprocs=RANKS)
+    spawn(run_rank, (str(directory),), nprocs=RANKS)
     return directory
 
 

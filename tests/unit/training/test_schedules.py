@@ -115,7 +115,7 @@ def test_a_discriminator_is_kept_apart_from_what_is_served(
     assert fresh.model.discriminator is not None
     assert resumed.model.discriminator is not None
     assert_equal(resumed.model.discriminator.state_dict(), kept)
-    assert not torch.equal(fresh.model.discriminator[0].weight, kept["0.weight"])
+    assert not torch.equal(fresh.model.discriminator.state_dict()["0.weight"], kept["0.weight"])
 
 
 def test_without_ier_supervision_ier_labels_change_nothing(
