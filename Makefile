@@ -31,11 +31,11 @@ serve: $(READY) ## serve the demo's checkpoint on this machine, port 8000
 	@test -e $(DEMO)/train/best/manifest.json || { echo "no checkpoint at $(DEMO)/train/best: run 'make demo' first" >&2; exit 1; }
 	.venv/bin/serve run serve_config.yaml
 
-test: $(READY) ## the whole test suite, and what it covers
+test: $(READY) ## the whole test suite, with coverage
 	$(PYTHON) -m pytest tests/unit --numprocesses auto --cov --cov-report=
 	$(PYTHON) -m pytest tests/integration --cov --cov-append
 
-test-fast: $(READY) ## the part of it that needs no Ray, in parallel
+test-fast: $(READY) ## the tests that need no Ray, in parallel
 	$(PYTHON) -m pytest tests/unit --numprocesses auto
 
 lint: $(READY) ## format, lint, types and import contracts
@@ -44,7 +44,7 @@ lint: $(READY) ## format, lint, types and import contracts
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: $(READY) ## every benchmark, quickly
+bench: $(READY) ## every benchmark in its quick mode
 	@for script in benchmarks/*.py; do $(PYTHON) $$script --quick || exit 1; done
 
 lock: ## resolve pyproject.toml into requirements.lock

@@ -6,7 +6,11 @@ may look up more than its budget. The error is |found - exact| / |exact|, mean o
 chooses all its coalitions; ``ours_refined`` begins with DnCShap's tree and refines its answer;
 ``dncshap`` is that tree alone.
 
-A second table asks whether explanations of drawn scenes point at the cue that was drawn, with at
+A second table asks how well each method's values, at four evaluations a region, predict what the
+same games score: the area under insertion and deletion curves, infidelity, and how much the values
+change under noise in the image (instability), beside values drawn at random and the exact ones.
+
+A third table asks whether explanations of drawn scenes point at the cue that was drawn, with at
 most four evaluations a region. ``ours_focused`` is the tree whose credit follows the evidence; it
 goes deeper than those regions where there is some. Gradients and maps of the network's inside are
 shown apart.
@@ -18,8 +22,10 @@ import argparse
 import json
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from statistics import fmean as mean
 
 import numpy as np
 import torch
@@ -33,7 +39,15 @@ from torch import Tensor, nn
 from ier_ray.explain import AnytimeExplainer, DenseEvaluator, RegionTree, explain
 from ier_ray.explain.dncshap import Plan
 from ier_ray.explain.evaluators import SCORES, logit
-from ier_ray.explain.metrics import pointing_game, positive_mass_inside
+from ier_ray.explain.metrics import (
+    area_under,
+    deletion_curve,
+    infidelity,
+    insertion_curve,
+    instability,
+    pointing_game,
+    positive_mass_inside,
+)
 from ier_ray.explain.refinement import GameEvaluator, region_game
 from ier_ray.explain.shapley import Coalitions, Game, Scores, estimate_shapley, every_coalition
 from ier_ray.explain.shapley.exact import shapley_of_all
@@ -43,10 +57,15 @@ FACTORS = (2, 4, 6, 8, 16, 32)
 PLAYED = ("probability", "logit")
 LOCALIZED_FACTOR = 4
 FOCUSED = AnytimeExplainer(depth=10, contexts="present", variant="proportional", tolerance=0.001)
+FAITHFUL_FACTOR, HIDDEN_SETS = 4, 64
+"""Budget of the second table in evaluations per region; sets of regions that infidelity hides."""
+STABILITY_OF = ("ours", "dncshap", "shap_kernel", "shap_permutation")
 WHITE_BOX = ("captum_integrated_gradients", "captum_grad_cam")
 Values = NDArray[np.float64]
 Errors = dict[str, dict[int, float]]
 """By method and factor."""
+Rows = dict[str, dict[str, float]]
+"""By method and metric."""
 
 
 @dataclass
@@ -156,6 +175,66 @@ def compared(games: Games) -> Errors:
     return found
 
 
+def faithfulness(games: Games) -> Rows:
+    """Insertion and deletion area and infidelity of each method, mean over images."""
+    regions, images = len(games.tree.leaves), games.scores.shape[1]
+    everything = games.within(len(games.scores))
+    generator = np.random.default_rng(0)
+    hidden = generator.random((HIDDEN_SETS, regions)) < 0.5
+    values = {
+        "random": generator.normal(size=(regions, images)),
+        "exact": shapley_of_all(games.scores),
+    }
+    for name, method in METHODS.items():
+        with suppress(ValueError):  # the budget is below the method's least
+            budget = FAITHFUL_FACTOR * regions
+            values[name] = method(games.within(budget), budget)
+    return {
+        name: {
+            "insertion": mean(
+                area_under(insertion_curve(everything, found[:, image], image))
+                for image in range(images)
+            ),
+            "deletion": mean(
+                area_under(deletion_curve(everything, found[:, image], image))
+                for image in range(images)
+            ),
+            "infidelity": mean(
+                infidelity(everything, found[:, image], hidden, image) for image in range(images)
+            ),
+        }
+        for name, found in values.items()
+    }
+
+
+def instabilities(
+    network: nn.Module, images: Sequence[tuple[Tensor, Tensor]], tree: RegionTree
+) -> dict[str, float]:
+    """Largest relative change of each method's values under noise, mean over images."""
+    budget = FAITHFUL_FACTOR * len(tree.leaves)
+    found: dict[str, float] = {}
+    for name in STABILITY_OF:
+        changes = []
+        for image, baseline in images:
+            target = int(network(image[None]).argmax())
+
+            def values(noisy: Tensor, *, name: str, baseline: Tensor, target: int) -> Values:
+                play = region_game(DenseEvaluator(network, noisy, baseline, batch_size=128), tree)
+                return METHODS[name](SceneGame(tree, play, target), budget)
+
+            changes.append(
+                instability(
+                    partial(values, name=name, baseline=baseline, target=target),
+                    image,
+                    radius=0.05,
+                    samples=3,
+                    generator=torch.Generator().manual_seed(0),
+                )
+            )
+        found[name] = mean(changes)
+    return found
+
+
 def all_games(
     network: nn.Module, images: Sequence[tuple[Tensor, Tensor]], tree: RegionTree
 ) -> dict[str, Games]:
@@ -226,15 +305,22 @@ def main() -> None:
         "scenes": all_games(network, played, RegionTree.halving(64, 64, depth=3 if quick else 4)),
     }
     errors: dict[str, Errors] = {}
+    faithful: dict[str, Rows] = {}
     for subject, by_score in games.items():
         for score, each in by_score.items():
             errors[f"{subject}_{score}"] = compared(each)
             count, regions = each.scores.shape[1], len(each.tree.leaves)
             title = f"{subject}, {score}, {count} images, {regions} regions"
             report(title, errors[f"{subject}_{score}"])
+            faithful[f"{subject}_{score}"] = faithfulness(each)
+            report_faithfulness(title, faithful[f"{subject}_{score}"])
+    stable = instabilities(
+        digits, held_out_digits(2 if quick else 8), games["digits"]["logit"].tree
+    )
+    print("\ninstability, digits: " + ", ".join(f"{n} {v:.3f}" for n, v in stable.items()))
     located = localized(network, scenes, RegionTree.halving(64, 64, depth=4 if quick else 6))
     report_localization(located)
-    print(json.dumps(summary(errors, located)))
+    print(json.dumps(summary(errors, located) | {"faithfulness": faithful, "instability": stable}))
 
 
 def report(title: str, errors: Errors) -> None:
@@ -243,6 +329,13 @@ def report(title: str, errors: Errors) -> None:
     for name, row in errors.items():
         cells = (f"{row[factor]:9.3f}" if factor in row else f"{'-':>9}" for factor in FACTORS)
         print(f"{name:26}" + "".join(cells))
+
+
+def report_faithfulness(title: str, rows: Rows) -> None:
+    print(f"\n{title}: faithfulness at {FAITHFUL_FACTOR}n evaluations")
+    print(f"{'':26}" + "".join(f"{name:>12}" for name in rows["exact"]))
+    for name, row in rows.items():
+        print(f"{name:26}" + "".join(f"{value:12.4f}" for value in row.values()))
 
 
 def report_localization(located: dict[str, tuple[float, float]]) -> None:

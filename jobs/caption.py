@@ -1,4 +1,4 @@
-"""Describe every image of a shard set in words, for the caption baseline; needs transformers."""
+"""Caption every image of a shard set, for the caption baseline; needs transformers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ier_ray.config import Settings
 
 
 class CaptionSettings(Settings):
-    """What to caption, with what, and where to."""
+    """What to caption, with which models, and where to write."""
 
     shards: str
     """Shard set to caption: a path or s3:// URI made by jobs/ingest.py."""
@@ -26,7 +26,7 @@ class CaptionSettings(Settings):
     tokenizer: str
     """Directory, on every node, of the tokenizer of the BERT that reads the captions."""
     workers: int = Field(1, ge=1)
-    """Copies of the captioning model working in parallel, on a GPU each where there are some."""
+    """Copies of the captioning model working in parallel; each has a GPU if the cluster has any."""
 
 
 def main(settings: CaptionSettings) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Train once for each fold held out; mean and spread of what the folds reach."""
+"""Train once per held-out fold; print the mean and spread of the folds' metrics."""
 
 from __future__ import annotations
 

@@ -15,18 +15,18 @@ from ier_ray.data.schema import Domain
 
 
 class EvaluateSettings(Settings):
-    """What to evaluate, and on what."""
+    """Which checkpoint to evaluate, and on which data."""
 
     checkpoint: str
     """Checkpoint directory or s3:// URI, as printed by train.py or tune.py."""
     fer: str | None = None
-    """Shard set of facial expressions; left out, that domain is not evaluated."""
+    """Shard set of facial expressions. If omitted, this domain is not evaluated."""
     ier: str | None = None
-    """Shard set of generic images."""
+    """Shard set of generic images. If omitted, this domain is not evaluated."""
     val_fold: int = Field(0, ge=0)
     """Fold that was held out in training."""
     workers: int = Field(1, ge=1)
-    """Copies of the network predicting in parallel."""
+    """Copies of the network that predict in parallel."""
 
 
 def main(settings: EvaluateSettings) -> dict[str, Any]:

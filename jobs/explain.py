@@ -1,4 +1,4 @@
-"""Explain images with DnCShap: a signed heat map, and the credit of every region."""
+"""Explain images with DnCShap: signed heat maps and the credit of every region."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ExplainSettings(Settings):
     shards: str | None = None
     """Shard set to take images from, instead of files."""
     per_class: int = Field(2, ge=1)
-    """Images of each class taken from the shard set."""
+    """Number of images per class taken from the shard set."""
     fold: int = Field(0, ge=0)
     """Fold of the shard set to take them from."""
     domain: Domain = "ier"
@@ -38,7 +38,7 @@ class ExplainSettings(Settings):
     target: str | None = None
     """Class to explain; by default the predicted one."""
     workers: int = Field(1, ge=1)
-    """Copies of the network sharing the work."""
+    """Copies of the network that share the work."""
     explainer: ExplainerSettings = ExplainerSettings()
 
     @model_validator(mode="after")

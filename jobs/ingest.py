@@ -1,4 +1,4 @@
-"""Turn a dataset into shards that training streams, or look at shards (--inspect)."""
+"""Convert a dataset into shards for training, or describe a shard set (--inspect)."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ NAMES = ("auto", "synthetic", *SOURCES)
 
 
 class IngestSettings(Settings):
-    """What to ingest, and where to."""
+    """What to ingest, and where to write."""
 
     flat: ClassVar[tuple[str, ...]] = ("layout",)
 
     source: str = "auto"
-    """Dataset: auto (told by its files), synthetic (drawn), emotic, ck_plus, jaffe, ferg, fer13,
+    """Dataset: auto (known by its files), synthetic (drawn), emotic, ck_plus, jaffe, ferg, fer13,
     fi, artphoto, iapsa, table (CSV or Parquet of path or bytes, label) or folder (by label)."""
     path: str | list[str] | None = None
-    """Folder of the dataset as downloaded, or s3:// URI; several are put into one set."""
+    """Folder of the dataset as downloaded, or s3:// URI; several are combined into one set."""
     domain: Domain | None = None
     """fer or ier: needed by table and folder, known for the others."""
     output: str | None = None
@@ -39,13 +39,13 @@ class IngestSettings(Settings):
     """Label scheme: four (happy, sad, hate, anger), seven, or a YAML file of your own: name,
     classes, and merges of labels into classes."""
     samples: int = Field(2000, ge=1)
-    """Synthetic drawings in each domain."""
+    """Synthetic drawings per domain."""
     size: int = Field(64, ge=32, le=1024)
     """Side of a synthetic drawing in pixels."""
     inspect: str | None = None
     """Shard set to describe instead: counts by class, fold and dataset, sizes, quarantine."""
     sheet: str | None = None
-    """With inspect: PNG file for a contact sheet."""
+    """PNG file for a contact sheet; with inspect only."""
     layout: LayoutSettings = LayoutSettings()
 
     @field_validator("source")

@@ -1,4 +1,4 @@
-"""Search learning rate and loss balance; the same name and settings resume a sweep."""
+"""Search for the best learning rate and loss balance; the same name and settings resume a sweep."""
 
 from __future__ import annotations
 

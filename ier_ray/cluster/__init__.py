@@ -1,1 +1,1 @@
-"""Everything that touches Ray: ingest, streams, training, tuning, prediction, explanation."""
+"""What runs on Ray, but for the service: ingest, training, tuning, evaluation, explanation."""

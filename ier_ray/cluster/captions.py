@@ -29,23 +29,23 @@ from ier_ray.models.captions import CAPTION_TOKENS, Captioner, bert_tokenizer, t
 
 @dataclass(frozen=True)
 class CaptionReport:
-    """What a captioning did."""
+    """Outcome of captioning a shard set."""
 
     location: str
     manifest: Manifest
     unchanged: bool
-    """Whether the shard set was there already."""
+    """Whether the same captioned shard set existed already."""
 
 
 @dataclass(frozen=True)
 class CaptionModels:
-    """Directories, on every node, of what makes captions and what cuts them into tokens."""
+    """Directories, on every node, of the captioning model and of the tokenizer."""
 
     captioner: str
     tokenizer: str
 
     def check(self) -> None:
-        """Raise :class:`SettingsError` where the library or a directory is missing, or unfit."""
+        """Raise :class:`SettingsError` if the library or a model is missing or unsuitable."""
         transformers()
         for name, directory in vars(self).items():
             if not Path(directory).is_dir():
@@ -53,7 +53,7 @@ class CaptionModels:
                     f"{name}: {directory} is not a directory; give one that save_pretrained of "
                     f"the transformers library wrote"
                 )
-        bert_tokenizer(self.tokenizer)  # here, not only in an actor: the user gets one line
+        bert_tokenizer(self.tokenizer)  # before an actor does: the user gets one line
 
 
 def caption_shards(
@@ -84,7 +84,7 @@ def caption_shards(
 
 
 def request_hash(manifest: Manifest, models: CaptionModels) -> str:
-    """Hash of everything that decides what a captioned shard set contains."""
+    """Hash of everything that determines the content of a captioned shard set."""
     asked = {"data": manifest.content_hash, "tokens": CAPTION_TOKENS, **vars(models)}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
@@ -92,7 +92,7 @@ def request_hash(manifest: Manifest, models: CaptionModels) -> str:
 def write_shards(
     shards: ShardSet, location: str, models: CaptionModels, workers: int
 ) -> list[dict[str, Any]]:
-    """Caption every file; what was written, in order."""
+    """Caption every file; returns the records of the written files, in order."""
     numbers = [pa.table({"shard": [number]}) for number in range(len(shards.manifest.shards))]
     written = ray.data.from_arrow(numbers).map_batches(
         CaptionShard,
@@ -111,17 +111,17 @@ def write_shards(
 
 
 class CaptionShard:
-    """The Ray Data stage: the models in an actor, a file's number in, one file written."""
+    """Ray Data stage: an actor with the models; takes a file's number, writes that file."""
 
     def __init__(self, shards: ShardSet, location: str, models: CaptionModels) -> None:
         self._shards = shards
         self._location = location
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        transformers().utils.logging.disable_progress_bar()  # of reading weights, one an actor
+        transformers().utils.logging.disable_progress_bar()  # one per actor while weights load
         self._captioner = Captioner(models.captioner, models.tokenizer, device=device)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Caption one file, a row group at a time; returns a row with its record as JSON."""
+        """Caption one file, a row group at a time; returns its record as JSON in one row."""
         number = batch["shard"][0].as_py()
         file = self._shards.manifest.shards[number].file
         with (
@@ -145,7 +145,7 @@ class CaptionShard:
 
 
 def captioned(schema: pa.Schema, vocabulary: str) -> pa.Schema:
-    """A shard's columns and those that captioning adds."""
+    """A shard's schema with the columns that captioning adds."""
     tokens = pa.field(
         TOKENS, pa.list_(pa.int32(), CAPTION_TOKENS), metadata={VOCABULARY: vocabulary}
     )

@@ -1,4 +1,4 @@
-"""Joining a cluster, and checking that it can hold what is asked of it."""
+"""Joining a cluster, and checking that it has enough resources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import ray.data
 from ier_ray.errors import CapacityError
 
 DATA_CPUS = 1.0
-"""CPUs that must stay free for reading data; without one, training would wait for ever."""
+"""CPUs that must stay free for reading data; without one, training would wait forever."""
 
 
 def connect() -> None:
@@ -26,7 +26,7 @@ def connect() -> None:
 
 
 def quiet_data() -> None:
-    """Make Ray Data log warnings only, draw no progress bars, and raise a task's own error."""
+    """Make Ray Data log warnings only, draw no progress bars, and raise tasks' original errors."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.raise_original_map_exception = True
@@ -35,21 +35,21 @@ def quiet_data() -> None:
 
 @dataclass(frozen=True)
 class Demand:
-    """Resources that must be there at once."""
+    """Resources that must be available at the same time."""
 
     cpus: float
     gpus: float = 0.0
 
 
 def require(demand: Demand, *, what: str, cure: str) -> None:
-    """Refuse what the cluster can never fit, where that can be known.
+    """Raise if the cluster can never provide the resources, as far as that can be known.
 
-    Only a cluster that this process started is judged: any other may grow.
+    Only a cluster that this process started is checked: any other may grow.
 
     Raises:
-        CapacityError: naming what is needed, what is there, and the cure.
+        CapacityError: naming what is needed, what is available, and the cure.
     """
-    node = ray._private.worker._global_node  # no public call tells who started the cluster
+    node = ray._private.worker._global_node  # no public API tells who started the cluster
     if node is None or not node.is_head():
         return
     have = ray.cluster_resources()

@@ -1,4 +1,4 @@
-"""k-fold cross-validation: a training run for each fold held out, and what they have in common."""
+"""k-fold cross-validation: one training run per held-out fold, and their mean and spread."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Spread:
-    """A validation metric over the folds."""
+    """Mean and spread of a validation metric over the folds."""
 
     mean: float
     std: float
@@ -34,7 +34,7 @@ class CrossValidation:
     location: str
     """Directory of the runs, ``fold-0`` and so on."""
     metrics: dict[str, Spread]
-    """Each metric of the folds' best epochs."""
+    """Each metric over the folds' best epochs."""
     folds: list[dict[str, float]]
     """The best epoch's metrics of each fold."""
     checkpoints: list[str]
@@ -42,10 +42,10 @@ class CrossValidation:
 
 
 def cross_validate(settings: TrainSettings) -> CrossValidation:
-    """Train once for each fold; ``data.val_fold`` of the settings counts for nothing.
+    """Train once per fold; ``data.val_fold`` of the settings is ignored.
 
-    With the name and settings of an earlier one it goes on: each fold resumes from its last
-    checkpoint, finished ones have nothing left to do.
+    With the name and settings of an earlier cross-validation, it resumes: each fold continues from
+    its last checkpoint, and finished folds are not trained again.
 
     Raises:
         SettingsError: when the two domains were not divided into equally many folds, or the
@@ -77,7 +77,11 @@ def cross_validate(settings: TrainSettings) -> CrossValidation:
 
 
 def number_of_folds(settings: TrainSettings) -> int:
-    """Folds of the data."""
+    """Number of folds, the same in both domains.
+
+    Raises:
+        SettingsError: when the two domains have different numbers of folds.
+    """
     fer, ier = (
         ShardSet.open(location).manifest.folds
         for location in (settings.data.fer, settings.data.ier)
@@ -116,7 +120,7 @@ def spreads(folds: list[dict[str, float]]) -> dict[str, Spread]:
 
 
 def table(found: CrossValidation) -> str:
-    """The folds for people."""
+    """The folds as a text table."""
     names = list(found.metrics)
     lines = ["fold  " + "  ".join(f"{name:>16}" for name in names)]
     for fold, metrics in enumerate(found.folds):

@@ -1,4 +1,4 @@
-"""Evaluation of a checkpoint over shards, by batch prediction on the cluster."""
+"""Evaluation of a checkpoint on a shard set, by batch prediction on the cluster."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ from ier_ray.storage import absolute
 from ier_ray.training.checkpoint import read_checkpoint_manifest
 
 BATCH = 64
+"""Images per forward pass."""
 WINDOW = 8
+"""Row groups per read task."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How one network does on its domain's held-out fold."""
+    """Metrics of one network on its domain's held-out fold."""
 
     domain: Domain
     samples: int
@@ -40,7 +42,7 @@ class Evaluation:
 
 @dataclass
 class Predict:
-    """The Ray Data stage: a copy of the network in an actor, labels and predictions out."""
+    """Ray Data stage: an actor with a copy of the network; returns labels and predictions."""
 
     checkpoint: str
     domain: Domain
@@ -57,11 +59,11 @@ class Predict:
 def evaluate(
     checkpoint: str, location: str, *, domain: Domain, val_fold: int, workers: int = 1
 ) -> Evaluation:
-    """Predict a held-out fold with ``workers`` copies of the network, and compare.
+    """Predict a held-out fold with ``workers`` copies of the network, and compute the metrics.
 
     Raises:
-        CheckpointError, DataError: when either is missing, their schemes differ, or the network
-            reads captions and there are none.
+        CheckpointError, DataError: when the checkpoint or shard set is missing, their schemes
+            differ, or the network reads captions and there are none.
     """
     manifest = read_checkpoint_manifest(checkpoint)
     shards = ShardSet.open(location)

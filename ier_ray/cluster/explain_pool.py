@@ -1,9 +1,9 @@
-"""DnCShap over a pool of actors: regions travel, pixels stay.
+"""DnCShap over a pool of actors.
 
 An explanation puts its image into the object store, and its workers read it from there. A job is a
-share of the regions to be scored, of about the same cost for each worker. Ray restarts actors that
-die and retries their jobs. Where the work runs changes nothing else: the plan and the credits are
-those of :mod:`ier_ray.explain.dncshap`.
+share of the masked images to be scored; all shares cost about the same. Ray restarts actors that
+die and retries their jobs. Where the work runs does not affect the result: the plan and the credits
+are those of :mod:`ier_ray.explain.dncshap`.
 """
 
 from __future__ import annotations
@@ -27,26 +27,27 @@ from ier_ray.explain.shapley.game import Scores
 from ier_ray.inference import ExplainerSettings, Recognizer
 
 RETRIES = 3
+"""Times a job is retried after its actor died."""
 KEPT_IMAGES = 4
-"""Images whose cached activations a worker keeps, the latest used."""
+"""Images whose cached activations a worker keeps: the most recently used ones."""
 KEPT_CANCELLED = 64
-"""Names of cancelled requests that a worker remembers, the latest ones."""
+"""Names of cancelled requests that a worker remembers: the latest ones."""
 CONTROL = "control"
-"""Concurrency group of calls that do not wait for jobs to end."""
-ASK_S = 0.1
-"""How often a pool asks whether its work is still wanted."""
+"""Concurrency group of calls that run beside a job."""
+POLL_S = 0.1
+"""Seconds between two checks for cancellation."""
 
 
 @dataclass(frozen=True)
 class ExplainRequest:
-    """What the workers of one explanation share, through the object store."""
+    """One explanation's input, which its workers share through the object store."""
 
     pixels: Pixels
     """``(S, S, 3)`` uint8, already at the network's size."""
     settings: ExplainerSettings
     domain: Domain
     target: int | None = None
-    """Class whose credits say which regions matter; by default the predicted one."""
+    """Class whose credits decide which regions to refine; by default the predicted one."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,13 @@ class Scored:
     rows: Rows
     """The worker's share of the masked images."""
     scores: Scores
-    """Theirs, ``(len(rows), K)``."""
+    """Scores of those masked images, ``(len(rows), K)``."""
     inference: str
-    """How they came about."""
+    """How the scores were computed."""
 
 
 class ExplainWorker:
-    """Holds a network and scores rows of plans."""
+    """Actor that holds a network and scores masked images."""
 
     def __init__(self, checkpoint: str) -> None:
         self._recognizer = Recognizer.load(checkpoint)
@@ -77,12 +78,12 @@ class ExplainWorker:
         index: int = 0,
         count: int = 1,
     ) -> Scored | None:
-        """Scores of masked versions of the request's image; None once it was cancelled.
+        """Scores of masked versions of the request's image; None if it was cancelled.
 
         Args:
             name: the same for all jobs of a request, which share the image's cached activations.
-            index, count: which share of the masked images, of how many. Workers compute the shares
-                themselves: only they know what a masked image costs.
+            index, count: which of how many shares of the masked images to score. Workers compute
+                the shares themselves: only they know what a masked image costs.
         """
         try:
             evaluator = self._evaluator(request, name)
@@ -94,7 +95,7 @@ class ExplainWorker:
 
     @ray.method(concurrency_group=CONTROL)
     def cancel(self, name: str) -> None:
-        """End the jobs of a request before their next batch; called while they run."""
+        """End a request's jobs before their next batch; may be called while they run."""
         self._cancelled.append(name)
 
     def _evaluator(self, request: ExplainRequest, name: str) -> NetworkEvaluator:
@@ -112,20 +113,20 @@ class ExplainWorker:
         return self._evaluators[name]
 
     def ready(self) -> bool:
-        """Answers once the network is loaded."""
+        """Returns once the network is loaded."""
         return True
 
 
 @dataclass
 class PoolEvaluator:
-    """An :class:`~ier_ray.explain.evaluators.Evaluator` whose work the pool's workers share.
+    """An :class:`~ier_ray.explain.evaluators.Evaluator` whose work is shared by the pool's workers.
 
     Attributes:
-        pool: where the network runs.
-        request: of the image, in the object store.
+        pool: the workers with the network.
+        request: reference to the :class:`ExplainRequest` in the object store.
         shape: height and width of the image.
-        cancelled: asked now and then whether the scores are no longer wanted.
-        inference: how scores come about, known once there are some.
+        cancelled: polled; True when the scores are no longer wanted.
+        inference: how scores are computed, known after the first ones.
     """
 
     pool: ExplainPool
@@ -135,10 +136,10 @@ class PoolEvaluator:
     inference: str = "nothing scored"
 
     def __call__(self, masking: MaskedImages) -> Scores:
-        """Scores ``(M, K)``, a share of the masked images for each worker.
+        """Scores ``(M, K)``; each worker computes a share of the masked images.
 
         Raises:
-            CancelledError: when they are no longer wanted; the workers have stopped.
+            CancelledError: when the scores are no longer wanted; the workers' jobs have ended.
         """
         results = self._shares(masking)
         scores = np.empty((len(masking), results[0].scores.shape[1]))
@@ -150,9 +151,9 @@ class PoolEvaluator:
     def _shares(self, masking: MaskedImages) -> list[Scored]:
         workers = self.pool.workers
         name, count = self.request.hex(), min(len(workers), len(masking))
-        everything = ray.put(masking)
+        masking_ref = ray.put(masking)
         running = [
-            worker.score.remote(self.request, name, everything, index, count)
+            worker.score.remote(self.request, name, masking_ref, index, count)
             for index, worker in enumerate(workers[:count])
         ]
         left = running
@@ -160,7 +161,7 @@ class PoolEvaluator:
             if self.cancelled():
                 ray.get([worker.cancel.remote(name) for worker in workers])
                 break
-            _, left = ray.wait(left, num_returns=len(left), timeout=ASK_S)
+            _, left = ray.wait(left, num_returns=len(left), timeout=POLL_S)
         results = [result for result in ray.get(running) if result is not None]
         if len(results) < count:
             raise CancelledError("the explanation was cancelled")
@@ -199,10 +200,10 @@ class ExplainPool:
         """Explain one image with all workers.
 
         Args:
-            cancelled: asked now and then whether the explanation is no longer wanted.
+            cancelled: polled; True when the explanation is no longer wanted.
 
         Raises:
-            CancelledError: when it is not; the workers have stopped.
+            CancelledError: when it is no longer wanted; the workers' jobs have ended.
         """
         evaluator = self.evaluator(request, cancelled=cancelled)
         return request.settings.explainer(request.target).explain(evaluator)
@@ -210,15 +211,15 @@ class ExplainPool:
     def evaluator(
         self, request: ExplainRequest, *, cancelled: Callable[[], bool] = lambda: False
     ) -> PoolEvaluator:
-        """Scores of masked versions of the request's image, which all workers get once.
+        """An evaluator of masked versions of the request's image, stored once for all workers.
 
         Args:
-            cancelled: asked now and then whether the scores are no longer wanted.
+            cancelled: polled; True when the scores are no longer wanted.
         """
         height, width = request.pixels.shape[:2]
         return PoolEvaluator(self, ray.put(request), (height, width), cancelled)
 
     def stop(self) -> None:
-        """End the workers."""
+        """Kill the workers."""
         for worker in self.workers:
             ray.kill(worker)

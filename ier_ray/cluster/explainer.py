@@ -1,4 +1,4 @@
-"""Explaining a list of images on the cluster, each to pictures, a JSON and an npz file."""
+"""Explaining a list of images on the cluster; writes pictures, a JSON and an npz file for each."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class ExplainedImage:
     density: NDArray[np.float64]
     """Attribution per pixel for the target, ``(S, S)``."""
     cue_share: float | None
-    """Share of the area that carries the label, where known."""
+    """Fraction of the image's area that carries the label, where known."""
     cue_mass: float | None
-    """Share of the positive attribution inside it."""
+    """Fraction of the positive attribution inside that area."""
 
     def as_json(self) -> bytes:
-        """All but the attribution per pixel, which the leaves give as well."""
+        """All fields but ``density``, which follows from the leaves."""
         described = {
             "name": self.name,
             "label": self.label,
@@ -68,11 +68,11 @@ def explain_images(
     workers: int = 1,
     worker_cpus: float = 1.0,
 ) -> list[ExplainedImage]:
-    """Explain images, each with one worker; with all of them where there are fewer images.
+    """Explain images, each with one worker, or with all workers if there are fewer images.
 
     Args:
         output: directory or URI for ``<name>.png`` (signed overlay), ``<name>-levels.png`` (one
-            of each level, coarse to fine), ``<name>.json`` (leaf values) and ``<name>.npz``
+            per level, coarse to fine), ``<name>.json`` (leaf values) and ``<name>.npz``
             (credits of every level, all classes).
         target: class to explain; by default the predicted one.
 
@@ -111,7 +111,7 @@ def explain_images(
     try:
         found = threads.map(explain_one, images)
         return list(tqdm(found, total=len(images), unit="image", desc="explain", disable=None))
-    finally:  # where one image failed, the others end too
+    finally:  # if one image failed, the others are cancelled
         ended.set()
         threads.shutdown(cancel_futures=True)
         pool.stop()
@@ -120,7 +120,7 @@ def explain_images(
 def described(
     image: NamedImage, explanation: Explanation, record: ExplanationRecord, target: int
 ) -> ExplainedImage:
-    """An explained image, beside the evidence that is known of it."""
+    """The record of an explained image, with its cue metrics where the cue mask is known."""
     density, mask = explanation.density_map(target), image.cue_mask
     return ExplainedImage(
         name=image.name,

@@ -1,4 +1,4 @@
-"""What a failed run tells its user."""
+"""Running a trainer, and turning Ray's failures into errors for the user."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ def fit(trainer: TorchTrainer) -> Result:
     try:
         return trainer.fit()
     except WorkerGroupError as error:
-        raise explained(error.worker_failures) from error
+        raise training_error(error.worker_failures) from error
     except ControllerError as error:
         raise TrainingError(
             f"training stopped: {in_one_line(error.controller_failure)}; start it again with the "
-            f"same name and settings, and it goes on from its last checkpoint"
+            f"same name and settings, and it resumes from its last checkpoint"
         ) from error
 
 
-def explained(failures: dict[int, Exception]) -> TrainingError:
-    """One error for what the ranks met: when one breaks off, the others fail for want of it."""
+def training_error(failures: dict[int, Exception]) -> TrainingError:
+    """One error for all ranks' failures: when one rank fails, the others fail as a consequence."""
     for _, failure in sorted(failures.items()):
         if isinstance(failure, DeviceMemoryError):
             return failure
     met = "; ".join(f"worker {rank}: {in_one_line(f)}" for rank, f in sorted(failures.items()))
     return TrainingError(
         f"training failed more often than scaling.max_failures allows ({met}); started again with "
-        f"the same name and settings, it goes on from its last checkpoint"
+        f"the same name and settings, it resumes from its last checkpoint"
     )
 
 
 def in_one_line(failure: Exception) -> str:
-    """The kind and the end of an error's text: Ray's own texts are pages long."""
+    """An error's class and the last line of its text: Ray's error texts are pages long."""
     last = [line.strip() for line in str(failure).splitlines() if line.strip()][-1:]
     return ": ".join([type(failure).__name__, *last])

@@ -1,4 +1,4 @@
-"""From a source to shards: a Ray Data job that writes one Parquet file a task."""
+"""From a source to shards: a Ray Data job that writes one Parquet file per task."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def ingest(
     scheme: EmotionScheme,
     layout: LayoutSettings,
 ) -> IngestReport:
-    """:func:`~ier_ray.data.ingestion.write_shard_set` with the cluster's tasks writing."""
+    """:func:`~ier_ray.data.ingestion.write_shard_set` with Ray tasks that write the files."""
     return write_shard_set(
         source, domain, location, scheme=scheme, layout=layout, execute=write_on_cluster
     )
 
 
 def write_on_cluster(writer: ShardWriter, blocks: list[pa.Table]) -> Iterator[str]:
-    """Write every block, as Ray tasks."""
+    """Write every block by a Ray task; yields the summaries."""
     written = ray.data.from_arrow(blocks).map_batches(
         writer, batch_size=None, batch_format="pyarrow"
     )

@@ -1,4 +1,4 @@
-"""The frame of every job: settings in, one JSON line out, an exit code that tells the truth."""
+"""What every job does: parse settings, run, print one JSON line, and return an exit code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAILED, MISUSED = 1, 2
 
 
 def run_job(
-    kind: type[SettingsT],
+    settings_class: type[SettingsT],
     body: Callable[[SettingsT], dict[str, Any]],
     *,
     program: str,
@@ -32,20 +32,21 @@ def run_job(
     """Parse the command line, join the cluster, run, and report.
 
     The resolved settings are logged first. The last line of standard output is ``body``'s record
-    as JSON. Bad settings exit with 2, other bad input with 1; anything else is a bug and raises.
+    as JSON. The exit code is 2 for bad settings and 1 for other expected errors; anything else
+    is a bug and raises.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        settings = from_command_line(kind, arguments, program=program, purpose=purpose)
+        settings = from_command_line(settings_class, arguments, program=program, purpose=purpose)
         logger.info("%s settings:\n%s", program, _indented(settings.model_dump(mode="json")))
         connect()
         record = body(settings)
     except IerRayError as error:
-        plain = getattr(error, "cause", error)  # of a Ray task, without its traceback
-        print(f"{program}: error: {plain}", file=sys.stderr)  # noqa: T201
+        cause = getattr(error, "cause", error)  # a Ray task's error without its traceback
+        print(f"{program}: error: {cause}", file=sys.stderr)  # noqa: T201
         return MISUSED if isinstance(error, SettingsError) else FAILED
     finally:
-        ray.shutdown()  # workers' last lines come before ours
+        ray.shutdown()  # prints the workers' last lines before ours
     print(json.dumps(record, allow_nan=False), flush=True)  # noqa: T201
     return 0
 

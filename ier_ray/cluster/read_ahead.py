@@ -1,13 +1,13 @@
-"""How far Ray Data may read ahead of the consumer of a stream.
+"""A limit on how far Ray Data reads ahead of a stream's consumer.
 
-Ray Data's own limits suit long pipelines of many stages. For one stage they cost half of the
-throughput of a short epoch: until the cluster's resources are known, about a second, one task
-runs at a time; then a consumer that keeps up looks like one that has no room. One rule is enough
-here: so many read tasks may be running or waiting to be consumed.
+Ray Data's own limits suit long pipelines of many stages. For a single stage they halve the
+throughput of a short epoch: until the cluster's resources are known (about a second), only one task
+runs at a time; afterwards, a consumer that keeps up is taken for one without room. One rule is
+enough here: a fixed number of read tasks may be running or waiting to be consumed.
 
-Ray Data's scheduling loop waits for running tasks; with none running and no room for another it
-would turn as fast as it can, beside the consumer it serves, for as long as the consumer takes:
-about a quarter of a core for each stream of a training worker. So it rests here.
+Ray Data's scheduling loop waits for running tasks. With none running and no room for another, it
+would busy-wait until the consumer makes room, at the cost of about a quarter of a core per stream
+of a training worker. The policy therefore sleeps in that case.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ray.data._internal.execution.interfaces import PhysicalOperator
 LIMIT = "ier_ray.read_ahead_bytes"
 TASK = "ier_ray.read_task_bytes"
 REST_S = 0.05
-"""Time the scheduling loop rests where only the consumer can make room."""
+"""Seconds that the scheduling loop sleeps when only the consumer can make room."""
 
 
 def limit_read_ahead(context: DataContext, *, tasks: int, task_bytes: int) -> None:
@@ -35,14 +35,14 @@ def limit_read_ahead(context: DataContext, *, tasks: int, task_bytes: int) -> No
 
 
 class ReadAhead(BackpressurePolicy):
-    """Starts a task where what is read, and what running tasks will have read, leaves room.
+    """Starts a task if unread rows and the output of running tasks leave room for its output.
 
-    Tasks that run are never held back: with their order preserved, the one that the consumer
-    waits for may be any of them.
+    Running tasks are never paused: as order is preserved, the consumer may be waiting for any of
+    them.
     """
 
     def can_add_input(self, op: PhysicalOperator) -> bool:
-        """Whether one more task fits."""
+        """Whether one more task may start."""
         unread = self._resource_manager.get_mem_op_outputs(op, include_ineligible_downstream=True)
         task = self._data_context.get_config(TASK)
         held = unread + op.num_active_tasks() * task

@@ -1,4 +1,4 @@
-"""What training, sweeps and cross-validation share: checks, the record of settings, outcomes."""
+"""Shared by training, sweeps and cross-validation: checks, recorded settings, outcomes."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ import ray.train
 
 from ier_ray import storage
 from ier_ray.cluster.connection import DATA_CPUS, Demand, require
-from ier_ray.cluster.worker import location_of
+from ier_ray.cluster.worker import checkpoint_location
 from ier_ray.data.captions import require_captions
 from ier_ray.data.schema import require_scheme
 from ier_ray.data.shards import ShardSet
 from ier_ray.errors import SettingsError, TrainingError
 from ier_ray.models.captions import transformers
 from ier_ray.training.settings import TrainSettings
-from ier_ray.training.state import Progress
+from ier_ray.training.state import RunProgress
 
 logger = logging.getLogger(__name__)
 
 BEST_BY = "ier_accuracy"
-GROWING = ("schedule", "scaling", "tracking")
+"""Metric by which the best epoch and trial are chosen; higher is better."""
+CHANGEABLE = ("schedule", "scaling", "tracking")
 """Settings that may change when a run is resumed."""
 
 
 def check_data(settings: TrainSettings) -> None:
-    """Raise where shards are missing, lack captions, or do not belong together."""
+    """Raise if shard sets are missing, lack captions, or do not belong together."""
     fer, ier = ShardSet.open(settings.data.fer), ShardSet.open(settings.data.ier)
     require_scheme(fer.manifest, ier.scheme, settings.data.fer)
     for shards, domain in ((fer, "fer"), (ier, "ier")):
@@ -36,12 +37,12 @@ def check_data(settings: TrainSettings) -> None:
                 f"{shards.manifest.domain!r}; give one of domain {domain!r}"
             )
     if settings.model.reads_captions:
-        transformers()  # missing here, it is missing on the workers
+        transformers()  # if it is missing here, it is missing on the workers
         require_captions(fer, ier)
 
 
 def check_capacity(settings: TrainSettings, *, driver_cpus: float = 0.0) -> None:
-    """Raise where the workers, their driver, and one CPU to read data can never fit."""
+    """Raise if the workers, their driver, and one CPU for reading data can never fit."""
     scaling = settings.scaling
     workers = scaling.fewest_workers * scaling.cpus_per_worker
     gpus = float(scaling.fewest_workers) if scaling.use_gpu else 0.0
@@ -57,10 +58,10 @@ def claim_settings(location: str, asked: dict[str, Any], *, what: str) -> bool:
     """Record the settings of a run, or check them against the record of the run it continues.
 
     Returns:
-        Whether there is a run that it continues.
+        Whether an earlier run exists, which this one continues.
 
     Raises:
-        SettingsError: naming what differs.
+        SettingsError: naming the settings that differ.
     """
     if storage.create_json(location, asked):
         return False
@@ -68,27 +69,27 @@ def claim_settings(location: str, asked: dict[str, Any], *, what: str) -> bool:
     changed = [
         f"{name} was {recorded.get(name)}, is {value}"
         for name, value in asked.items()
-        if name not in GROWING and value != recorded.get(name)
+        if name not in CHANGEABLE and value != recorded.get(name)
     ]
     if changed:
         raise SettingsError(
             f"{what} exists with other settings ({location}): {'; '.join(changed)}. "
             f"Give another --name, or remove it"
         )
-    logger.info("%s exists: going on from where it stopped", what)
+    logger.info("%s exists: resuming it", what)
     storage.write_json(location, asked)
     return True
 
 
-def outcome(result: ray.train.Result) -> Progress:
-    """What rank 0 returned.
+def outcome(result: ray.train.Result) -> RunProgress:
+    """The progress that rank 0 returned.
 
     Raises:
-        TrainingError: when that is one.
+        TrainingError: when rank 0 returned one.
     """
     if isinstance(result.return_value, TrainingError):
         raise result.return_value
-    progress: Progress = result.return_value
+    progress: RunProgress = result.return_value
     return progress
 
 
@@ -97,4 +98,4 @@ def best_checkpoint(result: ray.train.Result) -> tuple[str, dict[str, Any]]:
     checkpoint, metrics = max(
         result.best_checkpoints, key=lambda pair: (pair[1][BEST_BY], pair[1]["epoch"])
     )
-    return location_of(checkpoint), metrics
+    return checkpoint_location(checkpoint), metrics

@@ -1,4 +1,4 @@
-"""Masked images shared out among workers."""
+"""Division of masked images among workers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ier_ray.explain.masking import Rows
 
 
 def share(costs: NDArray[np.float64], index: int, count: int) -> Rows:
-    """Rows of the ``index``-th of ``count`` workers; all shares together are all rows.
+    """Rows of worker ``index`` of ``count``; each row belongs to exactly one worker.
 
-    Rows of similar cost stay together, as windows of one size are computed at once, and all shares
-    cost nearly the same.
+    Rows of similar cost stay together, as windows of one size are computed in one batch, and all
+    shares cost nearly the same.
 
     Args:
-        costs: ``(M,)``; what each row costs, above 0.
+        costs: ``(M,)``; cost of each row, above 0.
     """
     order = np.argsort(-costs, kind="stable")
     middle = costs[order].cumsum() - costs[order] / 2

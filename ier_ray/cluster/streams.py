@@ -1,9 +1,9 @@
-"""Ray Data as the place where shards are read and images decoded.
+"""Reading shards and decoding images with Ray Data.
 
 Ray Train's own dataset splitting hands blocks to ranks first come, first served, and does not
-know the epoch. Here every rank plans its rows itself (a pure function of seed, epoch and rank)
-and streams just those through Ray Data, in order: the same seed gives the same batches, and a
-resumed run goes on where an undisturbed one would be.
+know the epoch. Here every rank plans its own rows (a pure function of seed, epoch and rank) and
+streams only those through Ray Data, in order: the same seed gives the same batches, and a resumed
+run reads the same batches as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def open_streams(settings: TrainSettings, *, rank: int, world_size: int) -> Join
 
 
 def decoded_rows(reader: RowReader, tasks: list[Columns], *, ahead: int) -> ray.data.Dataset:
-    """Rows of read tasks (not none), decoded by Ray tasks, in order.
+    """Rows of read tasks (at least one), decoded by Ray tasks, in order.
 
     Args:
-        ahead: tasks that may run, or wait for the consumer, at once.
+        ahead: maximum number of tasks that run or wait for the consumer.
     """
     dataset = ray.data.from_arrow([pa.table(task) for task in tasks])
     dataset.context.execution_options.preserve_order = True
-    # A chunk goes on as soon as it is there: neither held for the next one, nor cut.
+    # A chunk is passed on as soon as it is read: neither merged with the next one nor split.
     dataset.context.target_max_block_size = reader.chunk_rows * reader.row_bytes
     largest = max(len(task["row"]) for task in tasks)
     limit_read_ahead(dataset.context, tasks=ahead, task_bytes=largest * reader.row_bytes)
@@ -69,7 +69,7 @@ def decoded_rows(reader: RowReader, tasks: list[Columns], *, ahead: int) -> ray.
 def read_on_cluster(
     reader: RowReader, tasks: list[Columns], batch_size: int, *, ahead: int
 ) -> Iterator[dict[str, Any]]:
-    """Run read tasks as Ray tasks; the same rows in the same order as reading here."""
+    """Batches of read tasks run by Ray; same rows and order as reading in this process."""
     if not tasks:
         return
     batches = decoded_rows(reader, tasks, ahead=ahead).iter_batches(
@@ -80,13 +80,13 @@ def read_on_cluster(
 
 
 def tasks_ahead(*, streams: int, busy_cpus: float = 0.0) -> int:
-    """Read tasks that a stream may have under way.
+    """Maximum number of a stream's read tasks that run or wait for the consumer.
 
-    As many as its share of the CPUs run, as many wait to be consumed, and one waits to run.
+    One running task per CPU of its share, as many waiting to be consumed, and one waiting to run.
 
     Args:
         streams: streams that are read at the same time.
-        busy_cpus: CPUs that others hold.
+        busy_cpus: CPUs that training workers hold.
     """
     free: float = ray.cluster_resources().get("CPU", 1.0) - busy_cpus
     return 2 * max(1, math.ceil(free / streams)) + 1

@@ -22,15 +22,15 @@ from ier_ray.cluster.runs import (
     claim_settings,
     outcome,
 )
-from ier_ray.cluster.worker import location_of, train_worker
+from ier_ray.cluster.worker import checkpoint_location, train_worker
 from ier_ray.training.checkpoint import export_checkpoint, read_checkpoint_manifest
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.tracking import log_epochs, require_tracking, tracked
 
 START_RETRIES = 1
-"""Times a worker group that did not start is tried again before the run is given up."""
+"""Times that starting the worker group is retried before the run fails."""
 START_TIMEOUT = ("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "900")
-"""How long workers may take to start: an autoscaler needs minutes to bring GPU nodes."""
+"""Seconds that workers may take to start: an autoscaler needs minutes to start GPU nodes."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class TrainResult:
     epochs: int
     steps: int
     history: list[dict[str, Any]]
-    """One record an epoch."""
+    """One record per epoch."""
     seconds: float
 
 
 def run_training(settings: TrainSettings) -> TrainResult:
-    """Train on the cluster; with the name and settings of an earlier run, go on with it.
+    """Train on the cluster; with the name and settings of an earlier run, resume it.
 
     Raises:
         SettingsError: when the run exists with other settings, or MLflow cannot be used.
@@ -81,7 +81,7 @@ def run_training(settings: TrainSettings) -> TrainResult:
     return TrainResult(
         run=run,
         checkpoint=exported,
-        last_checkpoint=location_of(result.checkpoint),
+        last_checkpoint=checkpoint_location(result.checkpoint),
         metrics=read_checkpoint_manifest(exported).metrics,
         best_epoch=int(metrics["epoch"]),
         epochs=progress.epoch,
@@ -94,10 +94,10 @@ def run_training(settings: TrainSettings) -> TrainResult:
 def train_tracked(
     settings: TrainSettings, *, resumed: bool, callbacks: list[Any] | None = None
 ) -> ray.train.Result:
-    """Run Ray Train to its end, shown in MLflow where that is asked for.
+    """Run Ray Train to its end, tracked in MLflow if that is configured.
 
     Raises:
-        TrainingError: when it ends in one.
+        TrainingError: when the run ends with one.
     """
     run = storage.join(settings.storage, settings.name)
     with tracked(settings, run, resumed=resumed) as mlflow_run:
@@ -110,7 +110,7 @@ def make_trainer(
     settings: TrainSettings, callbacks: list[Any] | None = None, mlflow_run: str | None = None
 ) -> TorchTrainer:
     """The Ray Train trainer of a run; its epochs are logged to an MLflow run, if it has one."""
-    os.environ.setdefault(*START_TIMEOUT)  # Ray Train reads it from the environment alone
+    os.environ.setdefault(*START_TIMEOUT)  # Ray Train reads it only from the environment
     scaling = settings.scaling
     fs, path = storage.filesystem(settings.storage)
     return TorchTrainer(
@@ -140,7 +140,7 @@ def make_trainer(
             failure_config=FailureConfig(
                 max_failures=scaling.max_failures, controller_failure_limit=START_RETRIES
             ),
-            # Ray also keeps the newest, whatever its score.
+            # Ray also keeps the newest checkpoint, whatever its score.
             checkpoint_config=CheckpointConfig(
                 num_to_keep=1, checkpoint_score_attribute=BEST_BY, checkpoint_score_order="max"
             ),

@@ -1,7 +1,7 @@
 """Hyperparameter sweeps under Ray Tune: learning rate and loss balance.
 
-Each trial is a light driver that launches a Ray Train run of its own and passes its reports on,
-so a trial may use many workers. Optuna proposes, ASHA stops what falls behind.
+Each trial is a light driver that launches its own Ray Train run and forwards its reports, so a
+trial may use many workers. Optuna proposes settings, ASHA stops trials that fall behind.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from ier_ray.training.tracking import end_run_of, require_tracking
 logger = logging.getLogger(__name__)
 
 DRIVER_CPUS = 0.01
-"""What a trial's driver holds; its workers hold the rest. Tune accepts no zero."""
+"""CPUs of a trial's driver; its workers reserve their own. Tune does not accept 0."""
 
 
 class Interval(Settings):
@@ -59,10 +59,10 @@ class Interval(Settings):
 
 
 class SearchSettings(Settings):
-    """What is searched, and how hard."""
+    """What is searched, and with how many trials."""
 
     trials: int = Field(20, ge=1)
-    """Runs to try."""
+    """Number of trials."""
     learning_rate: Interval = Interval(low=8e-5, high=8e-4)
     """Range of optimizer.learning_rate, searched on a log scale."""
     balance: Interval = Interval(low=0.0, high=2.0)
@@ -70,9 +70,9 @@ class SearchSettings(Settings):
     grace_epochs: int = Field(5, ge=1)
     """Epochs that every trial gets before it may be stopped."""
     reduction: int = Field(2, ge=2)
-    """At each rung, one trial in this many goes on."""
+    """At each rung, one in this many trials continues."""
     max_concurrent: int | None = Field(None, ge=1)
-    """Trials at once; by default as many as the cluster's CPUs and GPUs hold."""
+    """Trials at the same time; by default as many as fit on the cluster's CPUs and GPUs."""
 
 
 class SweepSettings(Settings):
@@ -84,7 +84,7 @@ class SweepSettings(Settings):
     """Where sweeps are kept: a directory all workers share, or an s3:// URI."""
     search: SearchSettings = SearchSettings()
     train: TrainSettings
-    """Settings of every trial; name, storage and what is searched are set by the sweep."""
+    """Settings of every trial; the sweep sets name, storage and the searched settings."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class SweepResult:
 
 
 def run_sweep(settings: SweepSettings) -> SweepResult:
-    """Run, or go on with, a sweep and export its best checkpoint.
+    """Run or resume a sweep, and export its best checkpoint.
 
     Raises:
         SettingsError, DataError, CapacityError: before anything is started.
@@ -134,7 +134,7 @@ def run_sweep(settings: SweepSettings) -> SweepResult:
     )
     results = make_tuner(settings, location).fit()
     trials = sorted((describe(result, location) for result in results), key=rank)
-    for trial in trials:  # Tune stops the drivers, of the last epoch too
+    for trial in trials:  # Tune may stop a driver before it does so, even after the last epoch
         trial_location = storage.join(location, "trials", trial.name)
         end_run_of(settings.train.tracking, trial_location, failed=trial.error is not None)
     best = trials[0]
@@ -153,7 +153,7 @@ def run_sweep(settings: SweepSettings) -> SweepResult:
 
 
 def make_tuner(settings: SweepSettings, location: str) -> tune.Tuner:
-    """A new tuner, or the interrupted one of the same sweep."""
+    """A new tuner, or the restored one of an earlier start of the same sweep."""
     search = settings.search
     trainable = tune.with_resources(trial_driver(settings.train, location), {"cpu": DRIVER_CPUS})
     fs, path = storage.filesystem(settings.storage)
@@ -193,7 +193,7 @@ def trial_driver(base: TrainSettings, location: str) -> Callable[[dict[str, Any]
     def drive(config: dict[str, Any]) -> None:
         name = tune.get_context().get_trial_id()
         settings = trial_settings(base, config, name=name, location=location)
-        # A trial that the sweep tries again has the same name, and no other trial ever has.
+        # A retried trial keeps its name, and no two trials share one: an existing run is its own.
         train_tracked(settings, resumed=True, callbacks=[TuneReportCallback()])
 
     return drive
@@ -211,7 +211,7 @@ def trial_settings(
 
 
 def concurrent_trials(settings: TrainSettings) -> int:
-    """How many trials the cluster holds at once, one CPU kept free for reading data."""
+    """How many trials fit on the cluster at once, with one CPU kept free for reading data."""
     have = ray.cluster_resources()
     scaling = settings.scaling
     trial_cpus = scaling.num_workers * scaling.cpus_per_worker + DRIVER_CPUS
@@ -243,12 +243,12 @@ def describe(result: tune.Result, location: str) -> Trial:
 
 
 def rank(trial: Trial) -> tuple[float, str]:
-    """Sorts the best trial first, failed ones last, ties by name."""
+    """Sort key: best trial first, failed ones last, ties by name."""
     return (1.0 if trial.ier_accuracy is None else -trial.ier_accuracy, trial.name)
 
 
 def table(trials: list[Trial]) -> str:
-    """The trials for people."""
+    """The trials as a text table."""
     lines = ["trial        learning rate  balance  epochs  ier accuracy  fer accuracy"]
     for trial in trials:
         scores = (

@@ -1,4 +1,4 @@
-"""What a Ray Train worker runs, and what it gives the training loop."""
+"""The function that each Ray Train worker runs, and its context for the training loop."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ from ier_ray.training.context import ProgressBar
 from ier_ray.training.loop import train
 from ier_ray.training.meters import LoggedProgress
 from ier_ray.training.settings import TrainSettings
-from ier_ray.training.state import Progress
+from ier_ray.training.state import RunProgress
 from ier_ray.training.tracking import log_epochs, write_scalars
 
 Track = Callable[[Sequence[Mapping[str, float]]], None]
+"""Logs epochs' records to a tracking server."""
 
 DDP_OPTIONS: dict[str, Any] = {"gradient_as_bucket_view": True}
-"""Gradients lie where they are sent from: nothing is copied back after each step."""
+"""Gradients are views of the communication buckets: no copy after each all-reduce."""
 
 
-def train_worker(config: dict[str, Any]) -> Progress | TrainingError:
-    """What each rank runs. An error that every rank meets is returned: a retry would not help."""
-    logging.getLogger().setLevel(logging.WARNING)  # Ray logs every report through the root
+def train_worker(config: dict[str, Any]) -> RunProgress | TrainingError:
+    """Train on one rank. An error that every rank meets is returned: a retry would not help."""
+    logging.getLogger().setLevel(logging.WARNING)  # Ray logs every report through the root logger
     logging.getLogger("ier_ray").setLevel(logging.INFO)
     quiet_data()
     settings = TrainSettings.model_validate(config["settings"])
@@ -50,7 +51,7 @@ def train_worker(config: dict[str, Any]) -> Progress | TrainingError:
         return train(settings, streams, streams.ier.shards.scheme, context)
     except TrainingError as error:
         if isinstance(error, DeviceMemoryError) and context.world_size > 1:
-            raise  # the other workers wait for this one: only Ray can end them
+            raise  # the other workers wait for this one: only Ray can stop them
         return error
 
 
@@ -59,8 +60,8 @@ class RayTrainContext:
 
     Args:
         run: location of the run.
-        terminal: whether the driver's user sees a terminal.
-        track: shows epochs outside the run's storage; rank 0 calls it.
+        terminal: whether the driver's standard error is a terminal.
+        track: logs epochs to a tracking server; called on rank 0 only.
     """
 
     def __init__(self, run: str, *, terminal: bool, track: Track | None = None) -> None:
@@ -73,7 +74,7 @@ class RayTrainContext:
         self.device = get_device()
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model under DDP; as it is where there is one worker."""
+        """The model on the device, under DDP if there are several workers."""
         wrapped: nn.Module = prepare_model(model, parallel_strategy_kwargs=DDP_OPTIONS)
         return wrapped
 
@@ -84,7 +85,7 @@ class RayTrainContext:
         return tensor
 
     def checkpoint(self) -> AbstractContextManager[Path | None]:
-        """The run's last checkpoint, brought to this node."""
+        """The run's last checkpoint, copied to this node."""
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is None:
             return nullcontext(None)
@@ -93,10 +94,10 @@ class RayTrainContext:
     def last_checkpoint(self) -> str | None:
         """Where the run's last checkpoint is stored."""
         checkpoint = ray.train.get_checkpoint()
-        return None if checkpoint is None else location_of(checkpoint)
+        return None if checkpoint is None else checkpoint_location(checkpoint)
 
     def bar(self, label: str, total: int) -> ProgressBar:
-        """Rank 0's progress: a bar that the driver draws, or lines where it has no terminal."""
+        """Rank 0's progress: a bar drawn by the driver, or log lines if it has no terminal."""
         if self.rank != 0:
             return tqdm(disable=True)
         if self.terminal:
@@ -128,7 +129,7 @@ class LocalCopy(AbstractContextManager[Path | None]):
         self._directory.__exit__(*exception)
 
 
-def location_of(checkpoint: ray.train.Checkpoint) -> str:
-    """A Ray checkpoint as a location of :mod:`ier_ray.storage`."""
+def checkpoint_location(checkpoint: ray.train.Checkpoint) -> str:
+    """The location (see :mod:`ier_ray.storage`) of a Ray checkpoint."""
     prefix = "s3://" if checkpoint.filesystem.type_name == "s3" else ""
     return f"{prefix}{checkpoint.path}"

@@ -1,4 +1,4 @@
-"""The whole way on synthetic data: shards, joint training, evaluation, explanations, report."""
+"""The demo on synthetic data: shards, joint training, evaluation, explanations, report."""
 
 from __future__ import annotations
 
@@ -37,38 +37,38 @@ DOMAINS: tuple[Domain, ...] = ("fer", "ier")
 
 
 class DemoSettings(Settings):
-    """The demo: everything on disk lands below one directory."""
+    """The demo; all its files lie below one directory."""
 
     output: str = "runs/demo"
     """Directory of the demo's shards, run, explanations and report."""
     train_config: str = "configs/demo.yaml"
-    """Training settings; name, storage and data are set by the demo."""
+    """Training settings file; the demo sets name, storage and data."""
     samples: int = Field(3000, ge=40)
-    """Drawings in each domain, a fifth of them held out."""
+    """Drawings per domain; a fifth of them is held out."""
     seed: int = Field(0, ge=0)
     """Seed of the drawings."""
     explained_per_class: int = Field(6, ge=1)
-    """Held-out scenes of each class to explain."""
+    """Held-out scenes per class to explain."""
     explainer: ExplainerSettings = ExplainerSettings(baseline="mean")
-    """Hiding with the mean color: black is itself a strong mark on a bright scene."""
+    """Hidden regions get the mean color: black would itself be a strong cue on a bright scene."""
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo prints."""
+    """The record that the demo prints."""
 
     fer_accuracy: float
     ier_accuracy: float
     logistic_regression_ier_accuracy: float
     cue_mass_ratio: float
-    """Share of positive attribution inside the cue masks over their share of the area."""
+    """Fraction of positive attribution inside the cue masks over their fraction of the area."""
     checkpoint: str
     report: str
     seconds: float
 
 
 def run_demo(settings: DemoSettings) -> DemoResult:
-    """Run every stage on the cluster this process has joined."""
+    """Run every stage on the cluster that this process has joined."""
     started = time.perf_counter()
     output = storage.absolute(settings.output)
     train = demo_training(settings, output)
@@ -130,7 +130,7 @@ def run_demo(settings: DemoSettings) -> DemoResult:
 
 
 def demo_training(settings: DemoSettings, output: str) -> TrainSettings:
-    """The training settings of the file, with the demo's places."""
+    """The file's training settings with the demo's name, storage and data."""
     values: dict[str, Any] = read_settings_file(settings.train_config)
     values["storage"], values["name"] = output, "train"
     values["data"] = {
@@ -152,7 +152,7 @@ def make_shards(settings: DemoSettings, output: str, *, size: int) -> dict[Domai
 
 
 def logistic_regression_accuracy(location: str, *, val_fold: int, size: int = 64) -> float:
-    """Held-out accuracy of multinomial logistic regression on the same pixels: the control."""
+    """Held-out accuracy of multinomial logistic regression on raw pixels, as a control."""
     split = SplitIndex.read(ShardSet.open(location), val_fold=val_fold)
     reader = RowReader.of(split.shards, size)
 

@@ -17,6 +17,7 @@ from ier_ray.explain.rendering import overlay
 
 COLORS = {"fer": "#4477aa", "ier": "#cc6633", "discrepancy": "#228833"}
 THUMBNAIL = 224
+"""Side of an explained image in pixels."""
 
 
 def learning_curves(history: list[dict[str, Any]], warmup_epochs: int) -> str:
@@ -47,14 +48,14 @@ def learning_curves(history: list[dict[str, Any]], warmup_epochs: int) -> str:
 
 
 def confusion(evaluation: Evaluation) -> str:
-    """Confusion matrix with counts, colored by the share of the true class."""
+    """Confusion matrix with counts, colored by each row's fractions."""
     counts = np.asarray(evaluation.confusion)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure = Figure(figsize=(4.4, 3.8), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
-        color = "white" if shares[row, column] > 0.5 else "black"
+        color = "white" if fractions[row, column] > 0.5 else "black"
         axes.text(column, row, str(count), ha="center", va="center", color=color)
     ticks = range(len(evaluation.classes))
     axes.set_xticks(ticks, evaluation.classes)

@@ -19,7 +19,7 @@ from ier_ray.training.settings import TrainSettings
 
 @dataclass(frozen=True)
 class ReportContent:
-    """What a report shows."""
+    """The content of a report."""
 
     title: str
     settings: TrainSettings
@@ -31,11 +31,11 @@ class ReportContent:
     figures: dict[str, str]
     """Headline figures, in order."""
     places: dict[str, str]
-    """Where everything is on disk."""
+    """Locations of the run's files, by name."""
 
 
 def render_report(content: ReportContent) -> str:
-    """The page, with all pictures inside it."""
+    """The page, with all pictures embedded."""
     environment = Environment(
         loader=PackageLoader("ier_ray.experiments", "templates"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""The joint loss of the paper (Eq. 1-3) and its peers from domain adaptation."""
+"""The joint loss of the paper (Eq. 1-3), and discrepancies from domain adaptation."""
 
 from ier_ray.losses.adversarial import domain_confusion, reverse_gradient
 from ier_ray.losses.coral import coral

@@ -22,7 +22,7 @@ class _Reversal(torch.autograd.Function):
 
 
 def reverse_gradient(values: Tensor) -> Tensor:
-    """The same values; what lies before them climbs where what follows descends.
+    """The same values, with their gradient negated in the backward pass.
 
     Source: Ganin et al., Domain-Adversarial Training of Neural Networks, 2016, Eq. 16-17.
     """
@@ -31,17 +31,18 @@ def reverse_gradient(values: Tensor) -> Tensor:
 
 
 def domain_confusion(fer: Tensor, ier: Tensor) -> Tensor:
-    """Cross-entropy of a discriminator that should call ``fer`` 1 and ``ier`` 0.
+    """Binary cross-entropy of a domain discriminator: label 1 for ``fer``, 0 for ``ier``.
 
-    Each domain counts half; ``log 2`` where the discriminator cannot tell them apart.
+    Each domain has weight one half; the loss is ``log 2`` where the discriminator cannot tell
+    them apart.
 
     Args:
-        fer, ier: its logits ``(A, 1)`` and ``(B, 1)`` on features of each domain. The features
-            come through :func:`reverse_gradient`: the discriminator learns to tell the domains
-            apart, the networks to confuse it.
+        fer, ier: the discriminator's logits ``(A, 1)`` and ``(B, 1)`` on each domain's features.
+            The features pass through :func:`reverse_gradient`: the discriminator learns to tell
+            the domains apart, the networks learn to confuse it.
 
     Source: Ganin et al., 2016, Eq. 9.
     """
-    told_fer = F.binary_cross_entropy_with_logits(fer, torch.ones_like(fer))
-    told_ier = F.binary_cross_entropy_with_logits(ier, torch.zeros_like(ier))
-    return (told_fer + told_ier) / 2
+    fer_loss = F.binary_cross_entropy_with_logits(fer, torch.ones_like(fer))
+    ier_loss = F.binary_cross_entropy_with_logits(ier, torch.zeros_like(ier))
+    return (fer_loss + ier_loss) / 2

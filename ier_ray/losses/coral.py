@@ -13,8 +13,8 @@ def coral(first: Tensor, second: Tensor) -> Tensor:
 
     Source: Sun and Saenko, Deep CORAL, 2016, Eq. 1-3 (covariances divided by ``n − 1``).
     """
-    apart = covariance(first) - covariance(second)
-    return apart.square().sum() / (4 * first.shape[1] ** 2)
+    difference = covariance(first) - covariance(second)
+    return difference.square().sum() / (4 * first.shape[1] ** 2)
 
 
 def covariance(features: Tensor) -> Tensor:

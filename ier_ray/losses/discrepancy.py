@@ -1,4 +1,4 @@
-"""The discrepancy of the paper (Eq. 3), and which samples it compares."""
+"""The discrepancy of the paper (Eq. 3), and the samples that it compares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Eq. 1: the loss of both networks together."""
+"""Eq. 1: the joint loss of both networks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class JointLoss:
     """Eq. 1: ``CE_fer + CE_ier + balance · D + regularization · Σ‖w_fc‖²``.
 
     With ``supervision="fer"`` no IER label is read: ``CE_ier`` is the cross-entropy of ``ier`` on
-    the FER images. ``classification`` weighs both cross-entropies: 0 leaves ``D`` alone.
+    the FER images. ``classification`` is the weight of both cross-entropies: with 0, only ``D`` and
+    the regularization remain.
     """
 
     balance: float = 1.0
@@ -49,13 +50,14 @@ class JointLoss:
     def measures_discrepancy(self) -> bool:
         """Whether ``D`` is computed.
 
-        With a discriminator also at balance 0: DDP waits for the gradient of every parameter.
+        A mode with a discriminator computes it at balance 0 too: DDP waits for the gradient of
+        every parameter.
         """
         return self.balance > 0 or self.discrepancy.needs_discriminator
 
     @property
     def compared(self) -> Compared:
-        """What the forward pass must give for the discrepancy."""
+        """The pair that the forward pass must return for the discrepancy."""
         return self.discrepancy.compared if self.measures_discrepancy else "logits"
 
     @property
@@ -77,11 +79,13 @@ class JointLoss:
         else:
             ier = F.cross_entropy(outputs.ier_on_fer, fer_labels)
         if self.measures_discrepancy:
-            apart = self.discrepancy(outputs.compared, fer_labels, ier_labels)
+            discrepancy = self.discrepancy(outputs.compared, fer_labels, ier_labels)
         else:
-            apart = outputs.ier.new_zeros(())
+            discrepancy = outputs.ier.new_zeros(())
         squares = torch.stack([weight.square().sum() for weight in dense_weights]).sum()
         total = (
-            self.classification * (fer + ier) + self.balance * apart + self.regularization * squares
+            self.classification * (fer + ier)
+            + self.balance * discrepancy
+            + self.regularization * squares
         )
-        return LossParts(total, fer, ier, apart, squares)
+        return LossParts(total, fer, ier, discrepancy, squares)

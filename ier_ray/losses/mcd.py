@@ -1,4 +1,4 @@
-"""MCD: the discrepancy of two classifiers as a game of heads against trunks."""
+"""MCD: a discrepancy that the classifiers' heads maximize and their trunks minimize."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from ier_ray.losses.discrepancy import discrepancy
 
 
 def classifier_discrepancy(p: Tensor, q: Tensor) -> Tensor:
-    """The value of Eq. 3, which the networks' last dense layers maximize and the rest minimizes.
+    """Eq. 3, which the networks' last dense layers maximize and all other layers minimize.
 
-    The maximum and minimum steps of the source in one step by gradient reversal, with a trunk for
-    each classifier where the source shares one. ``same_image`` is its minimum step alone, for all
-    weights.
+    Gradient reversal joins the source's maximization and minimization steps into one. Here each
+    classifier has its own trunk; in the source they share one. The mode ``same_image`` is the
+    minimization step alone, over all weights.
 
     Args:
-        p, q: ``(B, K)`` class probabilities of both networks on the same images, from logits that
-            reverse the gradient between head and trunk (``contested``).
+        p, q: ``(B, K)`` class probabilities of both networks on the same images, from logits
+            with the gradient reversed between head and trunk (``contested``).
 
     Source: Saito et al., Maximum Classifier Discrepancy for Unsupervised Domain Adaptation, 2018.
     """

@@ -8,11 +8,11 @@ from torch import Tensor
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Kernel widths, as factors on the mean squared distance of the joint sample."""
 SMALLEST_DISTANCE = 1e-12
-"""Squared distance divided by where all features are equal."""
+"""Lower bound of the mean squared distance, against division by 0 where all features are equal."""
 
 
 def mmd(first: Tensor, second: Tensor) -> Tensor:
-    """Squared MMD, the biased estimate: all pairs, so never negative and 0 for equal samples.
+    """Squared MMD, biased estimate over all pairs: never negative, and 0 for equal samples.
 
     The kernel is the mean of ``exp(−‖x − y‖² / γ)`` over five ``γ`` around the mean squared
     distance of two different samples, which is treated as a constant.

@@ -1,4 +1,4 @@
-"""What the two networks hand to the loss."""
+"""The outputs of the two networks that the loss reads."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 Compared = Literal["logits", "cross", "contested", "features", "domains"]
-"""What a discrepancy compares, as a pair of the ``fer`` and the ``ier`` network's:
+"""The pair of tensors that a discrepancy compares, one of each network (``fer``, ``ier``):
 
 ``logits``: logits, each network on its own domain. ``cross``: logits, both on the IER images.
 ``contested``: as ``cross``, with the gradient reversed between head and trunk.
 ``features``: inputs of the last dense layer, each network on its own domain. ``domains``: the
-domain discriminator's logits of those features, gradient reversed.
+domain discriminator's logits on those features, with the gradient reversed.
 """
 
 
 class JointOutputs(NamedTuple):
-    """What one forward pass of both networks gives; logits are ``(batch, classes)``."""
+    """Outputs of one forward pass of both networks; logits are ``(batch, classes)``."""
 
     fer: Tensor
     """Logits of ``fer`` on the FER images."""
@@ -30,16 +30,16 @@ class JointOutputs(NamedTuple):
     """Logits of ``ier`` on the FER images, where the loss needs them."""
 
     def in_full_precision(self) -> JointOutputs:
-        """The same in float32 or better: losses are not computed in half precision."""
+        """The same outputs in float32 or wider: losses are not computed in half precision."""
         first, second = self.compared
         return JointOutputs(
-            full(self.fer),
-            full(self.ier),
-            (full(first), full(second)),
-            None if self.ier_on_fer is None else full(self.ier_on_fer),
+            at_least_float32(self.fer),
+            at_least_float32(self.ier),
+            (at_least_float32(first), at_least_float32(second)),
+            None if self.ier_on_fer is None else at_least_float32(self.ier_on_fer),
         )
 
 
-def full(values: Tensor) -> Tensor:
-    """Values of half precision as float32, others as they are."""
+def at_least_float32(values: Tensor) -> Tensor:
+    """Half-precision values as float32; others unchanged."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""Every discrepancy by its name in the settings: a new one is a file of its own and a line here."""
+"""Every discrepancy by its name in the settings; a new one needs its own file and a line here."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ier_ray.losses.outputs import Compared
 
 @dataclass(frozen=True)
 class DiscrepancySpec:
-    """A distance between the two networks, and what it is a distance of.
+    """A discrepancy of the two networks, and the tensors it is computed from.
 
     Attributes:
-        distance: scalar of the ``fer`` and the ``ier`` network's part of the pair, and, where it
-            reads labels, of both batches' labels. The pair is made of class probabilities where
-            the networks' logits are compared.
-        compared: which pair the forward pass must give.
-        reads_labels: whether it reads the labels, those of the IER images too.
+        distance: scalar function of the ``fer`` and the ``ier`` part of the pair, and of both
+            batches' labels if it reads labels. Where logits are compared, it gets class
+            probabilities.
+        compared: the pair that the forward pass must return.
+        reads_labels: whether it reads the labels, including those of the IER images.
     """
 
     distance: Callable[..., Tensor]
@@ -35,14 +35,14 @@ class DiscrepancySpec:
     def __call__(
         self, pair: tuple[Tensor, Tensor], fer_labels: Tensor, ier_labels: Tensor
     ) -> Tensor:
-        """The distance of a pair ``JointOutputs.compared``."""
+        """The discrepancy of the pair ``JointOutputs.compared``."""
         if self.compared in ("logits", "cross", "contested"):
             pair = pair[0].softmax(1), pair[1].softmax(1)
         return self.distance(*pair, *((fer_labels, ier_labels) if self.reads_labels else ()))
 
     @property
     def needs_features(self) -> bool:
-        """Whether the networks must give the features before their last dense layer."""
+        """Whether the forward pass must return the features before their last dense layer."""
         return self.compared in ("contested", "features", "domains")
 
     @property
@@ -52,7 +52,7 @@ class DiscrepancySpec:
 
     @property
     def adversarial(self) -> bool:
-        """Whether it is a game of one part of the networks against another, not a distance."""
+        """Whether one part of the networks maximizes what another minimizes."""
         return self.compared in ("contested", "domains")
 
 

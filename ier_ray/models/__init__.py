@@ -1,4 +1,4 @@
-"""The networks: the paper's, and the joint module that trains two of them together."""
+"""The networks: the paper's, its baselines, and the module that joins two for training."""
 
 from ier_ray.models.classifier import EmotionClassifier
 from ier_ray.models.emotion_net import EmotionNet

@@ -2,8 +2,9 @@
 
 ``width`` scales each where its construction allows: all channels and units of AlexNet, VGG16,
 Deep-Emotion and EfficientNet, the bottlenecks of ResNet, the embedding of ViT and Swin. At width 1
-each has the parameters of torchvision's own (which has no Deep-Emotion), but for the classes.
-torchvision takes more than a second to import: only who builds one of its networks waits for it.
+each has the parameters of torchvision's network (except Deep-Emotion, which torchvision lacks),
+apart from the number of classes. torchvision takes more than a second to import, so it is imported
+only when one of its networks is built.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from torch import Tensor, nn
 
 from ier_ray.models.classifier import EmotionClassifier
 from ier_ray.models.deep_emotion import DeepEmotion
-from ier_ray.models.emotion_net import BLOCKS, initialize, scaled, vgg_trunk
+from ier_ray.models.emotion_net import VGG16_BLOCKS, he_initialize, scaled, vgg_trunk
 
-ALEXNET_SMALLEST = 64
-"""Side below which nothing is left of an image after AlexNet's pools."""
+ALEXNET_MIN_SIDE = 64
+"""Smallest image side, in pixels, that AlexNet's convolutions and pools can reduce."""
 ALEXNET_CHANNELS = (64, 192, 384, 256, 256)
 HIDDEN_UNITS = 4096
 """Units of each hidden dense layer of AlexNet and VGG16."""
@@ -31,13 +32,13 @@ EFFICIENTNET_B0: tuple[tuple[int, int, int, int, int, int], ...] = (
     (6, 5, 2, 112, 192, 4),
     (6, 3, 1, 192, 320, 1),
 )
-"""Expansion, kernel, stride, input and output channels and layers of each stage."""
+"""Expansion, kernel, stride, input channels, output channels and layers of each stage."""
 
 VIT_HEADS, VIT_HEAD_CHANNELS, VIT_LAYERS, VIT_PATCH = 12, 64, 12, 16
 SWIN_HEADS = (3, 6, 12, 24)
 SWIN_HEAD_CHANNELS = 32
 STOCHASTIC_DEPTH = 0.2
-"""Share of residual branches dropped in training, as published for EfficientNet-B0 and Swin-T."""
+"""Drop probability of the last residual branch, as published for EfficientNet-B0 and Swin-T."""
 
 
 class BaselineNetwork(EmotionClassifier):
@@ -53,7 +54,7 @@ class BaselineNetwork(EmotionClassifier):
             name
             for name, layer in network.named_modules()
             if isinstance(layer, nn.Linear) and name.split(".")[0] == head
-        ]  # names, not layers: a copy of this module must find its own
+        ]  # names, not layers: a copy of this module must find its own layers
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of normalized images."""
@@ -65,7 +66,7 @@ class BaselineNetwork(EmotionClassifier):
         return [self.network.get_parameter(f"{name}.weight") for name in self._dense]
 
     def backbone(self) -> dict[str, Tensor]:
-        """All but the layer of the classes: what pretrained weights fill."""
+        """All tensors but those of the output layer: the ones that pretrained weights fill."""
         return {
             name: tensor
             for name, tensor in self.network.state_dict().items()
@@ -74,13 +75,13 @@ class BaselineNetwork(EmotionClassifier):
 
     @property
     def new_layers(self) -> tuple[str, ...]:
-        """Prefix of the layer of the classes, which pretrained weights do not fill."""
+        """Prefix of the output layer, which pretrained weights do not fill."""
         return (f"{self._dense[-1]}.",)
 
 
 def alexnet(*, num_classes: int, image_size: int, width: float, dropout: float) -> BaselineNetwork:
-    """AlexNet in one column, ``ALEXNET_SMALLEST`` pixels or more; He initialization."""
-    del image_size  # pooled to 6x6, whatever it is
+    """Single-column AlexNet, for images of side ``ALEXNET_MIN_SIDE`` or more; He initialization."""
+    del image_size  # pooled to 6x6 at any size
     first, second, third, fourth, fifth = (scaled(count, width) for count in ALEXNET_CHANNELS)
     hidden = scaled(HIDDEN_UNITS, width)
     features = nn.Sequential(
@@ -107,13 +108,13 @@ def alexnet(*, num_classes: int, image_size: int, width: float, dropout: float) 
         nn.ReLU(inplace=True),
         nn.Linear(hidden, num_classes),
     )
-    return convolutional(features, classifier, side=6)
+    return convolutional_network(features, classifier, side=6)
 
 
 def vgg16(*, num_classes: int, image_size: int, width: float, dropout: float) -> BaselineNetwork:
     """VGG16 without batch normalization; He initialization."""
-    del image_size  # pooled to 7x7, whatever it is
-    channels = [scaled(count, width) for count, _ in BLOCKS]
+    del image_size  # pooled to 7x7 at any size
+    channels = [scaled(count, width) for count, _ in VGG16_BLOCKS]
     hidden = scaled(HIDDEN_UNITS, width)
     classifier = nn.Sequential(
         nn.Linear(channels[-1] * 7 * 7, hidden),
@@ -124,10 +125,14 @@ def vgg16(*, num_classes: int, image_size: int, width: float, dropout: float) ->
         nn.Dropout(dropout),
         nn.Linear(hidden, num_classes),
     )
-    return convolutional(vgg_trunk(channels, [convs for _, convs in BLOCKS]), classifier, side=7)
+    return convolutional_network(
+        vgg_trunk(channels, [convs for _, convs in VGG16_BLOCKS]), classifier, side=7
+    )
 
 
-def convolutional(features: nn.Module, classifier: nn.Module, *, side: int) -> BaselineNetwork:
+def convolutional_network(
+    features: nn.Module, classifier: nn.Module, *, side: int
+) -> BaselineNetwork:
     """Convolutions, pooled to ``side`` x ``side``, then dense layers."""
     layers = OrderedDict(
         features=features,
@@ -135,7 +140,7 @@ def convolutional(features: nn.Module, classifier: nn.Module, *, side: int) -> B
         flatten=nn.Flatten(),
         classifier=classifier,
     )
-    return BaselineNetwork(nn.Sequential(layers).apply(initialize), head="classifier")
+    return BaselineNetwork(nn.Sequential(layers).apply(he_initialize), head="classifier")
 
 
 def deep_emotion(
@@ -163,7 +168,7 @@ def efficientnet(
     """EfficientNet-B0; channels are multiples of 8 at any ``width``."""
     from torchvision.models.efficientnet import EfficientNet, MBConvConfig  # noqa: PLC0415
 
-    del image_size  # pooled to 1x1, whatever it is
+    del image_size  # pooled to 1x1 at any size
     network = EfficientNet(
         [MBConvConfig(*stage, width_mult=width) for stage in EFFICIENTNET_B0],
         dropout=dropout,
@@ -195,7 +200,7 @@ def swin(*, num_classes: int, image_size: int, width: float, dropout: float) -> 
     """Swin-T; ``width`` scales the channels of each head."""
     from torchvision.models import SwinTransformer  # noqa: PLC0415
 
-    del image_size  # windows are padded and the last map is averaged, whatever it is
+    del image_size  # windows are padded and the last map is averaged at any size
     network = SwinTransformer(
         patch_size=[4, 4],
         embed_dim=SWIN_HEADS[0] * scaled(SWIN_HEAD_CHANNELS, width),

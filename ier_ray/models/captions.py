@@ -1,4 +1,4 @@
-"""The paper's baseline 4: an image becomes a caption, the caption's emotion is recognized by BERT.
+"""The paper's baseline 4: a model captions the image, and BERT recognizes the caption's emotion.
 
 Both models come from the ``transformers`` library, an optional dependency (extra ``captions``).
 """
@@ -25,13 +25,13 @@ CAPTION_TOKENS = 32
 """Length of every caption in tokens: shorter ones are padded, longer ones cut."""
 PADDING = 0
 """Id of BERT's padding token."""
-VOCABULARY = 30522
-"""Tokens that BERT-base knows."""
+VOCABULARY_SIZE = 30522
+"""Number of tokens of BERT-base."""
 HEADS, HEAD_CHANNELS, LAYERS = 12, 64, 12
 
 
 def transformers() -> Any:
-    """The library.
+    """The ``transformers`` module.
 
     Raises:
         SettingsError: when it is not installed.
@@ -42,7 +42,7 @@ def transformers() -> Any:
 class CaptionBert(BaselineNetwork):
     """BERT as a classifier of captions.
 
-    Input token ids ``(N, L)``, 0 where a caption has ended; output logits ``(N, num_classes)``.
+    Input token ids ``(N, L)``, 0 after a caption's end; output logits ``(N, num_classes)``.
     Pretrained weights are those of ``BertForSequenceClassification``, as its ``save_pretrained``
     writes them.
     """
@@ -59,11 +59,11 @@ def caption_bert(*, num_classes: int, image_size: int, width: float, dropout: fl
     Raises:
         SettingsError: when the transformers library is not installed.
     """
-    del image_size  # it sees no image
+    del image_size  # it reads no images
     library = transformers()
     hidden = HEADS * scaled(HEAD_CHANNELS, width)
     config = library.BertConfig(
-        vocab_size=VOCABULARY,
+        vocab_size=VOCABULARY_SIZE,
         hidden_size=hidden,
         num_hidden_layers=LAYERS,
         num_attention_heads=HEADS,
@@ -77,22 +77,22 @@ def caption_bert(*, num_classes: int, image_size: int, width: float, dropout: fl
 
 
 def bert_tokenizer(directory: str) -> Any:
-    """The tokenizer in a directory, where :class:`CaptionBert` can read what it makes.
+    """The tokenizer in a directory, checked to suit :class:`CaptionBert`.
 
     Raises:
-        SettingsError: when transformers is missing, or there is no tokenizer of BERT's.
+        SettingsError: when transformers is missing, or the directory holds no tokenizer of BERT's.
     """
     try:
         tokenizer = transformers().AutoTokenizer.from_pretrained(directory, local_files_only=True)
     except (OSError, ValueError) as error:
         raise SettingsError(
-            f"tokenizer {directory}: holds none that the transformers library can read; give a "
+            f"tokenizer {directory}: holds no tokenizer that transformers can read; give a "
             f"directory that save_pretrained of a BERT tokenizer wrote"
         ) from error
-    if tokenizer.pad_token_id != PADDING or len(tokenizer) > VOCABULARY:
+    if tokenizer.pad_token_id != PADDING or len(tokenizer) > VOCABULARY_SIZE:
         raise SettingsError(
             f"tokenizer {directory}: has {len(tokenizer)} tokens and pads with "
-            f"{tokenizer.pad_token_id}; caption_bert reads at most {VOCABULARY}, "
+            f"{tokenizer.pad_token_id}; caption_bert reads at most {VOCABULARY_SIZE}, "
             f"padded with {PADDING}, as the tokenizers of BERT-base do"
         )
     return tokenizer
@@ -137,7 +137,7 @@ class Captioner:
 
     @property
     def vocabulary(self) -> str:
-        """Hash of which token each id stands for."""
+        """Hash of the tokenizer's mapping from tokens to ids."""
         words = json.dumps(self._tokenizer.get_vocab(), sort_keys=True)
         return hashlib.sha256(words.encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""What the joint model asks of a network."""
+"""The interface that the joint model requires of a network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class EmotionClassifier(nn.Module, ABC):
-    """A network that gives the logits of an image's emotion."""
+    """A network that computes the logits of an image's emotion."""
 
     @abstractmethod
     def forward(self, images: Tensor, /) -> Tensor:
@@ -16,13 +16,13 @@ class EmotionClassifier(nn.Module, ABC):
 
     @abstractmethod
     def dense_weights(self) -> list[Tensor]:
-        """Weight matrices of the dense layers (``w_fc`` of Eq. 1); that of the logits is last."""
+        """Weight matrices of the dense layers (``w_fc`` of Eq. 1), the output layer's last."""
 
     @abstractmethod
     def backbone(self) -> dict[str, Tensor]:
-        """What pretrained weights fill: the tensors themselves, by their names in a file."""
+        """The tensors (no copies) that pretrained weights fill, by their names in a weight file."""
 
     @property
     @abstractmethod
     def new_layers(self) -> tuple[str, ...]:
-        """Prefixes of names in a file that are not used."""
+        """Name prefixes of the layers that pretrained weights do not fill."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ier_ray.models.emotion_net import scaled
 
 CHANNELS = 10
-"""Of each of the four convolutions that extract features."""
+"""Output channels of each of the four feature convolutions."""
 LOCALIZATION_CHANNELS = (8, 10)
 LOCALIZATION_UNITS = 32
 HIDDEN_UNITS = 50
@@ -29,7 +29,7 @@ class DeepEmotion(nn.Module):
     units. The transformer's localization network is two convolutions (7x7 to 8 and 5x5 to 10
     channels), each with max-pool and ReLU, and dense layers of 32 and 6 units; it starts as the
     identity. The publication has gray images of 48x48; here images are RGB of any size, and the
-    first dense layers take what the convolutions leave of it.
+    first dense layers are as large as the convolutions' output.
 
     Args:
         num_classes: size of the last dense layer.
@@ -84,14 +84,14 @@ class DeepEmotion(nn.Module):
         return logits
 
     def attend(self, images: Tensor) -> Tensor:
-        """Images under the affine transforms that the localization network gives them."""
+        """Images resampled with the affine transforms that the localization network predicts."""
         transforms = self.localization(images).view(-1, 2, 3)
         grid = F.affine_grid(transforms, list(images.shape), align_corners=False)
         return F.grid_sample(images, grid, align_corners=False)
 
 
 def pooled_side(side: int, *losses: int) -> int:
-    """Side of a feature map after stages that each lose pixels at the borders, then halve."""
+    """Side of a feature map after stages that each lose ``losses`` pixels, then halve it."""
     for loss in losses:
         side = (side - loss) // 2
     return side

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from ier_ray.models.classifier import EmotionClassifier
 
-BLOCKS: tuple[tuple[int, int], ...] = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+VGG16_BLOCKS: tuple[tuple[int, int], ...] = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Channels and number of 3x3 convolutions of B1-B5."""
 BRANCH_CHANNELS = 512
 HIDDEN_UNITS = 2048
 DOWNSAMPLING = 32
-"""Five 2x2 max-pools: the side of the image over the side of the last feature map."""
+"""Ratio of the image's side to that of the last feature map (five 2x2 max-pools)."""
 
 
 class EmotionNet(EmotionClassifier):
@@ -37,7 +37,7 @@ class EmotionNet(EmotionClassifier):
     """
 
     new_layers = ("branches.", "classifier.")
-    """Prefixes of what pretrained weights do not fill."""
+    """Name prefixes of the layers that pretrained weights do not fill."""
 
     def __init__(
         self,
@@ -52,10 +52,10 @@ class EmotionNet(EmotionClassifier):
             raise ValueError(
                 f"image_size must be a positive multiple of {DOWNSAMPLING}, got {image_size}"
             )
-        channels = [scaled(count, width) for count, _ in BLOCKS]
+        channels = [scaled(count, width) for count, _ in VGG16_BLOCKS]
         branch = scaled(BRANCH_CHANNELS, width)
         hidden = scaled(HIDDEN_UNITS, width)
-        self.features = vgg_trunk(channels, [convs for _, convs in BLOCKS])
+        self.features = vgg_trunk(channels, [convs for _, convs in VGG16_BLOCKS])
         self.branches = nn.ModuleList(
             residual_branch(channels[level], branch, pools=4 - level) for level in range(4)
         )
@@ -69,7 +69,7 @@ class EmotionNet(EmotionClassifier):
             nn.Dropout(dropout),
             nn.Linear(hidden, num_classes),
         )
-        self.apply(initialize)
+        self.apply(he_initialize)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of normalized images."""
@@ -94,13 +94,13 @@ class EmotionNet(EmotionClassifier):
         return [layer.weight for layer in self.classifier if isinstance(layer, nn.Linear)]
 
     def backbone(self) -> dict[str, Tensor]:
-        """The trunk, by the names that VGG16 gives it: what pretrained weights fill."""
+        """The trunk's tensors, which pretrained weights fill, by their names in VGG16."""
         trunk = self.features.state_dict(prefix="features.")
         return dict(trunk)
 
 
 def vgg_trunk(channels: Sequence[int], convolutions: Sequence[int]) -> nn.Sequential:
-    """3x3 convolutions with ReLU, a 2x2 max-pool closing each block."""
+    """Blocks of 3x3 convolutions with ReLU, each closed by a 2x2 max-pool."""
     layers: list[nn.Module] = []
     previous = 3
     for count, repeats in zip(channels, convolutions, strict=True):
@@ -120,12 +120,12 @@ def residual_branch(in_channels: int, out_channels: int, *, pools: int) -> nn.Se
 
 
 def scaled(count: int, width: float) -> int:
-    """A channel or unit count, at a width."""
+    """A channel or unit count times the width factor, rounded, at least 1."""
     return max(1, round(count * width))
 
 
-def initialize(module: nn.Module) -> None:
-    """He initialization: without normalization layers 13 ReLU convolutions need it to train."""
+def he_initialize(module: nn.Module) -> None:
+    """He initialization: 13 ReLU convolutions without normalization layers need it to train."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:

@@ -14,8 +14,8 @@ DISCRIMINATOR_UNITS = 256
 class JointModel(nn.Module):
     """``fer`` and ``ier`` under one forward pass, so that one DDP wrap serves both.
 
-    ``discriminator`` is there only while training against one (see :meth:`add_discriminator`);
-    checkpoints keep it with the optimizer, apart from the networks.
+    ``discriminator`` is None unless :meth:`add_discriminator` was called; checkpoints keep it with
+    the optimizer's state, apart from the networks.
     """
 
     def __init__(self, fer: EmotionClassifier, ier: EmotionClassifier) -> None:
@@ -32,7 +32,7 @@ class JointModel(nn.Module):
         compared: Compared = "logits",
         ier_on_fer: bool = False,
     ) -> JointOutputs:
-        """Logits of each network on its domain, and what the loss asks for besides."""
+        """Logits of each network on its domain, and the other outputs that the loss asks for."""
         crossed = compared in ("cross", "contested")
         fer_seen = torch.cat([fer_images, ier_images]) if crossed else fer_images
         ier_seen = torch.cat([ier_images, fer_images]) if ier_on_fer else ier_images
@@ -42,13 +42,13 @@ class JointModel(nn.Module):
         else:
             fer_logits, fer_pair = with_features(self.fer, fer_seen)
             ier_logits, ier_pair = with_features(self.ier, ier_seen)
-        own, taught = ier_logits[: len(ier_images)], ier_logits[len(ier_images) :]
+        own, on_fer = ier_logits[: len(ier_images)], ier_logits[len(ier_images) :]
         fer_pair = fer_pair[len(fer_images) :] if crossed else fer_pair
         return JointOutputs(
             fer=fer_logits[: len(fer_images)],
             ier=own,
             compared=self._compare(compared, fer_pair, ier_pair[: len(ier_images)]),
-            ier_on_fer=taught if ier_on_fer else None,
+            ier_on_fer=on_fer if ier_on_fer else None,
         )
 
     def _compare(self, compared: Compared, fer: Tensor, ier: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,12 +56,12 @@ class JointModel(nn.Module):
             fer_head, ier_head = last_dense(self.fer), last_dense(self.ier)
             return fer_head(reverse_gradient(fer)), ier_head(reverse_gradient(ier))
         if compared == "domains":
-            judge = self.discriminator
-            return judge(reverse_gradient(fer)), judge(reverse_gradient(ier))
+            discriminator = self.discriminator
+            return discriminator(reverse_gradient(fer)), discriminator(reverse_gradient(ier))
         return fer, ier
 
     def add_discriminator(self) -> None:
-        """Give the model a domain discriminator: two dense layers on the networks' features."""
+        """Add a domain discriminator: two dense layers on the networks' features."""
         self.discriminator = nn.Sequential(
             nn.Linear(last_dense(self.fer).in_features, DISCRIMINATOR_UNITS),
             nn.ReLU(),
@@ -74,7 +74,7 @@ class JointModel(nn.Module):
 
 
 def last_dense(network: EmotionClassifier) -> nn.Linear:
-    """The dense layer that gives a network's logits; its input are the network's features."""
+    """The dense layer that computes a network's logits; its input is the network's features."""
     weight = network.dense_weights()[-1]
     return next(m for m in network.modules() if isinstance(m, nn.Linear) and m.weight is weight)
 

@@ -1,4 +1,4 @@
-"""An architecture is a name in the settings."""
+"""Architectures by their names in the settings, and the builders of networks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ else:  # settings accept the names of the table; type checkers cannot read them 
 
 
 class ModelSettings(Settings):
-    """Which network, and how large. Travels with the checkpoint."""
+    """Architecture and size of the network; stored in the checkpoint."""
 
     architecture: Architecture = "emotion_net"
     """Name of the network: emotion_net is the paper's (VGG16 with four residual branches); its
@@ -43,13 +43,13 @@ class ModelSettings(Settings):
     jobs/caption.py adds to shard sets), deep_emotion (convolutions behind a spatial transformer),
     efficientnet (B0), vit (ViT-B/16) and swin (Swin-T)."""
     image_size: int = Field(224, ge=32, multiple_of=32)
-    """Side of the input in pixels; caption_bert sees none."""
+    """Side of the input in pixels; caption_bert reads no images."""
     width: float = Field(1.0, gt=0, le=4)
-    """Factor on channel and unit counts (resnet: its bottlenecks, caption_bert, vit and swin: the
+    """Factor on channel and unit counts (resnet: its bottlenecks; caption_bert, vit and swin: the
     embedding); 1 is as published."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout after each hidden dense layer; efficientnet and deep_emotion: before the dense
-    layers, caption_bert, vit and swin: in every block; resnet has none."""
+    layers; caption_bert, vit and swin: in every block; resnet has none."""
 
     @property
     def reads_captions(self) -> bool:
@@ -59,7 +59,7 @@ class ModelSettings(Settings):
     @field_validator("image_size")
     @classmethod
     def _something_is_left(cls, size: int, info: ValidationInfo) -> int:
-        smallest = baselines.ALEXNET_SMALLEST
+        smallest = baselines.ALEXNET_MIN_SIDE
         if info.data.get("architecture") == "alexnet" and size < smallest:
             raise ValueError(f"alexnet needs at least {smallest}")
         return size

@@ -1,4 +1,4 @@
-"""Tensors written to and read from files one at a time, so that no file is ever held as a whole."""
+"""Tensors written to and read from files one at a time: no whole file is ever held in memory."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ SAFETENSORS_DTYPES = {
 
 
 def write_safetensors(stream: BinaryIO, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file to a stream; a tensor on a device or in strides is copied alone.
+    """Write a safetensors file to a stream; only tensors on a device or not contiguous are copied.
 
-    The format: the header's length (8 bytes, little-endian), the header (JSON: of each tensor its
-    type, shape, and where its bytes lie behind the header), the bytes of the tensors.
+    The format: the header's length (8 bytes, little-endian), the header (JSON: each tensor's type,
+    shape and byte offsets after the header), the bytes of the tensors.
 
     Source: https://huggingface.co/docs/safetensors/index#format
     """
-    # Wide types first, so that each tensor begins at a multiple of its element's size.
+    # Widest types first, so that each tensor's offset is a multiple of its element size.
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
     header, start = {}, 0
     for name, tensor in ordered:
@@ -58,11 +58,11 @@ def write_safetensors(stream: BinaryIO, tensors: Mapping[str, Tensor]) -> None:
 def fill_from_safetensors(
     file: Path, wanted: Mapping[str, Tensor], *, prefixes: tuple[str, ...], source: str
 ) -> None:
-    """Copy tensors of a file into those of the same names, all or none; the file is mapped.
+    """Copy a file's tensors into those of the same names, all or none; the file is memory-mapped.
 
     Args:
-        prefixes: how names of the file that are asked for begin; others are not read.
-        source: what errors call the file.
+        prefixes: prefixes of the file's names that are used; other tensors are not read.
+        source: name of the file in error messages.
 
     Raises:
         CheckpointError: when the file is damaged, names are missing or unexpected, or shapes
@@ -82,7 +82,7 @@ def fill_from_safetensors(
 
 
 def misfits(wanted: Mapping[str, Tensor], given: Mapping[str, Sequence[int]]) -> str:
-    """What keeps tensors of the shapes ``given`` out of those of the same names; empty if nothing.
+    """Why tensors of the shapes ``given`` do not fit those of the same names; empty if they do.
 
     Names the first five problems.
     """
@@ -97,13 +97,13 @@ def misfits(wanted: Mapping[str, Tensor], given: Mapping[str, Sequence[int]]) ->
 
 
 def load_safetensors(file: Path, *, source: str) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, in memory mapped from it.
+    """Tensors of a safetensors file, memory-mapped.
 
     Args:
-        source: what errors call the file.
+        source: name of the file in error messages.
 
     Raises:
-        CheckpointError: when it is not one.
+        CheckpointError: when it is not a safetensors file.
     """
     try:
         return dict(safetensors.torch.load_file(file))
@@ -114,10 +114,10 @@ def load_safetensors(file: Path, *, source: str) -> dict[str, Tensor]:
 def load_torch_file(file: Path, *, source: str) -> dict[str, Any]:
     """A mapping of tensors and plain values that ``torch.save`` wrote, on the CPU.
 
-    Each tensor is read into memory of its own, not mapped: it may outlive the file.
+    Each tensor is read into its own memory, not mapped, so that it may outlive the file.
 
     Args:
-        source: what errors call the file.
+        source: name of the file in error messages.
 
     Raises:
         CheckpointError: when the file is damaged or holds anything that is not data.

@@ -21,9 +21,9 @@ def load_pretrained(networks: Iterable[EmotionClassifier], source: str) -> None:
 
     Args:
         source: a torchvision weight name such as ``VGG16_Weights.IMAGENET1K_V1`` (downloaded and
-            cached by torch), or a ``.pth`` / ``.safetensors`` file, local or ``s3://``, of the
-            same names. emotion_net takes the convolutions of VGG16 (names that begin with
-            ``features.``); a baseline all of its own architecture but the layer of the classes.
+            cached by torch), or a ``.pth`` / ``.safetensors`` file, local or ``s3://``, with
+            the same names. emotion_net takes the convolutions of VGG16 (names that begin with
+            ``features.``), a baseline all layers of its own architecture but the output layer.
 
     Raises:
         CheckpointError: when names are missing or unexpected or shapes differ, naming them.
@@ -57,7 +57,7 @@ def read_state_dict(source: str) -> dict[str, Tensor]:
     if source.endswith((".pth", ".pt")):
         with storage.local_file(source) as file:
             return only_tensors(load_torch_file(file, source=source), source)
-    from torchvision.models import get_weight  # noqa: PLC0415 (takes a second)
+    from torchvision.models import get_weight  # noqa: PLC0415 (takes a second to import)
 
     try:
         weights = get_weight(source)
@@ -67,18 +67,18 @@ def read_state_dict(source: str) -> dict[str, Tensor]:
         ) from error
     try:
         return dict(weights.get_state_dict(progress=False, check_hash=True))
-    except (OSError, RuntimeError) as error:  # no network; a download that was cut short
+    except (OSError, RuntimeError) as error:  # no network, or an incomplete download
         raise CheckpointError(
             f"{source}: cannot be downloaded from {weights.url}: {error}; "
-            f"bring the file by other means and give its path instead"
+            f"obtain the file by other means and give its path instead"
         ) from error
 
 
 def only_tensors(content: dict[str, Any], source: str) -> dict[str, Tensor]:
-    """The content, where it is a network's state dict.
+    """The content, checked to be a state dict: tensors only.
 
     Raises:
-        CheckpointError: naming what is something else.
+        CheckpointError: naming the first value that is not a tensor.
     """
     for name, value in content.items():
         if not isinstance(value, Tensor):

@@ -1,4 +1,4 @@
-"""The HTTP interface: validates, delegates to the deployments, and shapes the answers."""
+"""The HTTP interface: validates requests, delegates to the deployments, formats replies."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -53,29 +53,29 @@ api = FastAPI(title="ier_ray", version=__version__)
 
 @api.exception_handler(UploadError)
 async def upload_error(_: Request, error: UploadError) -> JSONResponse:
-    """Our own 4xx as JSON."""
+    """An upload that cannot be used, as a JSON error."""
     return error_reply(error.status, error.error, str(error))
 
 
 @api.exception_handler(RequestValidationError)
 async def bad_parameter(_: Request, error: RequestValidationError) -> JSONResponse:
-    """A bad query parameter: its name, the rule, and what came."""
+    """A bad query parameter, as a JSON error: its name, the rule, and the value."""
     return error_reply(422, "bad_parameter", "; ".join(map(complaint, error.errors())))
 
 
 def complaint(problem: Mapping[str, Any]) -> str:
-    """What pydantic found wrong, in one line."""
+    """One pydantic validation error as one line."""
     name = ".".join(str(part) for part in problem["loc"] if part != "query")
-    if not name:  # of several together: the message says what came
+    if not name:  # concerns several parameters: the message names the values
         return str(problem["msg"])
     return f"{name}: {problem['msg']}, got {problem.get('input')!r}"
 
 
 def class_index(name: str, scheme: EmotionScheme) -> int:
-    """The number of a class.
+    """The index of a class.
 
     Raises:
-        UploadError: when there is none of that name.
+        UploadError: when there is no class of that name.
     """
     if name not in scheme.classes:
         known = ", ".join(scheme.classes)
@@ -84,10 +84,10 @@ def class_index(name: str, scheme: EmotionScheme) -> int:
 
 
 def merged(query: ExplainQuery, configured: ExplainerSettings) -> ExplainerSettings:
-    """The service's settings with what a request asks for.
+    """The service's explainer settings, overridden by a request's.
 
     Raises:
-        UploadError: when they do not go together.
+        UploadError: when the combined settings are invalid.
     """
     try:
         return query.over(configured)
@@ -97,14 +97,14 @@ def merged(query: ExplainQuery, configured: ExplainerSettings) -> ExplainerSetti
 
 
 def error_reply(status: int, error: str, detail: str) -> JSONResponse:
-    """An error body."""
+    """An error response."""
     return JSONResponse(ErrorReply(error=error, detail=detail).model_dump(), status_code=status)
 
 
 @serve.deployment(ray_actor_options={"num_cpus": 0.1})
 @serve.ingress(api)
 class Ingress:
-    """Knows the model's description; everything else is behind the handles."""
+    """Serves the model's description itself and delegates the rest by handle."""
 
     def __init__(
         self, args: AppArgs, classifier: DeploymentHandle, explainer: DeploymentHandle
@@ -116,13 +116,13 @@ class Ingress:
 
     @api.get("/healthz")
     async def healthz(self) -> Health:
-        """Whether the model answers."""
+        """Whether the service can predict."""
         await self._classifier.ready.remote()
         return Health(status="ok")
 
     @api.get(MODEL)
     async def info(self) -> ModelInfo:
-        """What is served."""
+        """The served model."""
         manifest = self._manifest
         return ModelInfo(
             name="ier",
@@ -138,7 +138,7 @@ class Ingress:
 
     @api.post(f"{MODEL}:predict", openapi_extra=UPLOAD, responses=ERRORS)
     async def predict(self, request: Request) -> Prediction:
-        """Emotion of an image."""
+        """The predicted emotion of an image."""
         pixels, scheme = await self._upload(request)
         return Prediction.of(np.asarray(await self._classifier.predict.remote(pixels)), scheme)
 
@@ -184,7 +184,7 @@ class Ingress:
 
 
 def build(args: AppArgs) -> Application:
-    """The application of serve_config.yaml.
+    """The application that serve_config.yaml starts.
 
     Raises:
         CheckpointError: when there is no checkpoint, or its network does not read images.

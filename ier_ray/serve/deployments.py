@@ -1,4 +1,4 @@
-"""The two deployments behind the ingress: a batched classifier and the owner of the pool."""
+"""The two deployments behind the ingress: a batching classifier and the owner of the pool."""
 
 import asyncio
 import threading
@@ -15,7 +15,7 @@ from ier_ray.serve.schemas import AppArgs
 
 @serve.deployment(ray_actor_options={"num_cpus": 0.5})
 class Classifier:
-    """Class probabilities; requests that arrive together share a forward pass."""
+    """Computes class probabilities; requests that arrive together share a forward pass."""
 
     def __init__(self, args: AppArgs) -> None:
         self._recognizer = Recognizer.load(args.checkpoint)
@@ -23,13 +23,13 @@ class Classifier:
         self._predict.set_batch_wait_timeout_s(args.batch_wait_s)
 
     async def ready(self) -> bool:
-        """Answers once the network is loaded."""
+        """Returns once the network is loaded."""
         return True
 
     async def predict(self, pixels: Pixels) -> list[float]:
         """Probabilities ``(K,)`` of one image ``(S, S, 3)``."""
-        found: list[float] = await self._predict(pixels)
-        return found
+        probabilities: list[float] = await self._predict(pixels)
+        return probabilities
 
     @serve.batch
     async def _predict(self, images: list[Pixels]) -> list[list[float]]:
@@ -39,7 +39,7 @@ class Classifier:
 
 @serve.deployment(ray_actor_options={"num_cpus": 0.1}, max_ongoing_requests=4)
 class Explainer:
-    """Owns a pool of plain actors and spreads the regions of each explanation over them."""
+    """Owns a pool of plain actors and divides each explanation's work among them."""
 
     def __init__(self, args: AppArgs) -> None:
         self._pool = ExplainPool.start(
@@ -50,10 +50,10 @@ class Explainer:
         )
 
     async def explain(self, request: ExplainRequest) -> Explanation:
-        """Credits of every region of one image; a client that disconnects cancels it."""
-        gone = threading.Event()
+        """Credits of every region of one image; disconnecting cancels the computation."""
+        closed = threading.Event()
         try:
-            return await asyncio.to_thread(self._pool.explain, request, cancelled=gone.is_set)
+            return await asyncio.to_thread(self._pool.explain, request, cancelled=closed.is_set)
         except asyncio.CancelledError:
-            gone.set()
+            closed.set()
             raise

@@ -1,4 +1,4 @@
-"""What the service is configured with, and what it answers."""
+"""The service's settings, query parameters and replies."""
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -12,33 +12,33 @@ class AppArgs(Settings):
     checkpoint: str
     """Checkpoint directory or s3:// URI that every node can read."""
     explain_workers: int = Field(2, ge=1)
-    """Actors in the DnCShap pool."""
+    """Number of actors in the DnCShap pool."""
     explain_worker_cpus: float = Field(0.5, gt=0)
-    """CPUs of each."""
+    """CPUs of each actor."""
     explain_worker_gpus: float = Field(0.0, ge=0)
-    """GPUs of each."""
+    """GPUs of each actor."""
     max_batch_size: int = Field(16, ge=1)
-    """Predictions joined into one forward pass."""
+    """Largest number of predictions in one forward pass."""
     batch_wait_s: float = Field(0.02, ge=0)
-    """How long a prediction waits for others to join."""
+    """Seconds that a prediction waits for others to share its forward pass."""
     max_upload_bytes: int = Field(10_000_000, ge=1)
-    """Largest image accepted, encoded."""
+    """Largest encoded image accepted, in bytes."""
     max_upload_pixels: int = Field(50_000_000, ge=1)
-    """Largest image accepted, decoded."""
+    """Largest decoded image accepted, in pixels."""
     max_depth: int = Field(10, ge=0, le=14)
-    """Deepest explanation served; each level doubles the work."""
+    """Largest depth served; each level doubles the work."""
     explainer: ExplainerSettings = ExplainerSettings()
     """Defaults of explanations; a request may override them."""
 
 
 class Health(BaseModel):
-    """Answer of /healthz."""
+    """Reply of /healthz."""
 
     status: str
 
 
 class ModelInfo(BaseModel):
-    """Answer of /v1/models/ier."""
+    """Reply of /v1/models/ier."""
 
     name: str
     architecture: str
@@ -52,27 +52,27 @@ class ModelInfo(BaseModel):
 
 
 class ExplainQuery(ExplainerSettings):
-    """Query of :explain; what is not given is as the service is configured."""
+    """Query of :explain; omitted parameters have the service's configured values."""
 
     target: str | None = None
     """Class to explain; by default the predicted one."""
 
     @model_validator(mode="after")
     def _go_together(self) -> "ExplainQuery":
-        return self  # judged with the service's settings, see :meth:`over`
+        return self  # checked together with the service's settings, in :meth:`over`
 
     def over(self, configured: ExplainerSettings) -> ExplainerSettings:
-        """The service's settings with what the query gives.
+        """The service's settings, overridden by the query's.
 
         Raises:
-            pydantic.ValidationError: when they do not go together.
+            pydantic.ValidationError: when the combined settings are invalid.
         """
         given = self.model_dump(include=self.model_fields_set - {"target"})
         return ExplainerSettings.model_validate(configured.model_dump() | given)
 
 
 class ErrorReply(BaseModel):
-    """Body of every 4xx answer."""
+    """Body of every 4xx reply."""
 
     error: str
     detail: str

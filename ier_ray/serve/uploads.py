@@ -1,4 +1,4 @@
-"""The image of a request: raw body or multipart, bounded before it is decoded."""
+"""Reading a request's image, raw or multipart; its size is checked before decoding."""
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
@@ -9,7 +9,7 @@ from ier_ray.errors import ImageError
 
 FORM_FIELD = "image"
 FORM_OVERHEAD = 64 * 1024
-"""Bytes a multipart body may have besides the image."""
+"""Bytes that a multipart body may have besides the image."""
 
 
 class UploadError(Exception):
@@ -24,10 +24,10 @@ class UploadError(Exception):
 async def read_pixels(
     request: Request, *, preprocessing: Preprocessing, max_bytes: int, max_pixels: int
 ) -> Pixels:
-    """The uploaded image at the network's size, ``(S, S, 3)``.
+    """The uploaded image, resized to the network's input, ``(S, S, 3)``.
 
     Raises:
-        UploadError: 413 when too large, 415 when not an image, 400 when there is none.
+        UploadError: with status 413 when too large, 415 when not an image, 400 when missing.
     """
     encoded = await _encoded(request, max_bytes)
     if not encoded:
@@ -55,7 +55,7 @@ async def _encoded(request: Request, max_bytes: int) -> bytes:
             )
     if not multipart:
         return bytes(body)
-    request._body = bytes(body)  # the form parser reads what was read here
+    request._body = bytes(body)  # the form parser reuses the body read here
     async with request.form(max_files=1, max_fields=8) as form:
         field = form.get(FORM_FIELD)
         return await field.read() if isinstance(field, UploadFile) else b""

@@ -33,10 +33,10 @@ TRAINER_STATE = "trainer_state.pt"
 
 
 class CheckpointManifest(Settings):
-    """What the weights are. Serving needs nothing else."""
+    """Description of the weights: all that serving needs besides them."""
 
     format_version: int = FORMAT_VERSION
-    """Version of this layout."""
+    """Version of the checkpoint layout."""
     package_version: str = __version__
     """Version of ier_ray that wrote it."""
     model: ModelSettings
@@ -46,7 +46,7 @@ class CheckpointManifest(Settings):
     classes: list[str]
     """Class names in the order of the outputs."""
     normalization: Normalization
-    """How images are normalized."""
+    """Normalization of the images."""
     epoch: int
     """Epochs finished."""
     step: int
@@ -54,11 +54,11 @@ class CheckpointManifest(Settings):
     metrics: dict[str, float]
     """Validation metrics of the epoch."""
     data_hashes: dict[str, str]
-    """Content hash of the shard sets, by domain."""
+    """Content hash of each domain's shard set."""
     weights_sha256: str = ""
     """Hash of model.safetensors."""
     trainer_state_sha256: str = ""
-    """Hash of trainer_state.pt; empty in checkpoints from before it was kept."""
+    """Hash of trainer_state.pt; empty in checkpoints written before it was recorded."""
 
     @property
     def label_scheme(self) -> EmotionScheme:
@@ -79,7 +79,7 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint directory; the manifest, which makes it complete, comes last.
 
-    Files are hashed while they are written; neither is ever in memory.
+    Files are hashed while they are written; neither file is ever held in memory.
     """
     location = str(directory)
     with storage.writing(storage.join(location, WEIGHTS)) as stream:
@@ -97,7 +97,7 @@ def save_checkpoint(
 
 
 def named_tensors(networks: Mapping[Domain, nn.Module]) -> dict[str, Tensor]:
-    """The networks' own tensors, by their names in a checkpoint."""
+    """The networks' own tensors (no copies), by their names in a checkpoint."""
     return {
         f"{domain}.{name}": tensor
         for domain, network in networks.items()
@@ -109,7 +109,7 @@ def read_checkpoint_manifest(location: str) -> CheckpointManifest:
     """The manifest of a checkpoint directory.
 
     Raises:
-        CheckpointError: when there is none, or it is of another version.
+        CheckpointError: when there is none, it is invalid, or it has another format version.
     """
     path = storage.join(location, MANIFEST)
     if not storage.exists(path):
@@ -130,7 +130,7 @@ def read_checkpoint_manifest(location: str) -> CheckpointManifest:
 
 
 def require_images(manifest: CheckpointManifest, location: str, *, use: str) -> None:
-    """Raise :class:`CheckpointError` where a network that reads captions gets images.
+    """Raise :class:`CheckpointError` if the network reads captions: it cannot be given images.
 
     Args:
         use: what the images are wanted for, as in "cannot be ...".
@@ -158,7 +158,7 @@ def load_checkpoint(location: str) -> tuple[JointModel, CheckpointManifest]:
 def restore_weights(
     location: str, manifest: CheckpointManifest, networks: Mapping[Domain, nn.Module]
 ) -> None:
-    """Copy a checkpoint's weights into networks; into all of them or, where it raises, into none.
+    """Copy a checkpoint's weights into networks; an error leaves all of them unchanged.
 
     Raises:
         CheckpointError: when the file is missing, its hash is not the manifest's, or names or
@@ -172,7 +172,7 @@ def restore_weights(
 
 
 def require_hash(file: Path, expected: str, location: str) -> None:
-    """Raise :class:`CheckpointError` where a file is not the one that its manifest was made for."""
+    """Raise :class:`CheckpointError` if a file's SHA-256 is not the expected one."""
     with file.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != expected:

@@ -1,4 +1,4 @@
-"""What the training loop needs from wherever it runs: a context, and streams of batches."""
+"""Interfaces between the training loop and its environment: a context and streams of batches."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ class Streams(Protocol):
         """Batches of :meth:`train`, the same on every rank."""
 
     def train(self, epoch: int) -> Iterator[JointBatch]:
-        """The training batches of an epoch (from 0), the same whenever they are asked for."""
+        """The training batches of an epoch (from 0); the same at every call."""
 
     def validation(self, domain: Domain) -> Iterator[Batch]:
         """This rank's part of a domain's held-out samples, each once."""
 
     @property
     def data_hashes(self) -> dict[str, str]:
-        """What identifies the data of each domain; kept with every checkpoint."""
+        """Content hash of each domain's data; stored in every checkpoint."""
 
 
 class ProgressBar(Protocol):
-    """Progress of a pass as people see it: what tqdm's bars can do."""
+    """Display of a pass's progress: the part of tqdm's interface that is used."""
 
     def update(self, n: int = 1, /) -> object:
-        """Go on by ``n`` batches."""
+        """Advance by ``n`` batches."""
 
     def close(self) -> object:
-        """The pass has ended."""
+        """End the display."""
 
 
 class TrainContext(Protocol):
-    """A rank among ``world_size``, its device, and a place for reports and checkpoints."""
+    """A rank of ``world_size``, its device, and where it sends reports and checkpoints."""
 
     rank: int
     world_size: int
@@ -61,10 +61,10 @@ class TrainContext(Protocol):
         """The last checkpoint directory of this run, or None at its first start."""
 
     def last_checkpoint(self) -> str | None:
-        """Where the run's last checkpoint is kept, for people."""
+        """Location of the run's last checkpoint, for messages."""
 
     def bar(self, label: str, total: int) -> ProgressBar:
-        """What shows people how far a pass of ``total`` batches is."""
+        """A display of the progress of a pass over ``total`` batches."""
 
     def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
         """End an epoch. Every rank calls it; rank 0 brings a checkpoint directory."""
@@ -72,10 +72,10 @@ class TrainContext(Protocol):
 
 @torch.no_grad()
 def share_buffers(model: nn.Module, context: TrainContext) -> None:
-    """Give every rank rank 0's buffers, those that its checkpoint holds.
+    """Copy rank 0's buffers, which the checkpoint stores, to every rank.
 
-    DDP does so before each forward pass, not after the last: until then each rank has the running
-    statistics of its own batch.
+    DDP does so before each forward pass but not after the last one, which leaves each rank with
+    the running statistics of its own last batch.
     """
     if context.world_size > 1:
         for buffer in model.buffers():
@@ -85,7 +85,7 @@ def share_buffers(model: nn.Module, context: TrainContext) -> None:
 
 @dataclass
 class LocalContext:
-    """One process, no cluster: for tests and for measuring on a bare machine.
+    """One process without a cluster, for tests and benchmarks.
 
     Keeps the newest checkpoint in ``directory/last`` and every report in ``history``.
     """

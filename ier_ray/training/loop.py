@@ -25,9 +25,9 @@ from ier_ray.errors import DeviceMemoryError, TrainingError
 from ier_ray.training.checkpoint import CheckpointManifest
 from ier_ray.training.context import Streams, TrainContext, share_buffers
 from ier_ray.training.meters import LossWatch, Sums, ThroughputMeter
-from ier_ray.training.schedule import epoch_passes, joined
+from ier_ray.training.schedule import epoch_passes, merge_losses
 from ier_ray.training.settings import TrainSettings
-from ier_ray.training.state import STOPS_BY, Progress, TrainState, report, start
+from ier_ray.training.state import STOPS_BY, RunProgress, TrainState, report, start
 from ier_ray.training.step import DeviceBatch, autocast, optimizer_step
 
 logger = logging.getLogger(__name__)
@@ -38,12 +38,12 @@ VALIDATION_NAMES = tuple(f"{d}_{what}" for d in DOMAINS for what in ("val_loss",
 
 def train(
     settings: TrainSettings, streams: Streams, scheme: EmotionScheme, context: TrainContext
-) -> Progress:
-    """Train to ``settings.schedule``'s end, from the run's last checkpoint where there is one.
+) -> RunProgress:
+    """Train until ``settings.schedule`` ends, resuming from the run's last checkpoint, if any.
 
     Raises:
         TrainingError: when a loss is not finite, or the device has too little memory.
-        CheckpointError: when what the run starts from does not fit.
+        CheckpointError: when the checkpoint or weights that the run starts from do not fit.
     """
     schedule = settings.schedule
     state = start(settings, scheme, context)
@@ -69,14 +69,17 @@ def train(
         )
         report(context, state.model, state.optimizer, manifest, progress)
     if context.rank == 0 and progress.epoch < schedule.epochs:
-        logger.info("%s has not fallen for %s epochs: stopped", STOPS_BY, schedule.patience)
+        logger.info("stopped early: %s has not fallen for %s epochs", STOPS_BY, schedule.patience)
     return progress
 
 
 def run_epoch(
     state: TrainState, settings: TrainSettings, streams: Streams, context: TrainContext
 ) -> dict[str, Any]:
-    """Train and validate one epoch, ``optimizer.accumulate`` batches per step; its record."""
+    """Train and validate one epoch; returns its record.
+
+    A step takes ``optimizer.accumulate`` batches.
+    """
     started = time.perf_counter()
     epoch, step = state.progress.epoch, state.progress.step
     seed = epoch_seed(settings.seed, epoch, context.rank)
@@ -97,7 +100,7 @@ def run_epoch(
                 watch.add(
                     step, optimizer_step(state, loss, batches, settings.optimizer, count=len(group))
                 )
-        losses = joined(losses, watch.means(), loss)  # waits for the device
+        losses = merge_losses(losses, watch.means(), loss)  # waits for the device
         images, busy = images + meter.images, busy + meter.seconds()
     share_buffers(state.model, context)
     metrics = validate(state, settings, streams, context)
@@ -145,9 +148,9 @@ def on_device(
     device: torch.device,
     augment: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[DeviceBatch]:
-    """Training batches as a step wants them, moved and augmented one at a time.
+    """Batches moved to the device and augmented one at a time.
 
-    Pixels travel as uint8.
+    Pixels are copied to the device as uint8.
     """
     for joint in batches:
         moved = []
@@ -159,7 +162,7 @@ def on_device(
 
 
 def out_of_memory(settings: TrainSettings, epoch: int) -> DeviceMemoryError:
-    """The error of a device with too little memory, with its remedy."""
+    """The error for a device with too little memory, with the remedy."""
     return DeviceMemoryError(
         f"epoch {epoch}: the device is out of memory with optimizer.batch_size "
         f"{settings.optimizer.batch_size}; lower it and raise optimizer.accumulate (now "
@@ -169,12 +172,12 @@ def out_of_memory(settings: TrainSettings, epoch: int) -> DeviceMemoryError:
 
 
 def epoch_seed(seed: int, epoch: int, rank: int) -> int:
-    """Seed of an epoch's dropout and augmentation: resumed or not, a run draws the same."""
+    """Seed of an epoch's dropout and augmentation, the same whether the run was resumed or not."""
     return int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1, np.uint64)[0])
 
 
 def epoch_line(record: dict[str, Any], epochs: int) -> str:
-    """An epoch's record for people."""
+    """An epoch's record as a log line."""
     return (
         f"epoch {record['epoch']}/{epochs}  loss {record['total']:.3f} "
         f"(fer {record['fer']:.3f}, ier {record['ier']:.3f}, "

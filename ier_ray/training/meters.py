@@ -1,4 +1,4 @@
-"""What is measured while a run trains: means over ranks, losses, throughput."""
+"""Measurements during training: means over ranks, losses, throughput, progress lines."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from ier_ray.training.context import ProgressBar, TrainContext
 logger = logging.getLogger(__name__)
 
 CHECK_EVERY = 50
-"""Batches between two checks of the losses. Each waits for the device and for the other ranks."""
+"""Batches between two checks of the losses; a check waits for the device and the other ranks."""
 LINE_EVERY_S = 60.0
+"""Seconds between two progress lines."""
 
 
 @dataclass
 class Sums:
-    """Named sums with their counts, added over batches and ranks and divided once."""
+    """Named sums and their counts, added over batches and ranks, then divided once."""
 
     device: torch.device
     totals: dict[str, Tensor] = field(default_factory=dict)
@@ -48,10 +49,10 @@ class Sums:
 
 @dataclass
 class LossWatch:
-    """The losses of a pass: their means, and the step at which one stopped being finite.
+    """The losses of a pass: their means, and the first step at which one is not finite.
 
-    Keeps the parts of each batch's loss on the device and checks them now and then. What it checks
-    is the mean over ranks, so that all of them stop at the same step.
+    Keeps the parts of each batch's loss on the device and checks them every ``CHECK_EVERY``
+    batches. It checks the mean over ranks, so that all ranks stop at the same step.
     """
 
     context: TrainContext
@@ -63,10 +64,10 @@ class LossWatch:
     _seen: int = 0
 
     def add(self, step: int, parts: Sequence[LossParts]) -> None:
-        """Note the losses of a step's batches.
+        """Add the losses of a step's batches.
 
         Raises:
-            TrainingError: when it is time to check, and one is not finite.
+            TrainingError: when a check is due and a loss is not finite.
         """
         self._waiting += [(step, torch.stack(part).detach()) for part in parts]
         if len(self._waiting) >= CHECK_EVERY:
@@ -97,7 +98,9 @@ class LossWatch:
     def _error(self, step: int, parts: LossParts) -> TrainingError:
         values = ", ".join(f"{name} {float(value):.4g}" for name, value in parts._asdict().items())
         kept = self.context.last_checkpoint()
-        cure = f"go on from the last checkpoint, {kept}" if kept else "start again (no epoch ended)"
+        cure = "start again (no epoch ended)"
+        if kept:
+            cure = f"resume from the last checkpoint, {kept}"
         return TrainingError(
             f"epoch {self.epoch}: the loss is not finite at step {step} ({values}); lower "
             f"optimizer.learning_rate (now {self.learning_rate:g}) or set optimizer.clip_norm, "
@@ -107,11 +110,11 @@ class LossWatch:
 
 @dataclass
 class ThroughputMeter(Iterator[JointBatch]):
-    """The batches of a pass, counted on their way.
+    """Iterates over the batches of a pass and counts their images.
 
-    The rate is that of a pass once it runs: the wait for the first batch is left out, and where
-    there are more the first batch too. In its step kernels are chosen and memory is taken, or with
-    ``torch.compile`` the networks compiled.
+    The rate excludes the start of a pass: the wait for the first batch and, if there are more, the
+    first batch itself. Its step selects kernels and allocates memory or, with ``torch.compile``,
+    compiles the networks.
     """
 
     batches: Iterator[JointBatch]
@@ -123,7 +126,7 @@ class ThroughputMeter(Iterator[JointBatch]):
 
     def __next__(self) -> JointBatch:
         if self._taken:
-            self.bar.update(1)  # the one before has been used
+            self.bar.update(1)  # the previous batch has been used
         asked = time.perf_counter()
         batch = next(self.batches)
         self._taken += 1
@@ -141,7 +144,7 @@ class ThroughputMeter(Iterator[JointBatch]):
 
 @dataclass
 class LoggedProgress:
-    """A progress bar for where there is no terminal: a line per minute in a long pass."""
+    """Progress without a terminal: logs one line per minute of a long pass."""
 
     label: str
     total: int
@@ -150,7 +153,7 @@ class LoggedProgress:
     _last: float = field(default_factory=time.monotonic)
 
     def update(self, n: int = 1, /) -> None:
-        """Count, and log when it is time."""
+        """Count ``n`` batches, and log a line when one is due."""
         self.done += n
         now = time.monotonic()
         if now - self._last >= self.every_s:
@@ -158,4 +161,4 @@ class LoggedProgress:
             logger.info("%s: batch %d of %d", self.label, self.done, self.total)
 
     def close(self) -> None:
-        """The epoch's own line follows."""
+        """Nothing to do: the epoch's own line follows."""

@@ -1,4 +1,4 @@
-"""Which losses an epoch minimizes: the passes over its data."""
+"""The passes of an epoch over its data, and the loss that each minimizes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ier_ray.training.settings import TrainSettings
 def epoch_passes(settings: TrainSettings, epoch: int) -> list[JointLoss]:
     """The loss of each pass over the epoch's data.
 
-    An alignment pass minimizes the discrepancy alone, with the optimizer (and the moments) of the
-    cross-entropy pass before it. The cross-entropies keep weight 0 in it: every parameter then has
-    a gradient, which DDP asks for.
+    An alignment pass minimizes the discrepancy alone, with the optimizer (and its moments) of the
+    preceding cross-entropy pass. The cross-entropies stay in its loss with weight 0, so that every
+    parameter has a gradient, as DDP requires.
     """
     loss = JointLoss(
         balance=settings.loss.balance,
@@ -29,10 +29,12 @@ def epoch_passes(settings: TrainSettings, epoch: int) -> list[JointLoss]:
     return [cross_entropy, replace(loss, classification=0.0, regularization=0.0)]
 
 
-def joined(earlier: dict[str, float], found: dict[str, float], loss: JointLoss) -> dict[str, float]:
-    """Losses of an epoch so far: an alignment pass adds its discrepancy to those before it."""
+def merge_losses(
+    earlier: dict[str, float], found: dict[str, float], loss: JointLoss
+) -> dict[str, float]:
+    """An epoch's losses after a pass: an alignment pass adds its own to the earlier ones."""
     if loss.classification > 0:
         return found
-    apart = found["discrepancy"]
-    total = earlier["total"] + loss.balance * apart
-    return {**earlier, "total": total, "discrepancy": apart}
+    discrepancy = found["discrepancy"]
+    total = earlier["total"] + loss.balance * discrepancy
+    return {**earlier, "total": total, "discrepancy": discrepancy}

@@ -18,24 +18,24 @@ from ier_ray.models.weights import WEIGHT_FILES
 from ier_ray.storage import absolute
 
 SQLITE = "sqlite:///"
-"""What the URI of an SQLite file begins with; its path follows."""
+"""Prefix of an SQLite file's URI, before its path."""
 
 
 class DataSettings(Settings):
-    """Where the two domains come from and how they are fed."""
+    """Where the two domains' data come from, and how they are read."""
 
     fer: str
     """Shard set of facial expressions: a path or s3:// URI made by jobs/ingest.py."""
     ier: str
     """Shard set of generic images."""
     val_fold: int = Field(0, ge=0)
-    """Fold held out for validation; all others train."""
+    """Fold held out for validation; all other folds are for training."""
     normalization: Normalization = "per_image"
     """per_image (zero mean, unit variance of each image) or imagenet (with ImageNet weights)."""
     balance: float = Field(1.0, ge=0, le=1)
     """Class balancing by repetition: 0 none, 1 equal classes."""
     shuffle_window: int = Field(4, ge=1)
-    """Row groups shuffled together; a reader holds this many in memory."""
+    """Row groups that are shuffled together; a reader holds this many in memory."""
     mix: float = Field(0.0, ge=0, le=1)
     """Fraction of the IER training images that FER trains on as well (Table 5 of the paper)."""
     augment: AugmentSettings = AugmentSettings()
@@ -50,14 +50,14 @@ class LossSettings(Settings):
     regularization: float = Field(0.0, ge=0)
     """Weight λ of the dense layers' squared weights."""
     discrepancy: DiscrepancyMode = "same_image"
-    """Eq. 3 of both networks on the same_image, of paired samples or of class_mean; or a peer from
+    """Eq. 3 of both networks on the same_image, of paired samples or of class_mean; or one from
     domain adaptation: mcd (classifier discrepancy), mmd, coral (distances of the features before
-    the last dense layer), dann (a discriminator of those features; a balance above 1 may make
-    them explode). paired, class_mean, mmd and coral compare what is within one batch on one
+    the last dense layer), dann (a discriminator on those features; a balance above 1 may make
+    them diverge). paired, class_mean, mmd and coral compare samples within one batch on one
     worker."""
     supervision: Supervision = "both"
     """Whose labels are read. both: each network learns from its own domain's. fer: no IER label is
-    used, both networks learn from the FER labels (unsupervised adaptation); with loss.balance 0
+    used; both networks learn from the FER labels (unsupervised adaptation); with loss.balance 0
     this is the source-only control."""
 
 
@@ -65,7 +65,7 @@ class OptimizerSettings(Settings):
     """Adam, and how a step is computed."""
 
     learning_rate: float = Field(8e-5, gt=0)
-    """Step size; the paper searches 8e-5 to 8e-4."""
+    """Learning rate of Adam; the paper searches 8e-5 to 8e-4."""
     batch_size: int = Field(16, ge=1)
     """Images of each domain in a forward pass, on each worker."""
     accumulate: int = Field(1, ge=1)
@@ -74,13 +74,13 @@ class OptimizerSettings(Settings):
     clip_norm: float | None = Field(None, gt=0)
     """Largest norm of a step's gradient; longer ones are scaled down to it. None: no limit."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the networks' forward and backward pass. Weights and losses are float32."""
+    """Precision of the networks' forward and backward pass. Weights and losses are float32."""
     compile: bool = False
-    """Compile the networks with torch.compile: a slow first step, faster ones after."""
+    """Compile the networks with torch.compile: a slow first step, then faster ones."""
 
 
 class ScheduleSettings(Settings):
-    """How long to train, and from what."""
+    """How long to train, and from which weights."""
 
     epochs: int = Field(100, ge=1)
     """Passes over the balanced IER data."""
@@ -107,19 +107,19 @@ class ScalingSettings(Settings):
     num_workers: int = Field(1, ge=1)
     """Data-parallel training workers."""
     min_workers: int | None = Field(None, ge=1)
-    """Elastic training: where lost workers do not come back, go on with no fewer than these, and
-    with num_workers again once there is room. The batch of a step shrinks with them. None: always
-    num_workers."""
+    """Elastic training: if lost workers are not replaced, continue with at least this many, and
+    return to num_workers once resources allow. The batch of a step shrinks with them. None:
+    always num_workers."""
     cpus_per_worker: float = Field(1.0, gt=0)
-    """CPUs a worker holds; leave at least one CPU of the cluster for reading data."""
+    """CPUs reserved by each worker; leave at least one CPU of the cluster for reading data."""
     use_gpu: bool = False
-    """One GPU a worker, NCCL between them; otherwise CPU and gloo."""
+    """One GPU per worker and NCCL; otherwise CPUs and Gloo."""
     max_failures: int = Field(3, ge=0)
     """Times the run restarts from its last checkpoint after losing workers."""
 
     @property
     def fewest_workers(self) -> int:
-        """The workers that a run cannot do without."""
+        """The smallest number of workers that a run trains with."""
         return self.min_workers or self.num_workers
 
     @model_validator(mode="after")
@@ -132,16 +132,16 @@ class ScalingSettings(Settings):
 
 
 class TrackingSettings(Settings):
-    """Where epochs are shown beside TensorBoard's files."""
+    """Where epochs are logged besides TensorBoard's files."""
 
     mlflow: str | None = None
-    """URI of an MLflow server (http://HOST:5000), or of an SQLite file where all runs on one
-    machine (sqlite:///mlflow.db). Needs the extra mlflow. None: TensorBoard alone."""
+    """URI of an MLflow server (http://HOST:5000), or of an SQLite file if everything runs on
+    one machine (sqlite:///mlflow.db). Needs the extra mlflow. None: TensorBoard alone."""
     experiment: str = Field("ier_ray", min_length=1)
-    """MLflow experiment of the run, made where there is none."""
+    """MLflow experiment of the run, created if there is none."""
 
     def located(self) -> TrackingSettings:
-        """The same settings with an SQLite file that is the same in every process."""
+        """The same settings with an absolute path of the SQLite file, valid in every process."""
         if self.mlflow is None or not self.mlflow.startswith(SQLITE):
             return self
         file = absolute(self.mlflow.removeprefix(SQLITE))
@@ -183,7 +183,7 @@ class TrainSettings(Settings):
         )
 
     def located(self) -> TrainSettings:
-        """The same settings with locations that mean the same in every process."""
+        """The same settings with absolute locations, valid in every process."""
         data = self.data.model_copy(
             update={"fer": absolute(self.data.fer), "ier": absolute(self.data.ier)}
         )
@@ -230,8 +230,8 @@ class TrainSettings(Settings):
             )
         if self.schedule.alignment == "per_epoch" and spec.adversarial:
             raise ValueError(
-                f"schedule.alignment per_epoch minimizes the discrepancy alone; {mode} is a game "
-                f"that needs the cross-entropy beside it: use per_step"
+                f"schedule.alignment per_epoch minimizes the discrepancy alone; {mode} is "
+                f"adversarial and needs the cross-entropy in the same step: use per_step"
             )
         if self.optimizer.compile and spec.needs_features:
             raise ValueError(

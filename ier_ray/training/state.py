@@ -1,4 +1,4 @@
-"""What a run trains and where it stands: first weights, resuming, and what is kept."""
+"""The train state: initial weights, resuming from a checkpoint, and saving one."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ from ier_ray.training.settings import TrainSettings
 logger = logging.getLogger(__name__)
 
 FUSED_DEVICES = ("cuda", "cpu")
-"""Where one kernel updates all weights."""
+"""Devices on which one fused kernel updates all weights."""
 STOPS_BY = "ier_val_loss"
+"""Metric of early stopping."""
 
 
 @dataclass
-class Progress:
-    """Where a run stands; saved with every checkpoint."""
+class RunProgress:
+    """How far a run has trained; saved with every checkpoint."""
 
     epoch: int
     step: int
@@ -45,7 +46,7 @@ class Progress:
     def has_stalled(self, patience: int | None) -> bool:
         """Whether the last ``patience`` epochs all failed to lower the lowest validation loss.
 
-        Every rank has the same history, and a resumed run that of the run it resumes.
+        Every rank has the same history; a resumed run continues the history of its checkpoint.
         """
         losses = [record[STOPS_BY] for record in self.history]
         if patience is None or not losses:
@@ -61,11 +62,11 @@ class TrainState:
     wrapped: nn.Module
     """The model, with gradients averaged over ranks."""
     optimizer: torch.optim.Optimizer
-    progress: Progress
+    progress: RunProgress
 
 
 def start(settings: TrainSettings, scheme: EmotionScheme, context: TrainContext) -> TrainState:
-    """The state on the device as its last checkpoint left it, or with its first weights.
+    """The train state on the device: from the run's last checkpoint, or with initial weights.
 
     Raises:
         CheckpointError: when a checkpoint or pretrained weights do not fit.
@@ -77,7 +78,7 @@ def start(settings: TrainSettings, scheme: EmotionScheme, context: TrainContext)
     if DISCREPANCIES[settings.loss.discrepancy].needs_discriminator:
         model.add_discriminator()
     model = model.to(context.device)
-    model = model.to(memory_format=torch.channels_last)  # as the pixels come: faster
+    model = model.to(memory_format=torch.channels_last)  # the layout of the decoded pixels: faster
     optimizer = torch.optim.Adam(
         model.parameters(),
         lr=settings.optimizer.learning_rate,
@@ -85,14 +86,14 @@ def start(settings: TrainSettings, scheme: EmotionScheme, context: TrainContext)
     )
     progress = restore(context, model, optimizer, scheme)
     if progress.epoch == 0:
-        first_weights(model, settings, scheme)
+        fill_initial_weights(model, settings, scheme)
     if settings.optimizer.compile:
         model.fer.compile()
         model.ier.compile()
     return TrainState(model, context.wrap(model), optimizer, progress)
 
 
-def first_weights(model: JointModel, settings: TrainSettings, scheme: EmotionScheme) -> None:
+def fill_initial_weights(model: JointModel, settings: TrainSettings, scheme: EmotionScheme) -> None:
     """Fill ``fer`` from a trained checkpoint and ``ier`` from ``fer``, where the settings say so.
 
     Raises:
@@ -117,16 +118,16 @@ def restore(
     model: JointModel,
     optimizer: torch.optim.Optimizer,
     scheme: EmotionScheme,
-) -> Progress:
+) -> RunProgress:
     """Fill model and optimizer from the run's last checkpoint, if it has one.
 
     Raises:
-        CheckpointError: before training starts, when it is damaged or does not fit. Weights fill
-            all of the networks or nothing.
+        CheckpointError: before training starts, when it is damaged or does not fit. Weights are
+            copied into all networks or none.
     """
     with context.checkpoint() as directory:
         if directory is None:
-            return Progress(epoch=0, step=0, history=[])
+            return RunProgress(epoch=0, step=0, history=[])
         location = str(directory)
         manifest = read_checkpoint_manifest(location)
         require_classes(manifest, scheme, location)
@@ -134,13 +135,13 @@ def restore(
         state = load_trainer_state(location)
     if model.discriminator is not None:
         model.discriminator.load_state_dict(state["discriminator"])
-    optimizer.load_state_dict(state["optimizer"])  # adopts tensors on the CPU
+    optimizer.load_state_dict(state["optimizer"])  # on the CPU, keeps the loaded tensors
     logger.info("resuming after epoch %d", state["epoch"])
-    return Progress(epoch=state["epoch"], step=state["step"], history=state["history"])
+    return RunProgress(epoch=state["epoch"], step=state["step"], history=state["history"])
 
 
 def require_classes(manifest: CheckpointManifest, scheme: EmotionScheme, location: str) -> None:
-    """Raise where a checkpoint was trained on other classes than the data has."""
+    """Raise :class:`CheckpointError` if a checkpoint's classes are not those of the data."""
     if manifest.classes != list(scheme.classes):
         raise CheckpointError(
             f"{location}: trained on classes {manifest.classes}, the data has "
@@ -153,9 +154,9 @@ def report(
     model: JointModel,
     optimizer: torch.optim.Optimizer,
     manifest: CheckpointManifest,
-    progress: Progress,
+    progress: RunProgress,
 ) -> None:
-    """Hand the epoch's record to the context; rank 0 brings the checkpoint."""
+    """Report the epoch's record to the context; rank 0 adds the checkpoint."""
     record = progress.history[-1]
     if context.rank != 0:
         context.report(record, None)

@@ -16,7 +16,7 @@ from ier_ray.training.state import TrainState
 
 
 class DeviceBatch(NamedTuple):
-    """A batch of each domain on the device: normalized images ``(N, 3, S, S)``, or token ids."""
+    """One batch of each domain on the device: normalized images ``(N, 3, S, S)`` or token ids."""
 
     fer_images: Tensor
     fer_labels: Tensor
@@ -32,14 +32,14 @@ def optimizer_step(
     *,
     count: int,
 ) -> list[LossParts]:
-    """One step on the mean loss of ``count`` batches; the parts of each batch's loss.
+    """One step on the mean loss of ``count`` batches; returns the parts of each batch's loss.
 
-    Equal to one batch of all their images where the loss is a mean over samples: cross-entropy,
-    ``same_image``, ``mcd``, ``dann``, in networks without batch normalization or dropout. Other
-    discrepancies compare what is within a batch, here as between ranks.
+    Equal to a step on one batch of all their images where the loss is a mean over samples
+    (cross-entropy, ``same_image``, ``mcd``, ``dann``) and the networks have neither batch
+    normalization nor dropout. Other discrepancies compare only samples of the same batch.
 
     Args:
-        settings: ``clip_norm`` and ``precision`` of the step.
+        settings: ``clip_norm`` and ``precision`` are read.
     """
     state.optimizer.zero_grad(set_to_none=True)
     parts = []
@@ -52,14 +52,14 @@ def optimizer_step(
                     compared=loss.compared,
                     ier_on_fer=loss.ier_on_fer,
                 )
-            found = loss(
+            batch_parts = loss(
                 outputs.in_full_precision(),
                 batch.fer_labels,
                 batch.ier_labels,
                 state.model.dense_weights(),
             )
-            torch.autograd.backward(found.total / count)
-        parts.append(LossParts(*(value.detach() for value in found)))
+            torch.autograd.backward(batch_parts.total / count)
+        parts.append(LossParts(*(value.detach() for value in batch_parts)))
     if settings.clip_norm is not None:
         nn.utils.clip_grad_norm_(state.model.parameters(), settings.clip_norm)
     state.optimizer.step()
@@ -67,13 +67,13 @@ def optimizer_step(
 
 
 def autocast(device: torch.device, settings: OptimizerSettings) -> AbstractContextManager[object]:
-    """The context in which the networks run, with the settings' ``precision``."""
+    """The autocast context of the settings' ``precision``."""
     half = settings.precision == "bfloat16"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
 
 
 def without_averaging(wrapped: nn.Module) -> AbstractContextManager[object]:
-    """Gradients stay on the rank: only the last batch of a step sends them."""
+    """A context in which DDP does not average gradients: only a step's last batch does."""
     if isinstance(wrapped, DistributedDataParallel):
         context: AbstractContextManager[object] = wrapped.no_sync()
         return context

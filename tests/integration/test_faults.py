@@ -31,7 +31,7 @@ from support.runs import EPOCHS, ROOT, STEPS, tiny_settings
 from support.steps import RANKS, descending, double_batches, weights_after
 
 from ier_ray import storage
-from ier_ray.cluster.failures import explained, fit
+from ier_ray.cluster.failures import fit, training_error
 from ier_ray.cluster.trainer import TrainResult, run_training
 from ier_ray.cluster.worker import RayTrainContext
 from ier_ray.errors import DeviceMemoryError, StorageError, TrainingError
@@ -209,13 +209,13 @@ def test_a_full_device_among_several_ends_in_its_own_error(
 def test_the_error_of_several_workers_names_each_and_what_to_do() -> None:
     full = DeviceMemoryError("the device is out of memory with optimizer.batch_size 8")
     broken = RuntimeError("a long text\n\nConnection closed by peer \n")
-    assert explained({1: full, 0: broken}) is full
-    found = explained({1: OSError("no route"), 0: broken})
+    assert training_error({1: full, 0: broken}) is full
+    found = training_error({1: OSError("no route"), 0: broken})
     assert type(found) is TrainingError
     assert str(found) == (
         "training failed more often than scaling.max_failures allows (worker 0: RuntimeError: "
         "Connection closed by peer; worker 1: OSError: no route); started again with the same "
-        "name and settings, it goes on from its last checkpoint"
+        "name and settings, it resumes from its last checkpoint"
     )
 
 

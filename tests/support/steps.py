@@ -10,7 +10,7 @@ from torch import Tensor
 from ier_ray.losses import DISCREPANCIES, DiscrepancyMode, JointLoss, LossParts
 from ier_ray.models import ModelSettings, build_joint_model
 from ier_ray.training.settings import OptimizerSettings
-from ier_ray.training.state import Progress, TrainState
+from ier_ray.training.state import RunProgress, TrainState
 from ier_ray.training.step import DeviceBatch, optimizer_step
 
 RANKS = 2
@@ -22,7 +22,7 @@ def train_state(mode: DiscrepancyMode = "same_image") -> TrainState:
     if DISCREPANCIES[mode].needs_discriminator:
         model.add_discriminator()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    return TrainState(model, model, optimizer, Progress(0, 0, []))
+    return TrainState(model, model, optimizer, RunProgress(0, 0, []))
 
 
 def take_step(

@@ -60,7 +60,7 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> N
         ),
         (
             "loss: {discrepancy: dann}\nschedule: {alignment: per_epoch}",
-            "dann is a game that needs the cross-entropy beside it: use per_step",
+            "dann is adversarial and needs the cross-entropy in the same step: use per_step",
         ),
         (
             "loss: {discrepancy: mmd}\noptimizer: {compile: true}",

@@ -1,4 +1,4 @@
-"""Epochs where people look at them: TensorBoard's event files, and MLflow runs beside them."""
+"""Experiment tracking: TensorBoard event files, and optionally MLflow runs."""
 
 from ier_ray.training.tracking.mlflow_runs import (
     end_run_of,

@@ -1,4 +1,4 @@
-"""Runs in MLflow, beside their TensorBoard files.
+"""MLflow runs of training runs.
 
 The ``mlflow`` library is an optional dependency (extra ``mlflow``).
 """
@@ -20,27 +20,27 @@ from ier_ray.training.tracking.tensorboard import tag
 
 logger = logging.getLogger(__name__)
 
-LOCATION = "ier_ray.run"
-"""Tag of an MLflow run: where the training run is stored that it shows."""
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
-"""A server that is away holds an epoch up for seconds; by MLflow's own limits, for many minutes."""
+LOCATION_TAG = "ier_ray.run"
+"""Tag of an MLflow run: the location of its training run."""
+HTTP_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+"""An unreachable server delays an epoch by seconds; MLflow's default limits allow many minutes."""
 
 
 def require_tracking(tracking: TrackingSettings) -> None:
-    """Raise :class:`SettingsError` where MLflow is asked for and cannot be used."""
+    """Raise :class:`SettingsError` if MLflow is configured but cannot be used."""
     if tracking.mlflow is not None:
         connect(tracking)
 
 
 @contextmanager
 def tracked(settings: TrainSettings, location: str, *, resumed: bool) -> Iterator[str | None]:
-    """The id of the MLflow run that shows a training run; None where MLflow is not asked for.
+    """The id of a training run's MLflow run; None if MLflow is not configured.
 
-    It ends as FINISHED with the block, as FAILED when the block raises.
+    When the block ends, the MLflow run becomes FINISHED, or FAILED if the block raised.
 
     Args:
-        location: where the training run is stored.
-        resumed: whether the MLflow run of an earlier start goes on, where there is one.
+        location: location of the training run.
+        resumed: whether to continue the MLflow run of an earlier start, if there is one.
 
     Raises:
         SettingsError: when MLflow cannot be used.
@@ -60,10 +60,10 @@ def tracked(settings: TrainSettings, location: str, *, resumed: bool) -> Iterato
 def log_epochs(
     tracking: TrackingSettings, run: str | None, history: Sequence[Mapping[str, float]]
 ) -> None:
-    """Log those epochs that the MLflow run does not have yet; nothing where there is no run.
+    """Log the epochs that the MLflow run does not have yet; does nothing if ``run`` is None.
 
-    An epoch that is trained again after a fault keeps its first figures: MLflow replaces none. A
-    failure is a warning: it is not worth the training run.
+    An epoch that is trained again after a failure keeps its first metrics: MLflow cannot replace
+    them. A tracking failure is only logged as a warning, so that the training run continues.
     """
     if run is None:
         return
@@ -73,10 +73,10 @@ def log_epochs(
         for record in history:
             if record["epoch"] not in logged:
                 client.log_batch(run, metrics=metrics_of(record))
-    except failures() as error:
+    except store_errors() as error:
         logger.warning(
             "epochs up to %d are not all in MLflow at %s (%s); they are logged when training "
-            "ends, or when the run is started again",
+            "ends, or when the run is resumed",
             history[-1]["epoch"],
             tracking.mlflow,
             error,
@@ -84,9 +84,9 @@ def log_epochs(
 
 
 def open_run(settings: TrainSettings, location: str, *, resumed: bool) -> str:
-    """The id of a training run's MLflow run, which is now RUNNING.
+    """The id of a training run's MLflow run, newly created or continued, with status RUNNING.
 
-    Its parameters are the settings of the first start: MLflow lets none be changed.
+    Its parameters are the settings of the first start: MLflow parameters cannot be changed.
     """
     client, experiment = connect(settings.tracking)
     try:
@@ -96,20 +96,20 @@ def open_run(settings: TrainSettings, location: str, *, resumed: bool) -> str:
             client.update_run(run, status="RUNNING")
             return run
         run = client.create_run(
-            experiment, run_name=settings.name, tags={LOCATION: location}
+            experiment, run_name=settings.name, tags={LOCATION_TAG: location}
         ).info.run_id
         client.log_batch(run, params=parameters_of(settings))
-    except failures() as error:
-        raise unusable(settings.tracking, error) from error
+    except store_errors() as error:
+        raise unusable_store(settings.tracking, error) from error
     return run
 
 
 def earlier_runs(client: Any, experiment: str, location: str) -> list[Any]:
-    """The newest MLflow run of what is stored at a location, if there is one."""
+    """The newest MLflow run of the training run at a location, or an empty list."""
     return list(
         client.search_runs(
             [experiment],
-            filter_string=f"tags.`{LOCATION}` = {location!r}",
+            filter_string=f"tags.`{LOCATION_TAG}` = {location!r}",
             max_results=1,
             order_by=["attributes.start_time DESC"],
         )
@@ -117,32 +117,32 @@ def earlier_runs(client: Any, experiment: str, location: str) -> list[Any]:
 
 
 def end_run(tracking: TrackingSettings, run: str, status: str) -> None:
-    """Set how an MLflow run ended; a failure is a warning."""
+    """Set the final status of an MLflow run; a failure is logged as a warning."""
     try:
         client_of(tracking).set_terminated(run, status)
-    except failures() as error:
+    except store_errors() as error:
         logger.warning(
             "the run's end (%s) is not in MLflow at %s: %s", status, tracking.mlflow, error
         )
 
 
 def end_run_of(tracking: TrackingSettings, location: str, *, failed: bool) -> None:
-    """Set how the MLflow run of a location ended, for a driver that was stopped before it could.
+    """Set the final status of a location's MLflow run, if its driver was stopped before doing so.
 
-    Nothing where there is none; a failure is a warning.
+    Does nothing if there is no such run; a failure is logged as a warning.
     """
     if tracking.mlflow is None:
         return
-    lost: tuple[type[Exception], ...] = (SettingsError, *failures())
+    errors: tuple[type[Exception], ...] = (SettingsError, *store_errors())
     try:
         for run in earlier_runs(*connect(tracking), location):
             end_run(tracking, run.info.run_id, "FAILED" if failed else "FINISHED")
-    except lost as error:
+    except errors as error:
         logger.warning("the end of %s is not in MLflow: %s", location, error)
 
 
 def connect(tracking: TrackingSettings) -> tuple[Any, str]:
-    """A client of the tracking store, and the id of the experiment, made where there is none.
+    """A client of the tracking store, and the id of the experiment, created if there is none.
 
     Raises:
         SettingsError: when the library is missing, the store cannot be used, or the experiment
@@ -153,8 +153,8 @@ def connect(tracking: TrackingSettings) -> tuple[Any, str]:
         experiment = client.get_experiment_by_name(tracking.experiment)
         if experiment is None:
             return client, str(client.create_experiment(tracking.experiment))
-    except failures() as error:
-        raise unusable(tracking, error) from error
+    except store_errors() as error:
+        raise unusable_store(tracking, error) from error
     if experiment.lifecycle_stage != "active":
         raise SettingsError(
             f"tracking.experiment {tracking.experiment!r} was deleted at {tracking.mlflow}; "
@@ -166,17 +166,17 @@ def connect(tracking: TrackingSettings) -> tuple[Any, str]:
 def client_of(tracking: TrackingSettings) -> Any:
     """A client of the tracking store."""
     library = mlflow()
-    for name, value in PATIENCE.items():
-        os.environ.setdefault(name, value)  # MLflow reads them from the environment alone
+    for name, value in HTTP_LIMITS.items():
+        os.environ.setdefault(name, value)  # MLflow reads them only from the environment
     uri = tracking.mlflow or ""
-    if uri.startswith(SQLITE):  # MLflow would try for minutes
+    if uri.startswith(SQLITE):  # MLflow would retry for minutes
         with closing(sqlite3.connect(uri.removeprefix(SQLITE))) as database:
             database.execute("PRAGMA schema_version")
     return library.MlflowClient(uri)
 
 
 def mlflow() -> Any:
-    """The library.
+    """The ``mlflow`` module.
 
     Raises:
         SettingsError: when it is not installed.
@@ -184,25 +184,25 @@ def mlflow() -> Any:
     return optional_library("mlflow", extra="mlflow", use="tracking.mlflow needs")
 
 
-def failures() -> tuple[type[Exception], ...]:
-    """What a tracking store that cannot be used raises."""
+def store_errors() -> tuple[type[Exception], ...]:
+    """Exceptions that an unusable tracking store raises."""
     return (mlflow().exceptions.MlflowException, sqlite3.Error)
 
 
-def unusable(tracking: TrackingSettings, error: Exception) -> SettingsError:
-    """The error of a tracking store that cannot be used."""
-    cause = " ".join(str(error).split())  # it may be a whole page of HTML
+def unusable_store(tracking: TrackingSettings, error: Exception) -> SettingsError:
+    """The error for a tracking store that cannot be used."""
+    cause = " ".join(str(error).split())  # it may be a page of HTML
     return SettingsError(
         f"tracking.mlflow {tracking.mlflow} cannot be used ({cause}); start the server or correct "
-        f"the URI, or leave the setting out: TensorBoard's files are written without it"
+        f"the URI, or remove the setting: TensorBoard's files are written without it"
     )
 
 
 def metrics_of(record: Mapping[str, float]) -> list[Any]:
     """An epoch's record as MLflow metrics, named as in TensorBoard."""
-    kind, now = mlflow().entities.Metric, int(time.time() * 1000)
+    metric, now_ms = mlflow().entities.Metric, int(time.time() * 1000)
     return [
-        kind(tag(name), value, now, int(record["epoch"]))
+        metric(tag(name), value, now_ms, int(record["epoch"]))
         for name, value in record.items()
         if name != "epoch"
     ]
@@ -210,13 +210,13 @@ def metrics_of(record: Mapping[str, float]) -> list[Any]:
 
 def parameters_of(settings: TrainSettings) -> list[Any]:
     """All settings as MLflow parameters, under their dotted names."""
-    kind = mlflow().entities.Param
+    param = mlflow().entities.Param
     values = settings.model_dump(mode="json", exclude={"tracking"})
-    return [kind(name, str(value)) for name, value in flattened(values)]
+    return [param(name, str(value)) for name, value in flattened(values)]
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each plain value of nested mappings with its dotted name."""
+    """The dotted name and value of each leaf of nested mappings."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from flattened(value, f"{prefix}{name}.")

@@ -1,4 +1,4 @@
-"""Epochs as TensorBoard reads them."""
+"""TensorBoard event files, one per epoch."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pathlib import Path
 from ier_ray import storage
 
 UNDER_VALIDATION = ("val_loss", "accuracy")
+"""Endings of the names of validation metrics."""
 
 
 def write_scalars(location: str, record: Mapping[str, float]) -> None:
-    """Write an epoch's record as an event file of its own below ``location``, local or on S3.
+    """Write an epoch's record as its own event file below ``location``, local or on S3.
 
-    One file an epoch, whole or not at all: an epoch that is trained again after a fault replaces
-    its figures, and S3, where nothing can be appended, needs no other way. TensorBoard reads the
+    Each file is written completely or not at all. An epoch that is trained again after a failure
+    replaces its file, and S3, which cannot append, needs no special case. TensorBoard reads the
     files of a directory in the order of their names.
     """
-    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 (slow, for one rank only)
+    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 (slow; rank 0 only)
 
     with tempfile.TemporaryDirectory(prefix="ier_ray-scalars-") as directory:
         with SummaryWriter(directory) as writer:
@@ -31,5 +32,5 @@ def write_scalars(location: str, record: Mapping[str, float]) -> None:
 
 
 def tag(name: str) -> str:
-    """The name of a figure in TensorBoard, by section."""
+    """The TensorBoard tag of a metric: its section and its name."""
     return f"{'validation' if name.endswith(UNDER_VALIDATION) else 'training'}/{name}"

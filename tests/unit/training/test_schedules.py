@@ -24,7 +24,7 @@ from ier_ray.models import EmotionNet
 from ier_ray.training.checkpoint import load_checkpoint, load_trainer_state
 from ier_ray.training.context import LocalContext
 from ier_ray.training.loop import train
-from ier_ray.training.state import Progress, start
+from ier_ray.training.state import RunProgress, start
 
 MODES: tuple[DiscrepancyMode, ...] = get_args(DiscrepancyMode)
 Weights = dict[str, torch.Tensor]
@@ -169,7 +169,7 @@ def test_patience_counts_epochs_since_the_lowest_loss(
     losses: list[float], patience: int | None, stalled: bool
 ) -> None:
     history = [{"ier_val_loss": loss} for loss in losses]
-    assert Progress(0, 0, history).has_stalled(patience) is stalled
+    assert RunProgress(0, 0, history).has_stalled(patience) is stalled
 
 
 def test_early_stopping_ends_at_the_epoch_the_losses_say_also_when_resumed(
@@ -271,7 +271,7 @@ def test_a_loss_that_overflows_names_step_parts_and_last_checkpoint(
         run(settings, shards, tmp_path)
     message = str(caught.value)
     assert message.startswith("epoch 2: the loss is not finite at step 9 (total inf, fer 1.")
-    assert message.endswith(f"go on from the last checkpoint, {tmp_path}/last")
+    assert message.endswith(f"resume from the last checkpoint, {tmp_path}/last")
 
 
 def test_weights_that_break_in_the_last_step_are_not_kept(
