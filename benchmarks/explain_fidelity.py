@@ -256,7 +256,8 @@ def localized(
     regions = len(tree.leaves)
     budget = LOCALIZED_FACTOR * regions
     top, bottom, left, right = tree.rectangles[tree.leaves[0]].tolist()
-    last_convolution = [m for m in network.features if isinstance(m, nn.Conv2d)][-1]
+    trunk = network.get_submodule("features").modules()
+    last_convolution = [module for module in trunk if isinstance(module, nn.Conv2d)][-1]
     found: dict[str, list[tuple[float, float]]] = {}
     focus = replace(FOCUSED, budget=budget)
     for scene in scenes:

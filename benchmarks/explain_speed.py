@@ -296,8 +296,10 @@ def main() -> None:
     sizes = QUICK_BATCH_SIZES if quick else BATCH_SIZES
     timings = measure(case, plans["both"], sizes=sizes, rounds=4 if quick else 3)
     records = {
-        contexts: record(plan, timings, contexts, seen[contexts])
-        | ({} if quick else in_bfloat16(case, tree, contexts))
+        contexts: {
+            **record(plan, timings, contexts, seen[contexts]),
+            **({} if quick else in_bfloat16(case, tree, contexts)),
+        }
         for contexts, plan in plans.items()
     }
     report(case, timings, records)

@@ -119,6 +119,7 @@ def test_low_precision_says_how_far_off_it_is(
     error = np.abs(found.credits - exact).max()
     assert 1e-6 < error < 0.05  # eight bits of precision
     stated = re.search(r"^incremental; in bfloat16, .* off by up to (\S+)$", found.inference)
+    assert stated is not None
     whole = np.abs(found.credits[0] - exact[0]).max()
     assert float(stated[1]) >= whole / 2 - 1e-4  # of the two scores whose difference it is
 

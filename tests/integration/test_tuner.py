@@ -62,6 +62,7 @@ def test_a_sweep_exports_its_best_checkpoint(
 def assert_in_mlflow(result: SweepResult, tracking: TrackingSettings) -> None:
     client = MlflowClient(tracking.mlflow)
     experiment = client.get_experiment_by_name(tracking.experiment)
+    assert experiment is not None
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     assert runs.keys() == {trial.name for trial in result.trials}
     for trial in result.trials:

@@ -45,6 +45,8 @@ def prepared(network: nn.Module, *, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             module.running_mean.copy_(torch.randn(module.num_features, generator=generator) / 5)
             module.running_var.uniform_(0.5, 2, generator=generator)
     return network.double().eval()

@@ -38,6 +38,7 @@ def test_leaves_paint_the_leaf_map() -> None:
 def test_refined_leaves_have_their_deviations() -> None:
     explanation = AnytimeExplainer(depth=3, budget=64).explain(dense("probability"))
     found = [leaf.deviation for leaf in leaves_of(explanation, 2)]
+    assert explanation.deviations is not None
     assert found == explanation.deviations[:, 2].tolist()
 
 

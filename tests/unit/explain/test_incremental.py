@@ -157,7 +157,7 @@ def test_only_windows_are_computed() -> None:
     network = emotion_net(96)
     seen: list[int] = []
     traced = trace(network)
-    first = next(step for step in traced.steps if isinstance(step.operation, Slide))
+    first = next(step.operation for step in traced.steps if isinstance(step.operation, Slide))
     evaluator = IncrementalEvaluator(traced, *images(96, 96))
     _ = evaluator.activations
     original = functional.conv2d
@@ -170,7 +170,7 @@ def test_only_windows_are_computed() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(functional, "conv2d", watch)
         evaluator(Masking(np.array([[40, 46, 50, 54]]), np.array([True])))
-    assert first.operation.kernel == (3, 3)
+    assert first.kernel == (3, 3)
     assert seen == [(6 + 4) * (4 + 4)]
 
 

@@ -105,7 +105,7 @@ def linear_subject() -> Subject:
 
 
 def known_density(subject: Subject) -> np.ndarray:
-    weight = subject.layer.weight[1, :, 0, 0].detach()
+    weight = subject.layer.get_parameter("weight")[1, :, 0, 0].detach()
     return (weight[:, None, None] * subject.image).sum(0).double().numpy() / 64
 
 

@@ -133,6 +133,7 @@ def test_a_refined_explanation_is_whole_at_every_level() -> None:
     refined = AnytimeExplainer(depth=4, budget=90).explain(GameEvaluator(saturating(16, 4), tree))
     halves = refined.credits[tree.first_halves] + refined.credits[tree.first_halves + 1]
     np.testing.assert_allclose(halves, refined.credits[tree.parent[tree.first_halves]], atol=1e-12)
+    assert refined.deviations is not None
     assert refined.deviations.shape == (16, 2)
     assert abs(refined.efficiency_gap(1)) < 1e-12
     assert refined.evaluations == 90

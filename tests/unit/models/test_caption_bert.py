@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,11 +50,12 @@ def test_padding_says_nothing() -> None:
 def test_bert_weights_load_from_what_the_library_saves(tmp_path: Path) -> None:
     torch.manual_seed(0)
     source = caption_bert(num_classes=7, image_size=SIZE, width=0.02, dropout=0.0)
-    source.network.save_pretrained(tmp_path)
+    library: Any = source.network
+    library.save_pretrained(tmp_path)
     network = caption_bert(num_classes=4, image_size=SIZE, width=0.02, dropout=0.0)
     load_pretrained([network], str(tmp_path / "model.safetensors"))
-    for name, tensor in network.network.bert.state_dict().items():
-        assert torch.equal(tensor, source.network.bert.state_dict()[name])
+    for name, tensor in network.get_submodule("network.bert").state_dict().items():
+        assert torch.equal(tensor, library.bert.state_dict()[name])
     state = safetensors.torch.load_file(tmp_path / "model.safetensors")
     state["cls.predictions.bias"] = torch.zeros(3)
     safetensors.torch.save_file(state, tmp_path / "odd.safetensors")

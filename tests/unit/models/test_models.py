@@ -122,6 +122,8 @@ def test_features_are_what_the_last_dense_layer_sees() -> None:
     model = tiny_joint().eval()
     fer, ier = torch.randn(3, 3, 32, 32), torch.randn(5, 3, 32, 32)
     outputs = model(fer, ier, compared="features", ier_on_fer=True)
+    assert isinstance(model.ier, EmotionNet)
+    assert isinstance(model.fer, EmotionNet)
     hidden = model.ier.classifier[:-1](model.ier.embed(ier).flatten(1))
     torch.testing.assert_close(outputs.compared[1], hidden)
     torch.testing.assert_close(model.fer.classifier[-1](outputs.compared[0]), model.fer(fer))
@@ -165,7 +167,7 @@ def test_the_discriminator_judges_features_and_turns_their_gradient() -> None:
     torch.testing.assert_close(judged[0], model.discriminator(seen[0]))
     torch.testing.assert_close(judged[1], model.discriminator(seen[1]))
     for network, features, logits in zip((model.fer, model.ier), seen, judged, strict=True):
-        weight = network.features[0].weight
+        weight = network.get_parameter("features.0.weight")
         (turned,) = torch.autograd.grad(logits.sum(), weight)
         (plain,) = torch.autograd.grad(model.discriminator(features).sum(), weight)
         assert plain.abs().max() > 0
@@ -174,7 +176,8 @@ def test_the_discriminator_judges_features_and_turns_their_gradient() -> None:
 
 def test_the_two_networks_start_apart() -> None:
     model = tiny_joint()
-    assert not torch.equal(model.fer.features[0].weight, model.ier.features[0].weight)
+    first = "features.0.weight"
+    assert not torch.equal(model.fer.get_parameter(first), model.ier.get_parameter(first))
 
 
 @pytest.mark.parametrize("kind", ["pth", "safetensors"])

@@ -26,6 +26,9 @@ from ier_ray.training.context import LocalContext
 from ier_ray.training.loop import train
 from ier_ray.training.state import RunProgress, start
 
+FIRST = "features.0.weight"
+"""A weight that differs between networks drawn apart."""
+
 MODES: tuple[DiscrepancyMode, ...] = get_args(DiscrepancyMode)
 Weights = dict[str, torch.Tensor]
 
@@ -207,7 +210,7 @@ def test_ier_may_start_as_a_copy_of_fer(shards: dict[str, str], tmp_path: Path) 
     )
     assert_equal(copied.model.fer.state_dict(), own.model.fer.state_dict())
     assert_equal(copied.model.ier.state_dict(), own.model.fer.state_dict())
-    assert not torch.equal(own.model.ier.features[0].weight, own.model.fer.features[0].weight)
+    assert not torch.equal(own.model.ier.get_parameter(FIRST), own.model.fer.get_parameter(FIRST))
 
 
 def test_transfer_starts_from_a_trained_fer_network(shards: dict[str, str], tmp_path: Path) -> None:
@@ -223,7 +226,7 @@ def test_transfer_starts_from_a_trained_fer_network(shards: dict[str, str], tmp_
         tiny_settings(shards, tmp_path, schedule=source), FOUR, LocalContext(tmp_path / "run")
     )
     assert_equal(one.model.fer.state_dict(), trained.fer.state_dict())
-    assert not torch.equal(one.model.ier.features[0].weight, trained.fer.features[0].weight)
+    assert not torch.equal(one.model.ier.get_parameter(FIRST), trained.fer.get_parameter(FIRST))
 
     two = both.model_copy(update={"schedule": both.schedule.model_copy(update={"epochs": 2})})
     run(two, shards, tmp_path / "run")
