@@ -32,7 +32,7 @@ def epoch_passes(settings: TrainSettings, epoch: int) -> list[JointLoss]:
 def merge_losses(
     earlier: dict[str, float], found: dict[str, float], loss: JointLoss
 ) -> dict[str, float]:
-    """An epoch's losses after a pass: an alignment pass adds its own to the earlier ones."""
+    """An epoch's losses after a pass; an alignment pass contributes only its discrepancy."""
     if loss.classification > 0:
         return found
     discrepancy = found["discrepancy"]

@@ -73,7 +73,7 @@ def autocast(device: torch.device, settings: OptimizerSettings) -> AbstractConte
 
 
 def without_averaging(wrapped: nn.Module) -> AbstractContextManager[object]:
-    """A context in which DDP does not average gradients: only a step's last batch does."""
+    """A context without DDP's gradient averaging, for all but the last batch of a step."""
     if isinstance(wrapped, DistributedDataParallel):
         context: AbstractContextManager[object] = wrapped.no_sync()
         return context
