@@ -1,8 +1,8 @@
-"""A job's command line: a flag for each setting, above a YAML file.
+"""A job's command line: one flag per setting, which overrides a YAML file.
 
-On argparse and pydantic, because pydantic-settings, jsonargparse, tyro and cyclopts each read some
-file name as something else (a comma, a quote, brackets, ``true``), or have no near matches, no
-sections, or no line for each problem.
+Built on argparse and pydantic, because pydantic-settings, jsonargparse, tyro and cyclopts each
+misread some file names (with a comma, a quote or brackets, or named ``true``), or lack near
+matches, sections, or one line per problem.
 """
 
 from __future__ import annotations
@@ -33,11 +33,15 @@ COMMAND_LINE = "command line"
 
 
 def from_command_line(
-    kind: type[SettingsT], arguments: Sequence[str] | None = None, *, program: str, purpose: str
+    settings_class: type[SettingsT],
+    arguments: Sequence[str] | None = None,
+    *,
+    program: str,
+    purpose: str,
 ) -> SettingsT:
-    """Settings from ``--config FILE`` and a flag for each setting; flags win over the file.
+    """Settings from ``--config FILE`` and one flag per setting; flags override the file.
 
-    Text is read by the field's type: of a ``str`` every character counts. A list takes several
+    A value is parsed as the field's type; a ``str`` is taken literally. A list takes several
     words, or one ``[a.jpg, b.png]``; where None is allowed, ``none`` and ``null`` are None.
 
     Raises:
@@ -52,14 +56,14 @@ def from_command_line(
         allow_abbrev=False,
     )
     parser.add_argument("--config", metavar="FILE", help="YAML file with any of the settings below")
-    flags = list(_add_section(parser, kind, title="settings"))
+    flags = list(_add_section(parser, settings_class, title="settings"))
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
         raise SettingsError("\n".join(_unknown(unknown, [flag.name for flag in flags])))
     given = vars(parsed)
     file = given.pop("config", None)
     return parse_settings(
-        kind,
+        settings_class,
         read_settings_file(file) if file else {},
         source=file or COMMAND_LINE,
         flags={flag.path: flag.value(given[flag.name]) for flag in flags if flag.name in given},
@@ -75,31 +79,32 @@ class _Parser(argparse.ArgumentParser):
 class _Flag:
     path: SettingPath
     name: str
-    """Dotted, as in the file; without the sections that are flat."""
+    """Dotted name as in the file, without flat sections."""
     field: FieldInfo
     default: Any
 
     @property
     def types(self) -> tuple[Any, ...]:
-        """The field's type, or those of its union."""
-        kind = self.field.annotation
-        return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+        """The field's type, or the members of its union."""
+        annotation = self.field.annotation
+        is_union = get_origin(annotation) in (Union, types.UnionType)
+        return get_args(annotation) if is_union else (annotation,)
 
     @property
     def is_list(self) -> bool:
-        return any(get_origin(kind) is list for kind in self.types)
+        return any(get_origin(member) is list for member in self.types)
 
     def spellings(self) -> Iterator[str]:
-        """With dashes, as shown; with underscores; both with all sections."""
+        """Accepted flags: with dashes (as in the help) or underscores, and with all sections."""
         for name in (self.name, ".".join(self.path)):
             yield f"--{name.replace('_', '-')}"
             yield f"--{name}"
 
     def value(self, given: Any) -> Any:
-        """What pydantic is to read.
+        """The value for pydantic to validate.
 
         Args:
-            given: the text; of a list, the words that each use of the flag was given.
+            given: the text; for a list, the words after each use of the flag.
         """
         if not self.is_list:
             return None if self._is_none(given) else given
@@ -115,8 +120,8 @@ class _Flag:
         return types.NoneType in self.types and text.lower() in ("none", "null")
 
     def metavar(self) -> str:
-        for kind in self.types:
-            for item in get_args(kind) if get_origin(kind) is list else (kind,):
+        for member in self.types:
+            for item in get_args(member) if get_origin(member) is list else (member,):
                 if item in _METAVARS:
                     return _METAVARS[item]
         return "NAME"
@@ -125,8 +130,8 @@ class _Flag:
         text = " ".join((self.field.description or "").split())
         required = self.default is PydanticUndefined
         facts = ["required" if required else f"default: {_written(self.default)}"]
-        literals = [kind for kind in self.types if get_origin(kind) is Literal]
-        choices = [choice for kind in literals for choice in get_args(kind)]
+        literals = [member for member in self.types if get_origin(member) is Literal]
+        choices = [choice for literal in literals for choice in get_args(literal)]
         facts += [f"one of {', '.join(choices)}"] if choices else []
         return f"{text} [{'; '.join(facts)}]".replace("%", "%%")
 
@@ -136,21 +141,21 @@ _METAVARS = {str: "TEXT", bool: "{true,false}", int: "INTEGER", float: "NUMBER"}
 
 def _add_section(
     parser: argparse.ArgumentParser,
-    kind: type[Settings],
+    settings_class: type[Settings],
     *,
     title: str,
     path: SettingPath = (),
     prefix: str = "",
     default: Any = PydanticUndefined,
 ) -> Iterator[_Flag]:
-    """Add a section's flags, and those of the sections in it, each under a heading of its own."""
-    group = parser.add_argument_group(title, " ".join((kind.__doc__ or "").split()))
-    for name, field in kind.model_fields.items():
+    """Add the flags of a section and of its subsections, one heading per section."""
+    group = parser.add_argument_group(title, " ".join((settings_class.__doc__ or "").split()))
+    for name, field in settings_class.model_fields.items():
         if section_of(field) is None:
             flag = _Flag((*path, name), prefix + name, field, _default(default, name, field))
             _add_flag(group, flag)
             yield flag
-    for name, field in kind.model_fields.items():
+    for name, field in settings_class.model_fields.items():
         inner = section_of(field)
         if inner is not None:
             yield from _add_section(
@@ -158,7 +163,7 @@ def _add_section(
                 inner,
                 title=".".join((*path, name)),
                 path=(*path, name),
-                prefix=prefix if name in kind.flat else f"{prefix}{name}.",
+                prefix=prefix if name in settings_class.flat else f"{prefix}{name}.",
                 default=_default(default, name, field),
             )
 
@@ -173,14 +178,14 @@ def _add_flag(group: argparse._ArgumentGroup, flag: _Flag) -> None:
 
 
 def _default(section: Any, name: str, field: FieldInfo) -> Any:
-    """What a setting is where nobody sets it: what the section's default says, or its own."""
+    """The default of a setting: from the default of its section, if that has one, else its own."""
     if section is not PydanticUndefined:
         return getattr(section, name)
     return field.get_default(call_default_factory=True, validated_data={})
 
 
 def _written(default: Any) -> str:
-    """A default as one would type it."""
+    """A default value as a user would type it."""
     if default is None or isinstance(default, bool):
         return str(default).lower()
     return str(default)
@@ -191,7 +196,7 @@ _ITEM = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^,]*?))\s*(?:,|$)""")
 
 
 def _items(words: list[str]) -> list[str]:
-    """The words themselves, or what a single ``[...]`` lists, as JSON or without quotes."""
+    """The words themselves, or the items of a single ``[...]``, which is JSON or unquoted."""
     text = words[0]
     if len(words) > 1 or not (text.startswith("[") and text.endswith("]")):
         return words
@@ -205,7 +210,7 @@ def _items(words: list[str]) -> list[str]:
 
 
 def _unknown(words: Iterable[str], known: list[str]) -> Iterator[str]:
-    """A message for each flag that is none, and for each word that follows no flag."""
+    """A message for each unknown flag, and for each word that follows no flag."""
     follows_flag = False
     for word in words:
         if word.startswith("-"):

@@ -1,8 +1,8 @@
 """Typed, frozen settings from plain values or a YAML file; unknown keys are rejected.
 
-A job declares its settings as a :class:`Settings` class. Sections of it are Settings too. A
-section that is ``flat`` lends its settings short names: ``max_bad`` for ``layout.max_bad``.
-Every bad value is reported by its dotted name.
+A job declares its settings as a :class:`Settings` class. Its sections are Settings, too. The
+settings of a ``flat`` section have short names: ``max_bad`` for ``layout.max_bad``.
+Every bad value is reported with its dotted name.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Settings(BaseModel):
     )
 
     flat: ClassVar[tuple[str, ...]] = ()
-    """Sections whose settings files and flags may name without the section."""
+    """Sections whose settings may be named without the section, in files and flags."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
@@ -48,59 +48,63 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 
 def section_of(field: FieldInfo) -> type[Settings] | None:
     """The settings class of a section; None for a single setting."""
-    kind = field.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, Settings) else None
+    annotation = field.annotation
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return annotation
+    return None
 
 
-def flat_names(kind: type[Settings]) -> Iterator[SettingPath]:
+def flat_names(settings_class: type[Settings]) -> Iterator[SettingPath]:
     """The settings of the flat sections, each as ``(section, name)``."""
-    for section in kind.flat:
-        inner = section_of(kind.model_fields[section])
+    for section in settings_class.flat:
+        inner = section_of(settings_class.model_fields[section])
         if inner is None:
-            raise TypeError(f"{kind.__name__}: flat: {section!r} is not a section")
+            raise TypeError(f"{settings_class.__name__}: flat: {section!r} is not a section")
         yield from ((section, name) for name in inner.model_fields)
 
 
 def parse_settings(
-    kind: type[SettingsT],
+    settings_class: type[SettingsT],
     values: Mapping[str, Any],
     *,
     source: str,
     flags: Mapping[SettingPath, Any] = MappingProxyType({}),
 ) -> SettingsT:
-    """Validate plain values. A section given in part keeps what its default says of the rest.
+    """Validate plain values. Settings that a section leaves out keep their defaults.
 
     Args:
-        values: as a file has them, sections in sections.
+        values: the content of a settings file: nested mappings, one per section.
         source: where they came from, for the messages.
-        flags: values from the command line, which win.
+        flags: values from the command line, which override the file's.
 
     Raises:
-        SettingsError: one line per problem, each with the field's dotted name, the value that
-            came, and what is allowed.
+        SettingsError: one line per problem, each with the field's dotted name, the value
+            given, and what is allowed.
     """
-    placed = _in_sections(kind, values, source)
+    placed = _in_sections(settings_class, values, source)
     for path, value in flags.items():
         _assign(placed, path, value, source)
     try:
-        return kind.model_validate(_over_defaults(kind, placed))
+        return settings_class.model_validate(_over_defaults(settings_class, placed))
     except ValidationError as error:
         problems = [
             f"{'command line' if _is_below(problem['loc'], flags) else source}: "
-            f"{_readable(kind, problem)}"
+            f"{_readable(settings_class, problem)}"
             for problem in error.errors(include_url=False)
         ]
         raise SettingsError("\n".join(problems)) from None
 
 
-def _in_sections(kind: type[Settings], values: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """A copy of plain values with flat names moved to their sections."""
+def _in_sections(
+    settings_class: type[Settings], values: Mapping[str, Any], source: str
+) -> dict[str, Any]:
+    """A copy of plain values with the settings of flat sections moved into their sections."""
     placed = dict(values)
-    for name, field in kind.model_fields.items():
+    for name, field in settings_class.model_fields.items():
         inner = section_of(field)
         if inner is not None and isinstance(placed.get(name), dict):
             placed[name] = _in_sections(inner, placed[name], source)
-    for section, name in flat_names(kind):
+    for section, name in flat_names(settings_class):
         if name in placed:
             if isinstance(placed.get(section), dict) and name in placed[section]:
                 raise SettingsError(f"{source}: {name} is given twice, also as {section}.{name}")
@@ -117,15 +121,15 @@ def _assign(values: dict[str, Any], path: SettingPath, value: Any, source: str) 
     values[path[-1]] = value
 
 
-def _over_defaults(kind: type[Settings], values: dict[str, Any]) -> dict[str, Any]:
-    """Sections given in part, with what their defaults set beside that."""
+def _over_defaults(settings_class: type[Settings], values: dict[str, Any]) -> dict[str, Any]:
+    """The values, with sections that are given in part completed from their defaults."""
     complete = dict(values)
-    for name, field in kind.model_fields.items():
+    for name, field in settings_class.model_fields.items():
         inner = section_of(field)
         if inner is None:
             continue
         if field.is_required():
-            complete.setdefault(name, {})  # so that each setting missing in it is named
+            complete.setdefault(name, {})  # so that the error names each missing setting
         if isinstance(complete.get(name), dict):
             default = field.default
             below = default.model_dump(exclude_unset=True) if isinstance(default, Settings) else {}
@@ -143,7 +147,11 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_settings_file(path: str) -> dict[str, Any]:
-    """The mapping in a YAML file; an empty file is an empty mapping."""
+    """Read the mapping in a YAML file; an empty file is an empty mapping.
+
+    Raises:
+        SettingsError: when the file cannot be read or holds no mapping, or a key twice.
+    """
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
     except OSError as error:
@@ -154,13 +162,13 @@ def read_settings_file(path: str) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise SettingsError(
-            f"--config {path}: must hold a mapping, holds a {type(content).__name__}"
+            f"--config {path}: must hold a mapping, but holds a {type(content).__name__}"
         )
     return content
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key given twice, of which YAML would keep the last."""
+    """Rejects duplicate keys, of which YAML would keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -175,18 +183,18 @@ class _StrictLoader(yaml.SafeLoader):
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
-def _readable(kind: type[Settings], problem: Any) -> str:
-    name = _dotted(kind, problem["loc"]) or kind.__name__
+def _readable(settings_class: type[Settings], problem: Any) -> str:
+    name = _dotted(settings_class, problem["loc"]) or settings_class.__name__
     context, value = problem.get("ctx", {}), problem["input"]
     match problem["type"]:
         case "extra_forbidden":
-            return f"{name} is not a setting; {_known_names(kind, problem['loc'])}"
+            return f"{name} is not a setting; {_known_names(settings_class, problem['loc'])}"
         case "missing":
             flag = name.replace("_", "-")
             return f"{name} is required; set it in the file or with --{flag}"
         case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
             bounds = [f"{sign} {context[key]:g}" for key, sign in _BOUNDS.items() if key in context]
-            return f"{name} must be {' and '.join(bounds)}, got {value}"  # a number, maybe as text
+            return f"{name} must be {' and '.join(bounds)}, got {value}"  # a number, or its text
         case "literal_error":
             return f"{name} must be {context['expected']}, got {value!r}"
         case _:
@@ -198,13 +206,13 @@ def _is_below(location: tuple[int | str, ...], paths: Collection[SettingPath]) -
     return any(location[: len(path)] == path for path in paths)
 
 
-def _dotted(kind: type[Settings], location: tuple[int | str, ...]) -> str:
-    """The name of a setting, without flat sections; of a list's item with its number."""
+def _dotted(settings_class: type[Settings], location: tuple[int | str, ...]) -> str:
+    """The dotted name of a setting, without flat sections; a list item ends in its index."""
     parts: list[str] = []
-    inner: type[Settings] | None = kind
+    inner: type[Settings] | None = settings_class
     for depth, part in enumerate(location):
         if inner is None:
-            if isinstance(part, int):  # otherwise the type of a union that pydantic tried
+            if isinstance(part, int):  # else the name of a union member that pydantic tried
                 parts.append(str(part))
             continue
         if part not in inner.flat or depth == len(location) - 1:
@@ -214,13 +222,13 @@ def _dotted(kind: type[Settings], location: tuple[int | str, ...]) -> str:
     return ".".join(parts)
 
 
-def _known_names(kind: type[Settings], location: tuple[int | str, ...]) -> str:
+def _known_names(settings_class: type[Settings], location: tuple[int | str, ...]) -> str:
     for key in location[:-1]:
-        inner = section_of(kind.model_fields[str(key)])
+        inner = section_of(settings_class.model_fields[str(key)])
         if inner is None:
             break
-        kind = inner
-    known = [*kind.model_fields, *(name for _, name in flat_names(kind))]
+        settings_class = inner
+    known = [*settings_class.model_fields, *(name for _, name in flat_names(settings_class))]
     near = difflib.get_close_matches(str(location[-1]), known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"{hint}valid here: {', '.join(known)}"

@@ -18,9 +18,10 @@ _COMMON = {
 
 @dataclass(frozen=True)
 class EmotionScheme:
-    """Ordered classes and the source labels that stand for them.
+    """Ordered classes, and the source labels that map to them.
 
-    A source label in neither ``classes`` nor ``merges`` is dropped at ingest, and counted.
+    A sample whose source label is in neither ``classes`` nor ``merges`` is dropped by ingest and
+    counted.
     """
 
     name: str
@@ -41,7 +42,7 @@ class EmotionScheme:
                 )
 
     def class_of(self, source_label: str) -> str | None:
-        """Class of a dataset's own label, or None where the scheme has no place for it."""
+        """The class that a dataset's own label maps to, or None where it maps to none."""
         label = source_label.strip().lower()
         return label if label in self.classes else dict(self.merges).get(label)
 
@@ -76,6 +77,6 @@ def scheme_named(name: str) -> EmotionScheme:
         return SCHEMES[name]
     except KeyError:
         raise SettingsError(
-            f"scheme: unknown name {name!r}; built in are {sorted(SCHEMES)}, and a path that ends "
-            f"in .yaml is one of your own"
+            f"scheme: unknown name {name!r}; use one of {sorted(SCHEMES)}, or the path of a "
+            f".yaml file with a scheme of your own"
         ) from None

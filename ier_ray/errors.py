@@ -1,10 +1,10 @@
-"""The exceptions a user meets. Each message names the field, the value and the cure."""
+"""Errors for the user. Each message names the field, the value and how to fix it."""
 
 from __future__ import annotations
 
 
 class IerRayError(Exception):
-    """Base of every error that is the input's fault, not the program's."""
+    """Base class of all errors that the user or the environment can fix."""
 
 
 class SettingsError(IerRayError):
@@ -16,7 +16,7 @@ class StorageError(IerRayError):
 
 
 class ImageError(IerRayError):
-    """Bytes that are not a usable image. ``reason`` is a short stable word for counting."""
+    """The bytes are not a usable image. ``reason`` is a stable word to count errors by."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -32,16 +32,16 @@ class CheckpointError(IerRayError):
 
 
 class CapacityError(IerRayError):
-    """The cluster can never fit what was asked of it."""
+    """The request needs more resources than the cluster can ever provide."""
 
 
 class TrainingError(IerRayError):
-    """Training cannot go on (a loss that is not finite, a failure that retries do not cure)."""
+    """Training cannot continue (a loss that is not finite, a failure that retries do not cure)."""
 
 
 class DeviceMemoryError(TrainingError):
-    """One worker's device is out of memory. The other workers may not know."""
+    """The device of one worker ran out of memory; other workers may be waiting for it."""
 
 
 class CancelledError(IerRayError):
-    """An explanation was no longer wanted."""
+    """An explanation was canceled."""

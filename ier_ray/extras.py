@@ -1,4 +1,4 @@
-"""Libraries that only some uses need, each behind an extra of the package."""
+"""Optional dependencies, each installed by an extra of the package."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ier_ray.errors import SettingsError
 
 
 def optional_library(name: str, *, extra: str, use: str) -> Any:
-    """A library, imported now.
+    """Import an optional library.
 
     Args:
-        use: what needs it, with its verb: the beginning of the error.
+        use: the beginning of the error message, with a verb: what needs the library.
 
     Raises:
-        SettingsError: when it is not installed, naming the extra that has it.
+        SettingsError: when it cannot be imported, naming the extra that installs it.
     """
     try:
         return importlib.import_module(name)

@@ -1,7 +1,7 @@
-"""S3 by the AWS settings of the moment: clients, and objects that are written whole or not at all.
+"""S3 clients for the current AWS environment, and objects written completely or not at all.
 
-pyarrow reads and lists. boto3 writes: pyarrow's stream completes its upload when it is closed, and
-it is closed by failures, too.
+pyarrow reads and lists. boto3 writes, because closing a pyarrow stream completes its upload, and
+a failure closes the stream, too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 logger = logging.getLogger(__name__)
 
 FAILURES = (BotoCoreError, ClientError)
-"""What boto3 raises."""
+"""The exceptions that boto3 raises."""
 
 ATTEMPTS = 3
 CONNECT_TIMEOUT_S = 5.0
@@ -31,17 +31,17 @@ REQUEST_TIMEOUT_S = 30.0
 AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
 
 PART_BYTES = 8 * 2**20
-"""Bytes of a part of an upload; S3 takes 10,000 of them, so an object has at most 78 GiB."""
+"""Bytes per part of an upload. S3 allows 10,000 parts, so an object has at most 78 GiB."""
 PARTS_IN_FLIGHT = 4
 
 
 def filesystem() -> pafs.FileSystem:
-    """pyarrow's filesystem."""
+    """pyarrow's filesystem for the current AWS environment variables."""
     return _filesystem_of(_settings())
 
 
 def client() -> Any:
-    """boto3's client; threads may share it."""
+    """boto3's client for the current AWS environment variables; threads may share it."""
     return _client_of(_settings())
 
 
@@ -51,7 +51,7 @@ def _settings() -> tuple[tuple[str, str], ...]:
 
 @lru_cache(maxsize=4)
 def _filesystem_of(settings: tuple[tuple[str, str], ...]) -> pafs.FileSystem:
-    meta = _client_of(settings).meta  # knows the configuration files, too
+    meta = _client_of(settings).meta  # boto3 also reads the AWS configuration files
     scheme, _, host = meta.endpoint_url.rpartition("://")
     custom = {} if host.endswith(AWS_HOSTS) else {"endpoint_override": host, "scheme": scheme}
     return pafs.S3FileSystem(
@@ -70,11 +70,11 @@ def _client_of(settings: tuple[tuple[str, str], ...]) -> Any:  # noqa: ARG001 (b
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=REQUEST_TIMEOUT_S,
     )
-    return boto3.Session().client("s3", config=patience)  # boto3's own session remembers settings
+    return boto3.Session().client("s3", config=patience)  # the default one caches settings
 
 
 def create_object(bucket: str, key: str, content: bytes) -> bool:
-    """Write an object unless there is one; whether it was written."""
+    """Write an object unless it exists; True if it was written."""
     try:
         client().put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
     except ClientError as error:
@@ -88,8 +88,8 @@ def create_object(bucket: str, key: str, content: bytes) -> bool:
 def uploading(bucket: str, key: str) -> Iterator[Upload]:
     """A stream that becomes the object when the block ends.
 
-    Where the block or the server fails, no part is left behind and an earlier object stays as it
-    is; only if the answer to the very last request is lost, the new object may be there, whole.
+    If the block or the server fails, the parts are discarded and an earlier object is unchanged.
+    Only if the response to the last request is lost may the complete new object exist.
     """
     upload = Upload(bucket, key)
     try:
@@ -101,10 +101,10 @@ def uploading(bucket: str, key: str) -> Iterator[Upload]:
 
 
 class Upload(io.RawIOBase, BinaryIO):
-    """Writes an object: in one request if it is small, else in parts sent by threads.
+    """Writes an object: in one request if it fits one part, else in parts sent by threads.
 
-    Holds at most ``PARTS_IN_FLIGHT + 1`` parts. Closing the stream does nothing: what is neither
-    completed nor aborted never becomes an object.
+    Holds at most ``PARTS_IN_FLIGHT + 1`` parts in memory. Closing the stream does nothing: an
+    upload that is not completed never becomes an object.
     """
 
     def __init__(self, bucket: str, key: str) -> None:
@@ -112,21 +112,21 @@ class Upload(io.RawIOBase, BinaryIO):
         self._client = client()
         self._target = {"Bucket": bucket, "Key": key}
         self._checksum = (
-            {"ChecksumAlgorithm": "CRC32"}  # as boto3's own transfers
+            {"ChecksumAlgorithm": "CRC32"}  # as boto3's own transfers do
             if self._client.meta.config.request_checksum_calculation == "when_supported"
             else {}
         )
         self._pending = bytearray()
         self._upload_id = ""
         self._parts: list[Future[dict[str, Any]]] = []
-        self._threads = ThreadPoolExecutor(PARTS_IN_FLIGHT)  # starts none before the first part
+        self._threads = ThreadPoolExecutor(PARTS_IN_FLIGHT)  # starts them as parts come
 
     def writable(self) -> bool:
-        """Always."""
+        """Always true."""
         return True
 
     def write(self, content: Any) -> int:
-        """Take bytes; raises what an earlier part failed with."""
+        """Buffer bytes and send full parts; raises the error of an earlier part that failed."""
         view = memoryview(content).cast("B")
         start = 0
         while start < len(view):
@@ -138,7 +138,7 @@ class Upload(io.RawIOBase, BinaryIO):
         return len(view)
 
     def complete(self) -> None:
-        """Make what was written the object."""
+        """Publish the written bytes as the object."""
         if not self._upload_id:
             self._client.put_object(**self._target, Body=bytes(self._pending))
             return
@@ -150,23 +150,23 @@ class Upload(io.RawIOBase, BinaryIO):
         self._threads.shutdown()
 
     def abort(self) -> None:
-        """Discard what was written."""
-        # Waits for parts on their way: one that arrives after the abort would stay.
+        """Discard the written bytes."""
+        # Waits for parts in flight: one that arrives after the abort would stay.
         self._threads.shutdown(cancel_futures=True)
         if not self._upload_id:
             return
         try:
             self._client.abort_multipart_upload(**self._target, UploadId=self._upload_id)
-        except FAILURES as error:  # while the failure that led here is on its way up
+        except FAILURES as error:  # logged only: the failure that led here is being raised
             logger.warning(
-                "s3://%s/%s: parts of upload %s may be left behind, it cannot be aborted: %s",
+                "s3://%s/%s: parts of upload %s may be left behind; it cannot be aborted: %s",
                 *self._target.values(),
                 self._upload_id,
                 error,
             )
 
     def _send(self) -> None:
-        """Hand the pending bytes to a thread, as the next part."""
+        """Let a thread upload the pending bytes as the next part."""
         if not self._upload_id:
             started = self._client.create_multipart_upload(**self._target, **self._checksum)
             self._upload_id = started["UploadId"]

@@ -25,7 +25,7 @@ from ier_ray.errors import StorageError
 _FAILURES = (OSError, ValueError)
 
 PIECE_BYTES = 8 * 2**20
-"""Bytes of a file that are held at once while it is copied."""
+"""Bytes of a file held in memory at a time while it is copied."""
 
 
 def filesystem(location: str) -> tuple[pafs.FileSystem, str]:
@@ -52,7 +52,7 @@ def is_remote(location: str) -> bool:
 
 
 def absolute(location: str) -> str:
-    """A location that means the same from every working directory of this machine."""
+    """A location that does not depend on the working directory."""
     return location if is_remote(location) else filesystem(location)[1]
 
 
@@ -62,7 +62,7 @@ def join(location: str, *parts: str) -> str:
 
 
 def exists(location: str) -> bool:
-    """Whether a file or directory is there."""
+    """Whether a file or directory exists."""
     fs, path = filesystem(location)
     try:
         return bool(fs.get_file_info(path).type != pafs.FileType.NotFound)
@@ -71,12 +71,12 @@ def exists(location: str) -> bool:
 
 
 def read_bytes(location: str) -> bytes:
-    """A whole file."""
+    """Read a whole file."""
     return _read(location, lambda stream: stream.readall())
 
 
 def read_range(location: str, start: int, length: int) -> bytes:
-    """Part of a file."""
+    """Read ``length`` bytes of a file, from byte ``start``."""
     return _read(location, lambda stream: stream.read_at(length, start))
 
 
@@ -87,7 +87,7 @@ def _read(location: str, read: Callable[[pa.NativeFile], bytes]) -> bytes:
 
 
 def read_pieces(location: str) -> Iterator[bytes]:
-    """A whole file, ``PIECE_BYTES`` at a time."""
+    """Read a whole file, ``PIECE_BYTES`` at a time."""
     fs, path = filesystem(location)
     with _reading(location):
         stream = fs.open_input_stream(path)
@@ -112,10 +112,10 @@ def _reading(location: str) -> Iterator[None]:
 
 @contextmanager
 def local_file(location: str) -> Iterator[Path]:
-    """A file on the local disk: itself, or a copy that is gone when the block ends.
+    """A local path of a file: its own, or that of a copy that is deleted when the block ends.
 
     Raises:
-        StorageError: when there is no such file, or no room for its copy.
+        StorageError: when there is no such file, or it cannot be copied.
     """
     if not is_remote(location):
         path = Path(filesystem(location)[1])
@@ -136,8 +136,8 @@ def local_file(location: str) -> Iterator[Path]:
 def writing(location: str) -> Iterator[BinaryIO]:
     """A stream that becomes the file when the block ends.
 
-    A block that raises, like a write that fails, leaves no new file and an earlier one as it is:
-    locally the file is renamed when it is complete, on S3 its upload is completed or aborted.
+    If the block raises or a write fails, there is no new file, and an earlier one is unchanged:
+    a local file is renamed into place when it is complete; an S3 upload is completed or aborted.
     """
     write = _uploading if is_remote(location) else _writing_beside
     try:
@@ -168,7 +168,7 @@ def _uploading(location: str) -> Iterator[BinaryIO]:
 
 
 class HashedStream(io.RawIOBase, BinaryIO):
-    """Passes bytes on and keeps their hash."""
+    """Forwards what is written to another stream, and hashes it with SHA-256."""
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__()
@@ -176,23 +176,23 @@ class HashedStream(io.RawIOBase, BinaryIO):
         self._stream = stream
 
     def writable(self) -> bool:
-        """Always."""
+        """Always true."""
         return True
 
     def write(self, content: Any) -> int:
-        """Hash and pass on."""
+        """Hash the bytes and forward them."""
         self.sha256.update(content)
         return self._stream.write(content)
 
 
 def write_bytes(location: str, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file completely or not at all."""
     with writing(location) as stream:
         stream.write(content)
 
 
 def create_json(location: str, content: Any) -> bool:
-    """Write a JSON file unless there is one; whether it was written. Two callers: one wins."""
+    """Write a JSON file unless it exists; True if written. Of concurrent callers, one writes."""
     encoded = _json_bytes(content)
     if is_remote(location):
         return _create_object(location, encoded)
@@ -219,7 +219,7 @@ def _create_object(location: str, content: bytes) -> bool:
 
 
 def read_json(location: str) -> Any:
-    """A JSON file."""
+    """Read a JSON file."""
     try:
         return json.loads(read_bytes(location))
     except ValueError as error:
@@ -227,7 +227,7 @@ def read_json(location: str) -> Any:
 
 
 def write_json(location: str, content: Any) -> None:
-    """A JSON file, indented for people; refuses NaN, which is not JSON."""
+    """Write an indented JSON file; raises ``ValueError`` for NaN, which JSON does not have."""
     write_bytes(location, _json_bytes(content))
 
 
@@ -236,7 +236,7 @@ def _json_bytes(content: Any) -> bytes:
 
 
 def copy_directory(source: str, target: str, *, skip: frozenset[str] = frozenset()) -> None:
-    """Copy the files of a flat directory; ``manifest.json``, which makes it complete, last."""
+    """Copy the files of a flat directory, ``manifest.json`` last because it marks it complete."""
     fs, path = filesystem(source)
     try:
         infos = fs.get_file_info(pafs.FileSelector(path))

@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from ier_ray import storage
-from ier_ray.data.captions import CAPTION, TOKENS, VOCABULARY
+from ier_ray.data.captions import CAPTION, TOKENS, VOCABULARY_HASH
 from ier_ray.data.images import decode_rgb
 from ier_ray.data.schema import MANIFEST, Manifest, ShardFile, made_before
 from ier_ray.data.shards import ShardSet
@@ -147,6 +147,6 @@ class CaptionShard:
 def captioned(schema: pa.Schema, vocabulary: str) -> pa.Schema:
     """A shard's schema with the columns that captioning adds."""
     tokens = pa.field(
-        TOKENS, pa.list_(pa.int32(), CAPTION_TOKENS), metadata={VOCABULARY: vocabulary}
+        TOKENS, pa.list_(pa.int32(), CAPTION_TOKENS), metadata={VOCABULARY_HASH: vocabulary}
     )
     return schema.append(pa.field(CAPTION, pa.string())).append(tokens)

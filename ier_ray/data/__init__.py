@@ -1,1 +1,1 @@
-"""Images, labels and shards: everything about data that needs no cluster."""
+"""Data without a cluster: sources, ingest, shards, streams and preprocessing."""

@@ -1,6 +1,6 @@
-"""Random changes of training images, on the device, a batch at a time.
+"""Random augmentation of training images, one batch at a time, on their device.
 
-What is drawn is a pure function of the generator's seed, so a run can be repeated.
+The random numbers depend on the generator's seed alone, so a run can be repeated.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from torch import Tensor
 from ier_ray.config import Settings
 
 GRAY = (0.2989, 0.587, 0.114)
-"""Share of red, green and blue in brightness (ITU-R 601)."""
+"""Weights of red, green and blue in brightness (ITU-R BT.601)."""
 
 
 class AugmentSettings(Settings):
-    """How training images are changed; by default not at all."""
+    """Random augmentation of training images; by default there is none."""
 
     flip: float = Field(0.0, ge=0, le=1)
     """Probability that an image is mirrored."""
     crop: float = Field(1.0, gt=0, le=1)
-    """Smallest share of the area that a random crop keeps, enlarged to the full size; 1 is all."""
+    """Smallest share of the area that a random crop keeps before it is enlarged; 1: no crop."""
     jitter: float = Field(0.0, ge=0, lt=1)
     """Largest relative change of brightness, contrast and saturation."""
 
 
 def augment(images: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
-    """Changed copies of ``(N, 3, H, W)`` images in [0, 1].
+    """Augmented copies of ``(N, 3, H, W)`` images in [0, 1].
 
     Args:
-        generator: on the CPU. The same numbers are drawn whatever the settings, so that switching
-            one change on leaves the others as they were.
+        generator: on the CPU. The same numbers are drawn for all settings, so that switching one
+            change on does not alter the others.
     """
     draws = torch.rand((7, len(images)), generator=generator).to(images.device)
     mirrored, area, across, down = draws[:4]
@@ -49,7 +49,7 @@ def augment(images: Tensor, settings: AugmentSettings, generator: torch.Generato
 
 
 def crop(images: Tensor, side: Tensor, left: Tensor, top: Tensor) -> Tensor:
-    """A part of each image, enlarged to its size (bilinear).
+    """A part of each image, enlarged to the size of the image (bilinear).
 
     Args:
         side, left, top: ``(N,)``, in units of the image's width and height.
@@ -64,7 +64,7 @@ def crop(images: Tensor, side: Tensor, left: Tensor, top: Tensor) -> Tensor:
 
 
 def jitter(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
-    """Brightness, then contrast, then saturation, times a factor ``(N,)``; 1 changes nothing."""
+    """Scale brightness, then contrast, then saturation, by factors ``(N,)``; 1 is no change."""
     images = _blended(images, torch.zeros_like(images), brightness)
     images = _blended(images, _gray(images).mean((1, 2, 3), keepdim=True), contrast)
     return _blended(images, _gray(images), saturation)

@@ -1,4 +1,4 @@
-"""Class balancing by repetition: streams, and needs no global shuffle."""
+"""Class balancing by repeating and leaving out rows, which needs no global shuffle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def hash_ids(sample_ids: Sequence[str]) -> NDArray[np.uint64]:
-    """64 stable bits a sample, the same in every process and on every machine."""
+    """A 64-bit hash per sample, the same in every process and on every machine."""
     digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in sample_ids)
     return np.frombuffer(b"".join(digests), dtype=np.uint64)
 
@@ -23,15 +23,15 @@ def uniforms(hashes: NDArray[np.uint64], *, seed: int, epoch: int) -> NDArray[np
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         mixed ^= mixed >> np.uint64(31)
-    shares: NDArray[np.float64] = np.ldexp((mixed >> np.uint64(11)).astype(np.float64), -53)
-    return shares
+    numbers: NDArray[np.float64] = np.ldexp((mixed >> np.uint64(11)).astype(np.float64), -53)
+    return numbers
 
 
 def class_weights(counts: NDArray[np.int64], strength: float) -> NDArray[np.float64]:
     """Mean repetitions of a row of each class: ``(target / count) ** strength``.
 
-    ``target`` is the mean count of the classes that occur, so ``strength`` 1 balances fully
-    (minorities repeated, majorities thinned) and 0 leaves the data as it is. Absent classes get 0.
+    ``target`` is the mean count of the classes that occur. ``strength`` 1 balances fully (small
+    classes are repeated, large ones thinned out); 0 changes nothing. Absent classes get 0.
     """
     present = counts > 0
     target = counts[present].mean()
@@ -48,7 +48,7 @@ def repetitions(
     seed: int,
     epoch: int,
 ) -> NDArray[np.int64]:
-    """How often each row appears in an epoch: ``floor(w) + Bernoulli(frac(w))``."""
+    """How often each row occurs in an epoch: ``floor(w) + Bernoulli(frac(w))``, w its weight."""
     weights = class_weights(np.bincount(labels).astype(np.int64), strength)[labels]
     whole = np.floor(weights)
     extra = uniforms(hashes, seed=seed, epoch=epoch) < weights - whole

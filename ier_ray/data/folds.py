@@ -15,8 +15,8 @@ def assign_folds(
 ) -> NDArray[np.int8]:
     """Fold ``0 … folds-1`` of each sample.
 
-    Samples of one group share a fold. Where every group is a single sample, the counts of a class
-    differ by at most one between folds.
+    The samples of a group share a fold. Where every group is a single sample, the counts of a
+    class differ by at most one between folds.
 
     Raises:
         DataError: when there are fewer groups than folds.
@@ -29,7 +29,7 @@ def assign_folds(
         )
     if distinct == len(groups):
         return _stratified(labels, folds=folds, seed=seed)
-    from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415 (takes a second)
+    from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415 (a slow import)
 
     assigned = np.zeros(len(labels), dtype=np.int8)
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)

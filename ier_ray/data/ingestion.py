@@ -1,8 +1,8 @@
-"""From a source to a shard set: Parquet files, then the manifest that makes them complete.
+"""From a source to a shard set: Parquet files, then the manifest that marks them complete.
 
-Listing, label mapping, folds and the shuffle are decided on names alone; images are loaded,
-verified and written wherever ``execute`` runs the writer. The manifest comes last, so an ingest
-that is killed leaves nothing that looks complete, and the same request repeated has nothing to do.
+Listing, label mapping, folds and shuffling need no images; images are loaded, verified and written
+wherever ``execute`` runs the writer. The manifest is written last, so a killed ingest leaves
+nothing that looks complete. Repeating a completed request does nothing.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from ier_ray.data.sources import Source
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DataError
 
-Execute = Callable[[ShardWriter, list[pa.Table]], Iterable[str]]
-"""Applies the writer to every block, in any order; the blocks' summaries, as JSON."""
+ExecuteWrites = Callable[[ShardWriter, list[pa.Table]], Iterable[str]]
+"""Applies the writer to every block, in any order, and yields the blocks' JSON summaries."""
 
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What an ingest did."""
+    """Result of an ingest."""
 
     location: str
     manifest: Manifest
     unchanged: bool
-    """Whether the shard set was there already."""
+    """Whether the shard set existed already, so that nothing was written."""
 
 
 def write_locally(writer: ShardWriter, blocks: list[pa.Table]) -> Iterator[str]:
-    """Write one block after the other in this process."""
+    """Write the blocks one after another in this process."""
     for block in blocks:
         yield from writer(block)["summary"].to_pylist()
 
@@ -52,13 +52,13 @@ def write_shard_set(
     *,
     scheme: EmotionScheme,
     layout: LayoutSettings,
-    execute: Execute = write_locally,
+    execute: ExecuteWrites = write_locally,
 ) -> IngestReport:
     """Write one domain of a source as a shard set.
 
     Raises:
-        DataError: when the location holds another shard set, nothing is left to write, or more
-            than ``max_bad`` images are unusable.
+        DataError: when the location holds another shard set, no sample has a class of the scheme,
+            or more than ``max_bad`` images are unusable.
     """
     request = request_hash(source, domain, scheme, layout)
     found = made_before(location, request)
@@ -81,7 +81,7 @@ def write_shard_set(
         named = ", ".join(f"{bad.sample_id} ({bad.reason})" for bad in manifest.quarantined[:5])
         raise DataError(
             f"{location}: {len(manifest.quarantined)} unusable images, --max-bad allows "
-            f"{layout.max_bad}: {named}; mend them, or raise --max-bad"
+            f"{layout.max_bad}: {named}; repair or remove them, or raise --max-bad"
         )
     storage.write_json(storage.join(location, MANIFEST), manifest.model_dump(mode="json"))
     return IngestReport(location, manifest, unchanged=False)
@@ -98,7 +98,7 @@ def make_manifest(
     listed: int,
     request: str,
 ) -> Manifest:
-    """Put the shards' summaries together; every listed sample is accounted for."""
+    """Combine the shards' summaries, and check that every listed sample is accounted for."""
     files = [ShardFile(**summary["file"]) for summary in summaries]
     shards = [file for file in files if file.rows]  # all images of a shard may be quarantined
     counts = {name: [0] * layout.folds for name in scheme.classes}

@@ -1,4 +1,4 @@
-"""What is in a shard set: numbers for people and programs, and a sheet to look at."""
+"""Summary of a shard set: its statistics as JSON or text, and a contact sheet of images."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.samples import images_from_shards
 from ier_ray.data.shards import ShardSet
 
-THUMBNAIL = 96
-CAPTION = 14
+THUMBNAIL_SIDE = 96
+LABEL_HEIGHT = 14
 PER_CLASS = 8
 
 
 def inspect_shards(shards: ShardSet) -> dict[str, Any]:
-    """Counts by class, fold and dataset, image sizes, and what was left out.
+    """Counts by class, fold and dataset, image sizes, and the samples left out.
 
     Raises:
         DataError: when a file is missing or damaged.
@@ -57,7 +57,7 @@ def _spread(values: np.ndarray[Any, Any]) -> dict[str, float]:
 
 
 def as_text(described: dict[str, Any]) -> str:
-    """The numbers as a page."""
+    """The result of :func:`inspect_shards` as text."""
     folds = range(len(next(iter(described["counts"].values()))))
     lines = [
         f"{described['location']}: {described['rows']} {described['domain']} images of "
@@ -83,21 +83,21 @@ def as_text(described: dict[str, Any]) -> str:
 
 
 def contact_sheet(shards: ShardSet) -> bytes:
-    """PNG: a row of images for each class, from the first fold that has any."""
-    held = np.sum(list(shards.manifest.counts.values()), axis=0)
-    fold = int(np.flatnonzero(held)[0])
+    """A PNG with one row of images per class, from the first fold that has any."""
+    fold_rows = np.sum(list(shards.manifest.counts.values()), axis=0)
+    fold = int(np.flatnonzero(fold_rows)[0])
     images = images_from_shards(
-        shards.location, per_class=PER_CLASS, fold=fold, preprocessing=Preprocessing(THUMBNAIL)
+        shards.location, per_class=PER_CLASS, fold=fold, preprocessing=Preprocessing(THUMBNAIL_SIDE)
     )
-    row_height = THUMBNAIL + CAPTION
+    row_height = THUMBNAIL_SIDE + LABEL_HEIGHT
     sheet = Image.new(
-        "RGB", (PER_CLASS * THUMBNAIL, len(shards.scheme.classes) * row_height), "white"
+        "RGB", (PER_CLASS * THUMBNAIL_SIDE, len(shards.scheme.classes) * row_height), "white"
     )
     text = ImageDraw.Draw(sheet)
     for row, label in enumerate(shards.scheme.classes):
         text.text((2, row * row_height), label, fill="black")
         members = [image for image in images if image.label == label]
         for column, image in enumerate(members):
-            place = (column * THUMBNAIL, row * row_height + CAPTION)
+            place = (column * THUMBNAIL_SIDE, row * row_height + LABEL_HEIGHT)
             sheet.paste(Image.fromarray(image.pixels), place)
     return encode_png(np.asarray(sheet))

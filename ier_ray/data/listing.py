@@ -1,4 +1,4 @@
-"""Which samples a shard set holds, in which folds and order: decided on names alone."""
+"""Which samples a shard set holds, in which folds and order; no image is read."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class LayoutSettings(Settings):
     """How a shard set is divided."""
 
     folds: int = Field(5, ge=2, le=100)
-    """Cross-validation folds, stratified by label; groups are never split."""
+    """Cross-validation folds, stratified by label; a group is never split."""
     seed: int = Field(0, ge=0)
-    """Seed of folds, shuffle and synthetic drawings."""
+    """Seed of folds, shuffling and synthetic drawings."""
     max_bad: int = Field(0, ge=0)
-    """Unusable images tolerated: they are quarantined and named; more fail the job."""
+    """Most unusable images tolerated: they are quarantined and named. More fail the job."""
     resize: int | None = Field(None, ge=32)
-    """Shorter side in pixels: larger images are reduced, to JPEG; by default all as delivered."""
+    """Shorter side in pixels: larger images are downscaled to it, as JPEG. By default, none are."""
     rows_per_shard: int = Field(4096, ge=1)
-    """Rows in a Parquet file."""
+    """Rows per Parquet file."""
     rows_per_group: int = Field(128, ge=1)
-    """Rows in a row group, the unit of reading."""
+    """Rows per row group, the unit of reading."""
 
 
 def request_hash(
@@ -53,7 +53,11 @@ def request_hash(
 def list_samples(
     source: Source, domain: Domain, scheme: EmotionScheme, layout: LayoutSettings
 ) -> tuple[pa.Table, Counter[str]]:
-    """Samples with a class, with folds, shuffled; and how many of which label were dropped."""
+    """The samples that have a class, shuffled, with folds; and how many of each label were dropped.
+
+    Raises:
+        DataError: when no sample has a class, an id is listed twice, or groups are too few.
+    """
     kept: list[tuple[Listed, str]] = []
     dropped: Counter[str] = Counter()
     for sample in source.list(domain):
@@ -88,15 +92,17 @@ def list_samples(
 
 
 def affect_columns(affects: Sequence[tuple[float, float, float] | None]) -> dict[str, pa.Array]:
-    """Valence, arousal and dominance as columns, null where a dataset does not rate them."""
+    """Valence, arousal and dominance as columns; null where a sample has no ratings."""
     return {
-        name: pa.array([None if rated is None else rated[place] for rated in affects], pa.float32())
+        name: pa.array(
+            [None if affect is None else affect[place] for affect in affects], pa.float32()
+        )
         for place, name in enumerate(("valence", "arousal", "dominance"))
     }
 
 
 def numbered_blocks(listing: pa.Table, rows_per_shard: int) -> list[pa.Table]:
-    """The listing cut into one block per shard, each with its number in a column ``shard``."""
+    """The listing as one block per shard, with the shard's number in column ``shard``."""
     starts = range(0, len(listing), rows_per_shard)
     blocks = [listing.slice(start, rows_per_shard) for start in starts]
     return [

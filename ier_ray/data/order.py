@@ -1,8 +1,8 @@
 """The order of samples: a pure function of (seed, epoch), split evenly over ranks.
 
 Row groups are visited in a seeded order; the rows of ``window`` consecutive row groups are
-shuffled together. A window is what a reader holds in memory, and a read task is never more than
-one window, so streaming needs no shuffle buffer of its own and no global shuffle.
+shuffled together. A read task is at most one window, which its reader holds in memory, so
+streaming needs neither a shuffle buffer nor a global shuffle.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from ier_ray.data.balancing import repetitions
 from ier_ray.data.shards import RowIndex
 
 Columns = dict[str, NDArray[np.int32]]
+"""A read task: ``file``, ``row_group`` and ``row`` of each row to read, in order."""
 
 
 @dataclass(frozen=True)
 class EpochOrder:
-    """Row numbers of one epoch in training order, and the window each belongs to."""
+    """Row numbers of one epoch in training order, and the window of each row."""
 
     rows: NDArray[np.int64]
     window: NDArray[np.int64]
 
     def resized(self, length: int) -> EpochOrder:
-        """Cut, or continued from its own start, to ``length`` rows."""
-        places = np.arange(length) % len(self.rows)
-        laps = np.arange(length) // len(self.rows)
+        """Truncated, or repeated from the start, to ``length`` rows."""
+        positions = np.arange(length) % len(self.rows)
+        repeats = np.arange(length) // len(self.rows)
         windows = int(self.window.max()) + 1
-        return EpochOrder(self.rows[places], self.window[places] + laps * windows)
+        return EpochOrder(self.rows[positions], self.window[positions] + repeats * windows)
 
 
 def epoch_order(
@@ -40,7 +41,7 @@ def epoch_order(
     """Balanced, shuffled row numbers of an epoch.
 
     Args:
-        index: the rows to draw from, not empty.
+        index: the training rows; not empty.
         balance: strength of class balancing (see :func:`ier_ray.data.balancing.class_weights`).
         window: row groups shuffled together.
     """
@@ -57,7 +58,7 @@ def epoch_order(
 
 
 def steps_in(order: EpochOrder, *, world_size: int, batch_size: int) -> int:
-    """Steps every rank takes so that each row of the order is used at least once."""
+    """Steps that every rank takes so that each row of the order is used at least once."""
     return math.ceil(len(order.rows) / (world_size * batch_size))
 
 
@@ -70,15 +71,15 @@ def rank_tasks(
     batch_size: int,
     steps: int,
 ) -> list[Columns]:
-    """Read tasks of one rank: together exactly ``steps * batch_size`` rows, in order."""
-    share = steps * batch_size
-    whole = order.resized(share * world_size)
-    mine = slice(rank * share, (rank + 1) * share)
-    return _tasks(index, whole.rows[mine], whole.window[mine])
+    """Read tasks of one rank, in order: exactly ``steps * batch_size`` rows in total."""
+    rank_rows = steps * batch_size
+    resized = order.resized(rank_rows * world_size)
+    own = slice(rank * rank_rows, (rank + 1) * rank_rows)
+    return _tasks(index, resized.rows[own], resized.window[own])
 
 
 def held_out_tasks(index: RowIndex, *, rank: int, world_size: int, window: int) -> list[Columns]:
-    """Read tasks of one rank's part of all rows, each once, in the order of the files."""
+    """Read tasks for one rank's part of the rows, each row once, in file order."""
     rows = np.array_split(np.arange(len(index)), world_size)[rank]
     group = np.stack([index.file, index.row_group])[:, rows]
     starts = np.any(np.diff(group, axis=1) != 0, axis=0)

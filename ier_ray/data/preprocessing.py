@@ -1,7 +1,7 @@
-"""From an encoded image to a network's input, in one place for all that use a network.
+"""From an encoded image to a network's input, the same wherever a network is used.
 
 Training makes its :class:`Preprocessing` from its settings; evaluation, serving and explaining make
-theirs from the checkpoint. What is trained on is what is predicted and explained.
+theirs from the checkpoint, so that all of them show the network the same input.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from ier_ray.data.transforms import Normalization, Statistics, statistics, to_un
 class Preprocessing:
     """How images become the input of a network.
 
-    Two steps: an encoded image becomes pixels of the network's size, ``(S, S, 3)`` uint8, where it
-    is read; a batch of those becomes normalized numbers on the device of the network.
+    There are two steps. Where an image is read, it becomes pixels of the network's size,
+    ``(S, S, 3)`` uint8. On the network's device, a batch of pixels is normalized.
 
     Attributes:
         image_size: side S in pixels.
         normalization: how pixels are normalized.
-        reads_captions: whether the network reads token ids in place of pixels. They come from
-            captioned shard sets alone, and are not changed.
+        reads_captions: whether the network reads token ids in place of pixels. Only captioned
+            shard sets have them, and preprocessing leaves them unchanged.
     """
 
     image_size: int
@@ -41,31 +41,31 @@ class Preprocessing:
         """Pixels ``(S, S, 3)`` of an encoded image.
 
         Raises:
-            ImageError: when the bytes are not an image, or one of more than ``max_pixels``.
+            ImageError: when the bytes are no image, or it has more than ``max_pixels``.
         """
         return decode_square(encoded, self.image_size, max_pixels=max_pixels)
 
     def decode_mask(self, encoded: bytes) -> NDArray[np.bool_]:
-        """An encoded mask ``(S, S)`` that fits the pixels of its image."""
+        """Decode a mask to ``(S, S)``, aligned with the pixels of its image."""
         return decode_mask(encoded, self.image_size)
 
     def reader(self, files: tuple[str, ...], classes: tuple[str, ...]) -> RowReader:
-        """What reads the network's input from the Parquet files of shard sets.
+        """A reader of the network's input from the Parquet files of shard sets.
 
         Args:
-            files: their locations, as the rows' ``file`` counts them.
+            files: locations of the files, which the column ``file`` of the rows numbers.
             classes: label names in the network's order.
         """
-        kind = CaptionReader if self.reads_captions else RowReader
-        return kind(files, classes, self.image_size)
+        reader = CaptionReader if self.reads_captions else RowReader
+        return reader(files, classes, self.image_size)
 
     def inputs(self, batch: Tensor, *, augment: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """The network's input, on the device of the batch.
 
         Args:
-            batch: what a reader gives: pixels ``(N, S, S, 3)`` uint8, or token ids ``(N, L)``.
+            batch: from a reader: pixels ``(N, S, S, 3)`` uint8, or token ids ``(N, L)``.
             augment: changes images ``(N, 3, S, S)`` in [0, 1] before they are normalized; token
-                ids stay as they are.
+                ids are not augmented.
 
         Returns:
             Normalized images ``(N, 3, S, S)``, or the token ids.
@@ -80,14 +80,14 @@ class Preprocessing:
     def image_and_baseline(
         self, pixels: Tensor, baseline: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """An image as the network sees it, and what masked pixels of it show: ``(3, S, S)`` each.
+        """A normalized image, and the baseline that replaces masked pixels: ``(3, S, S)`` each.
 
-        The baseline is normalized with the statistics of the image, as masking comes after
+        The baseline is normalized with the statistics of the image, because masking comes after
         normalization.
 
         Args:
             pixels: ``(S, S, 3)`` uint8.
-            baseline: gives the baseline of an image ``(3, S, S)`` in [0, 1].
+            baseline: computes the baseline of an image ``(3, S, S)`` in [0, 1].
         """
         images = to_unit_range(pixels[None])
         measured = self._statistics(images)

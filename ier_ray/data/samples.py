@@ -1,4 +1,4 @@
-"""Single images to look at: from files, or a few of each class from a shard set."""
+"""Single images to explain or show: from files, or a few per class from a shard set."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ier_ray.errors import DataError, ImageError
 
 @dataclass(frozen=True)
 class NamedImage:
-    """An image at the network's size, with what is known of it."""
+    """An image at the network's size, with its label and cue mask where known."""
 
     name: str
     pixels: Pixels
     """``(S, S, 3)`` uint8."""
     label: str | None = None
     cue_mask: NDArray[np.bool_] | None = None
-    """``(S, S)``: the pixels that carry the label."""
+    """``(S, S)``, true for the pixels that carry the label."""
 
 
 def images_from_files(
@@ -57,9 +57,10 @@ def images_from_shards(
     """
     shards = ShardSet.open(location)
     index = shards.index()
-    held = np.flatnonzero(index.fold == fold)
+    in_fold = np.flatnonzero(index.fold == fold)
     chosen = [
-        held[index.label[held] == label][:per_class] for label in range(len(shards.scheme.classes))
+        in_fold[index.label[in_fold] == label][:per_class]
+        for label in range(len(shards.scheme.classes))
     ]
     rows = np.concatenate(chosen)
     if not len(rows):

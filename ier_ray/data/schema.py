@@ -1,4 +1,4 @@
-"""What a shard set is on disk: Parquet columns and the manifest that makes them complete."""
+"""Format of a shard set: the columns of its Parquet files, and its manifest."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ShardFile(Settings):
     """One Parquet file of a shard set."""
 
     file: str
-    """Path below the shard set."""
+    """Path relative to the shard set."""
     rows: int
     """Rows in the file."""
     sha256: str
@@ -49,25 +49,25 @@ class ShardFile(Settings):
 
 
 class Rejected(Settings):
-    """One image that was not taken, and why."""
+    """A sample that was left out because its image is unusable."""
 
     sample_id: str
     """Id of the sample."""
     reason: str
-    """Stable word: ``empty``, ``missing``, ``unidentified``, ``truncated``, ``too_large``."""
+    """One of ``empty``, ``missing``, ``unidentified``, ``truncated``, ``too_large``."""
     detail: str
-    """What the decoder said."""
+    """Message of the error."""
 
 
 class Manifest(Settings):
-    """Everything there is to know of a shard set without reading it. Written last."""
+    """Description of a shard set; written last, so that it marks the shard set complete."""
 
     schema_version: int = SCHEMA_VERSION
     """Version of this layout."""
     domain: Domain
     """``fer`` or ``ier``."""
     datasets: list[str]
-    """Names of the sources."""
+    """Names of the datasets in it."""
     scheme: str
     """Name of the label scheme."""
     classes: list[str]
@@ -75,30 +75,30 @@ class Manifest(Settings):
     folds: int
     """Number of folds."""
     seed: int
-    """Seed of folds and shuffle."""
+    """Seed of folds and shuffling."""
     listed: int
     """Samples the source listed: ``rows + dropped + quarantined``."""
     rows: int
     """Samples kept."""
     counts: dict[str, list[int]]
-    """Rows of each class in each fold."""
+    """Rows of each class, per fold."""
     dropped: dict[str, int]
-    """Samples left out because the scheme has no class for their label, by label."""
+    """Samples left out because their label has no class in the scheme: count per label."""
     quarantined: list[Rejected]
     """Samples left out because their image is unusable."""
     shards: list[ShardFile]
     """The Parquet files, in order."""
     content_hash: str
-    """Hash over the files' hashes: equal data, equal hash."""
+    """Hash of the files' hashes; equal data has equal hashes."""
     request_hash: str
-    """Hash of what was asked for; a repeated ingest with the same one has nothing to do."""
+    """Hash of the request; a repeated ingest with the same hash does nothing."""
 
 
 def read_shard_manifest(location: str) -> Manifest:
-    """The manifest of a shard set.
+    """Read the manifest of a shard set.
 
     Raises:
-        DataError: when there is none (ingest never finished) or it is of another version.
+        DataError: when it is missing (ingest never finished) or of another version.
     """
     path = storage.join(location, MANIFEST)
     if not storage.exists(path):
@@ -112,17 +112,17 @@ def read_shard_manifest(location: str) -> Manifest:
         raise DataError(f"{path}: not a manifest of this version: {error}") from error
     if manifest.schema_version != SCHEMA_VERSION:
         raise DataError(
-            f"{path}: schema version {manifest.schema_version}, this program reads "
-            f"{SCHEMA_VERSION}; ingest the data again"
+            f"{path}: schema version {manifest.schema_version}, but this program reads "
+            f"version {SCHEMA_VERSION}; ingest the data again"
         )
     return manifest
 
 
 def made_before(location: str, request: str) -> Manifest | None:
-    """The manifest of a shard set that the same request made; None where there is nothing.
+    """The manifest of an existing shard set made by the same request; None if there is none.
 
     Raises:
-        DataError: when another request's shard set is there.
+        DataError: when the location holds a shard set made by another request.
     """
     if not storage.exists(storage.join(location, MANIFEST)):
         return None
@@ -136,9 +136,9 @@ def made_before(location: str, request: str) -> Manifest | None:
 
 
 def require_scheme(manifest: Manifest, scheme: EmotionScheme, location: str) -> None:
-    """Raise :class:`DataError` naming both schemes when the shards have another one."""
+    """Raise :class:`DataError` naming both schemes unless the shards have the same classes."""
     if manifest.classes != list(scheme.classes):
         raise DataError(
-            f"{location}: label scheme {manifest.scheme!r} {manifest.classes}, but "
-            f"{scheme.name!r} {list(scheme.classes)} is asked for"
+            f"{location}: has label scheme {manifest.scheme!r} {manifest.classes}, but "
+            f"{scheme.name!r} {list(scheme.classes)} is required"
         )

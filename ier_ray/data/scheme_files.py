@@ -1,4 +1,4 @@
-"""Label schemes: the built-in ones by name, a user's own from a YAML file."""
+"""Opening label schemes: a built-in one by name, a user's own from a YAML file."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from ier_ray.emotions import EmotionScheme, scheme_named
 
 
 class SchemeFile(Settings):
-    """A scheme as written down."""
+    """Content of a scheme's YAML file."""
 
     name: str
-    """What shards and checkpoints call it."""
+    """Name of the scheme in shards and checkpoints."""
     classes: list[str]
     """Classes, in the network's order."""
     merges: dict[str, str] = Field(default_factory=dict)
-    """Which class a dataset's own label counts as; labels in neither are dropped."""
+    """Class of each source label that is no class itself; samples of other labels are dropped."""
 
 
 def open_scheme(source: str) -> EmotionScheme:
-    """A scheme by its name, or from a ``.yaml`` file.
+    """Open a scheme by its name, or from a ``.yaml`` file.
 
     Raises:
-        SettingsError: naming what is unknown or does not fit together.
+        SettingsError: for an unknown name, or a file that is unreadable or inconsistent.
     """
     if not source.endswith((".yaml", ".yml")):
         return scheme_named(source)

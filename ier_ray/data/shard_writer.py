@@ -1,4 +1,4 @@
-"""One Parquet file from one block of listed samples: load, verify, reduce, write."""
+"""Loads, verifies, optionally downscales and writes a block of samples as one Parquet file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ier_ray.errors import ImageError
 
 @dataclass(frozen=True)
 class ShardWriter:
-    """Writes a block of listed samples as one Parquet file, in whatever process it is called."""
+    """Writes a block of listed samples as one Parquet file; can run in any process."""
 
     source: Source
     domain: Domain
@@ -30,7 +30,7 @@ class ShardWriter:
     resize: int | None
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Write a block, numbered in column ``shard``; returns one row with a JSON summary."""
+        """Write a block, whose number is in column ``shard``; returns a JSON summary in one row."""
         number = block["shard"][0].as_py()
         file = f"shards/part-{number:05d}.parquet"
         location = storage.join(self.location, file)
@@ -38,7 +38,7 @@ class ShardWriter:
         counts: Counter[str] = Counter()
         with storage.writing(location) as stream:
             hashed = storage.HashedStream(stream)
-            # Encoded images do not compress; the small columns are not worth a codec.
+            # Encoded images do not compress further, and the other columns are small.
             with pq.ParquetWriter(hashed, SHARD_SCHEMA, compression="none") as parquet:
                 rows = self._rows(block, quarantined)
                 while group := list(islice(rows, self.rows_per_group)):

@@ -1,4 +1,4 @@
-"""Reading shard sets: an index of all rows, and rows by number."""
+"""Reading shard sets: an index of all rows, and any rows by their position."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DataError, ImageError
 
 CHUNK_BYTES = 16 * 2**20
-"""Decoded images that leave a reader together: a window of them may be large, and the first batch
-should not wait for it."""
+"""Bytes of decoded images that a reader yields at a time: a whole window may be large, and the
+first batch should not wait for it."""
 
 INDEX_THREADS = 8
-"""Files whose small columns are read at once: on S3 each is a few round trips."""
+"""Files whose small columns are read concurrently: on S3 each takes a few round trips."""
 
 
 @dataclass(frozen=True)
 class RowIndex:
-    """Where each row of a shard set is and what is needed to order and balance rows.
+    """The position of each row of a shard set, and what is needed to order and balance rows.
 
-    All arrays have one entry a row, in the order of the files.
+    All arrays have one entry per row, in the order of the files.
     """
 
     file: NDArray[np.int32]
@@ -51,7 +51,7 @@ class RowIndex:
 
     @classmethod
     def concatenated(cls, parts: Sequence[RowIndex]) -> RowIndex:
-        """The rows of all parts, which count the same files."""
+        """The rows of all parts, whose ``file`` columns number the same list of files."""
         return cls(
             **{
                 name: np.concatenate([vars(part)[name] for part in parts])
@@ -62,7 +62,7 @@ class RowIndex:
 
 @dataclass(frozen=True)
 class ShardSet:
-    """An ingested domain, opened for reading."""
+    """The shard set of one domain, opened for reading."""
 
     location: str
     manifest: Manifest
@@ -70,7 +70,7 @@ class ShardSet:
 
     @classmethod
     def open(cls, location: str) -> ShardSet:
-        """Open by location.
+        """Open the shard set at a location.
 
         Raises:
             DataError: when the shard set is missing or incomplete.
@@ -96,7 +96,7 @@ class ShardSet:
         rows = len(table)
         if rows != self.manifest.shards[number].rows:
             raise DataError(
-                f"{self.files[number]}: has {rows} rows, the "
+                f"{self.files[number]}: has {rows} rows, but the "
                 f"manifest says {self.manifest.shards[number].rows}; ingest the data again"
             )
         class_of = {name: index for index, name in enumerate(self.manifest.classes)}
@@ -111,19 +111,19 @@ class ShardSet:
         )
 
     def parquet(self, number: int) -> pq.ParquetFile:
-        """Open one file.
+        """Open one file; the caller closes it.
 
         Raises:
-            DataError: when it is missing or cut short.
+            DataError: when it is missing or truncated.
         """
         return open_parquet(self.files[number])
 
 
 def open_parquet(location: str) -> pq.ParquetFile:
-    """A Parquet file, to be closed by the caller.
+    """Open a Parquet file; the caller closes it.
 
     Raises:
-        DataError: when it is missing or none.
+        DataError: when it is missing or not a Parquet file.
     """
     fs, path = storage.filesystem(location)
     try:
@@ -134,10 +134,10 @@ def open_parquet(location: str) -> pq.ParquetFile:
 
 @dataclass(frozen=True)
 class RowReader:
-    """Reads rows by number into arrays: small enough to travel to any worker.
+    """Reads rows by position into arrays; small enough to be sent to any worker.
 
     Attributes:
-        files: locations of the Parquet files, as the rows' ``file`` counts them.
+        files: locations of the Parquet files, which the column ``file`` of the rows numbers.
         classes: label names in the network's order.
         image_size: side S that images are resized to.
     """
@@ -153,23 +153,23 @@ class RowReader:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a decoded image."""
+        """Bytes per decoded image."""
         return 3 * self.image_size**2
 
     @property
     def chunk_rows(self) -> int:
-        """Rows of a chunk."""
+        """Rows per chunk."""
         return max(1, CHUNK_BYTES // self.row_bytes)
 
     def read(
         self, columns: dict[str, NDArray[np.int32]]
     ) -> Iterator[dict[str, Pixels | NDArray[np.int64]]]:
-        """Rows in the order asked for, repeats included, a chunk of :data:`CHUNK_BYTES` at a time.
+        """Rows in the requested order, with repeats, in chunks of about :data:`CHUNK_BYTES`.
 
         Args:
-            columns: ``file``, ``row_group`` and ``row`` of each wanted row.
+            columns: ``file``, ``row_group`` and ``row`` of each requested row.
 
-        Returns:
+        Yields:
             ``image`` ``(N, S, S, 3)`` uint8 and ``label`` ``(N,)``, ``sample_id`` ``(N,)``.
         """
         table = self.table(columns, ["image", "label", "sample_id"])
@@ -177,7 +177,7 @@ class RowReader:
             yield self._arrays(table.slice(start, self.chunk_rows))
 
     def table(self, columns: dict[str, NDArray[np.int32]], names: list[str]) -> pa.Table:
-        """The wanted rows as stored, each row group read once."""
+        """The requested rows as stored; each row group is read once."""
         keys = np.stack([columns["file"], columns["row_group"]], axis=1)
         groups, membership = np.unique(keys, axis=0, return_inverse=True)
         parts, starts, total = [], [], 0
@@ -190,15 +190,15 @@ class RowReader:
         return pa.concat_tables(parts).take(pa.array(wanted))
 
     def _arrays(self, table: pa.Table) -> dict[str, Pixels | NDArray[np.int64]]:
-        others = self.labels_and_names(table)
-        names = others["sample_id"].tolist()
+        others = self.labels_and_ids(table)
+        ids = others["sample_id"].tolist()
         images = np.empty((len(table), self.image_size, self.image_size, 3), dtype=np.uint8)
-        for place, (encoded, name) in enumerate(zip(table["image"], names, strict=True)):
-            images[place] = self._decode(encoded.as_buffer(), name)
+        for row, (encoded, sample_id) in enumerate(zip(table["image"], ids, strict=True)):
+            images[row] = self._decode(encoded.as_buffer(), sample_id)
         return {"image": images, **others}
 
-    def labels_and_names(self, table: pa.Table) -> dict[str, NDArray[Any]]:
-        """What goes with the images of a table: ``label`` ``(N,)`` int64 and ``sample_id``."""
+    def labels_and_ids(self, table: pa.Table) -> dict[str, NDArray[Any]]:
+        """The columns beside the images: ``label`` ``(N,)`` int64 and ``sample_id`` ``(N,)``."""
         class_of = {name: index for index, name in enumerate(self.classes)}
         return {
             "label": np.asarray([class_of[name] for name in table["label"].to_pylist()]),

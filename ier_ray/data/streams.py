@@ -1,7 +1,7 @@
 """Batches of both domains for one rank, in a reproducible order.
 
-The plan (which rows, in which order, on which rank) is made here; *where* the reading and
-decoding runs is the ``execute`` argument: in this process, or as Ray tasks over the cluster. Both
+This module plans which rows are read, in which order and on which rank; the ``execute`` argument
+decides *where* they are read and decoded: in this process, or by Ray tasks on the cluster. Both
 give the same batches.
 """
 
@@ -31,7 +31,7 @@ from ier_ray.data.schema import Domain
 from ier_ray.data.shards import RowIndex, RowReader, ShardSet
 from ier_ray.errors import DataError
 
-Execute = Callable[[RowReader, list[Columns], int], Iterator[dict[str, Any]]]
+ExecuteReads = Callable[[RowReader, list[Columns], int], Iterator[dict[str, Any]]]
 """Runs read tasks and yields their rows, in order, in batches of a given size."""
 
 
@@ -53,10 +53,10 @@ class JointBatch:
 
 @dataclass(frozen=True)
 class SplitIndex:
-    """A domain's rows, divided into training and validation.
+    """A domain's rows, split into training and validation.
 
-    ``files`` are those that the rows count: of the domain's own shard set, and after them of one
-    that was mixed in.
+    ``files`` is the list that the column ``file`` of the rows numbers: the files of the domain's
+    own shard set, then those of one that was mixed in.
     """
 
     shards: ShardSet
@@ -66,10 +66,10 @@ class SplitIndex:
 
     @classmethod
     def read(cls, shards: ShardSet, *, val_fold: int) -> SplitIndex:
-        """Divide by fold.
+        """Split by fold: ``val_fold`` is for validation.
 
         Raises:
-            DataError: when the fold does not exist or leaves a part empty.
+            DataError: when the fold does not exist or one side of the split is empty.
         """
         folds = shards.manifest.folds
         if val_fold >= folds:
@@ -82,17 +82,17 @@ class SplitIndex:
         if not len(split.train) or not len(split.validation):
             raise DataError(
                 f"{shards.location}: data.val_fold {val_fold} leaves {len(split.train)} rows to "
-                f"train on and {len(split.validation)} to validate on; both must be more than none"
+                f"train on and {len(split.validation)} to validate on; neither may be empty"
             )
         return split
 
     def mixed_with(self, other: SplitIndex, *, fraction: float, seed: int) -> SplitIndex:
-        """With a fraction of another domain's training rows among its own (paper's Table 5).
+        """This split with a fraction of another domain's training rows added (paper's Table 5).
 
-        The same share of every class is drawn, by sample: with one seed, a larger fraction holds
-        all rows of a smaller one. Validation rows stay the domain's own.
+        The same fraction of every class is drawn. With the same seed, a larger fraction contains
+        all rows of a smaller one. The validation rows remain the domain's own.
         """
-        drawn = other.train.select(share_of_each(other.train, fraction, seed=seed))
+        drawn = other.train.select(stratified_mask(other.train, fraction, seed=seed))
         moved = replace(drawn, file=drawn.file + np.int32(len(self.files)))
         return replace(
             self,
@@ -101,8 +101,8 @@ class SplitIndex:
         )
 
 
-def share_of_each(index: RowIndex, fraction: float, *, seed: int) -> NDArray[np.bool_]:
-    """Marks a fraction of each class's rows, drawn by (seed, sample)."""
+def stratified_mask(index: RowIndex, fraction: float, *, seed: int) -> NDArray[np.bool_]:
+    """True for a fraction of the rows of each class; a pure function of (seed, sample)."""
     rank = np.empty(len(index), dtype=np.int64)
     draw = uniforms(index.hash, seed=seed, epoch=0)
     for label in np.unique(index.label):
@@ -142,8 +142,8 @@ def rebatch(blocks: Iterable[dict[str, Any]], batch_size: int) -> Iterator[dict[
 class JointStreams:
     """Training and validation batches of one rank.
 
-    An epoch is one pass over the balanced IER rows; FER rows follow their own seeded order and
-    are cut or continued to the same length, so every rank takes the same number of steps.
+    An epoch is one pass over the balanced IER rows. FER rows have their own seeded order, which is
+    truncated or repeated to the same length. Every rank takes the same number of steps.
     """
 
     fer: SplitIndex
@@ -155,10 +155,10 @@ class JointStreams:
     window: int = 4
     rank: int = 0
     world_size: int = 1
-    execute: Execute = field(default=read_locally)
+    execute: ExecuteReads = field(default=read_locally)
 
     def steps(self, epoch: int) -> int:
-        """Steps of an epoch, the same on every rank."""
+        """Steps per epoch, the same on every rank."""
         return steps_in(
             self._order(self.ier, epoch), world_size=self.world_size, batch_size=self.batch_size
         )
@@ -173,7 +173,7 @@ class JointStreams:
             yield JointBatch(fer_batch, ier_batch)
 
     def validation(self, domain: Domain) -> Iterator[Batch]:
-        """This rank's part of the held-out rows, each once."""
+        """This rank's part of the validation rows; each row occurs once over all ranks."""
         split: SplitIndex = getattr(self, domain)
         tasks = held_out_tasks(
             split.validation, rank=self.rank, world_size=self.world_size, window=self.window

@@ -1,4 +1,4 @@
-"""Pixel normalization, on the device that trains or serves."""
+"""Normalization of pixels, on their device."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Normalization = Literal["per_image", "imagenet"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MIN_STD = 1e-3
-"""Smallest standard deviation divided by, in units of full brightness: a flat image stays flat."""
+"""Lower bound of the standard deviation of [0, 1] pixels: a flat image becomes zeros."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation to normalize with, ``(N, C, 1, 1)`` or broadcastable to it."""
+    """Mean and standard deviation to normalize with; broadcastable to ``(N, C, H, W)``."""
 
     mean: Tensor
     std: Tensor
@@ -37,7 +37,7 @@ def statistics(images: Tensor, normalization: Normalization) -> Statistics:
     """Statistics of ``(N, 3, H, W)`` images in [0, 1].
 
     ``per_image``: zero mean and unit variance over each image (paper section 3.3).
-    ``imagenet``: the fixed values that ImageNet weights were trained with.
+    ``imagenet``: the fixed values that networks with ImageNet weights were trained with.
     """
     if normalization == "per_image":
         std, mean = torch.std_mean(images, dim=(1, 2, 3), keepdim=True, correction=0)

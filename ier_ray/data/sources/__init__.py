@@ -1,4 +1,4 @@
-"""Where samples come from: one small file a dataset."""
+"""The datasets that samples come from, one file per dataset."""
 
 from ier_ray.data.sources.base import Listed, Loaded, Source
 from ier_ray.data.sources.combined import CombinedSource

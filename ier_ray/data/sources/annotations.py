@@ -1,4 +1,4 @@
-"""What several datasets share about labels: words, and tables of text."""
+"""Labels shared by several datasets: Mikels' emotions, and reading tables of labels."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MIKELS = (
     "sad",
     "sadness",
 )
-"""Mikels' eight emotions, the last under both names in use."""
+"""Mikels' eight emotions; sadness under both of its names."""
 
 MIKELS_ONLY = frozenset({"amusement", "awe", "contentment", "excitement"})
-"""Those that no facial expression dataset has."""
+"""Mikels' emotions that no facial expression dataset has."""
 
 
 def read_delimited(location: str) -> tuple[list[str], list[dict[str, str]]]:
-    """Column names, in lower case, and rows of a comma, semicolon or tab separated file.
+    """Read column names (in lower case) and rows of a comma, semicolon or tab separated file.
 
     Raises:
         DataError: when the file is not such a table in UTF-8.
@@ -57,9 +57,9 @@ def first_column(columns: Sequence[str], accepted: Sequence[str]) -> str | None:
 
 
 def agreed_label(labels: Iterable[str]) -> str:
-    """The one label that all rows of an image give it.
+    """The label of an image that several rows label.
 
-    Where they disagree, all of them joined by `` | ``: no scheme knows that label, so ingest
-    drops the image and counts it under the disagreement.
+    If they disagree, all labels joined by `` | ``: no scheme has that label, so ingest drops the
+    image and counts it under the joined label.
     """
     return " | ".join(sorted(set(labels)))

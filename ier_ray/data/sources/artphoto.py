@@ -1,4 +1,4 @@
-"""ArtPhoto: artistic photographs, labeled by the file's name."""
+"""ArtPhoto: artistic photographs, labeled by their file names."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class ArtPhotoSource(ImageFiles):
 
     @classmethod
     def recognizes(cls, files: Sequence[str]) -> bool:
-        """Whether an image is named by an emotion that only Mikels' set has."""
+        """Whether a file name has one of Mikels' emotions that is not a facial expression."""
         matches = map(_PICTURE.search, images_among(files))
         return any(match[1].lower() in MIKELS_ONLY for match in matches if match)
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """Image emotions."""
+        """Image emotions only."""
         return ("ier",)
 
     def list(self, domain: Domain) -> Iterator[Listed]:
-        """Images by path."""
+        """List the images by path."""
         for path in images_among(storage.list_files(self.root)):
             if match := _PICTURE.search(path):
                 sample_id = f"{self.name}/{path}"

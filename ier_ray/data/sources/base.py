@@ -1,4 +1,4 @@
-"""What ingest asks of a dataset."""
+"""The interface between ingest and a dataset."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from ier_ray.data.schema import Domain
 
 
 class Listed(NamedTuple):
-    """A sample that exists, before its image is touched."""
+    """A sample that a dataset lists; its image is not loaded yet."""
 
     sample_id: str
-    """Unique within the dataset, and stable."""
+    """Unique within the source, and stable."""
     source_label: str
     """The dataset's own label."""
     group: str
-    """Subject or series whose samples must share a fold; the sample's id where there is none."""
+    """Subject or series, whose samples must share a fold; the sample's id where there is none."""
     locator: str = ""
-    """Where the source finds the image; means something to the source alone."""
+    """Where the source finds the image; only the source interprets it."""
     affect: tuple[float, float, float] | None = None
     """Valence, arousal and dominance, where the dataset rates them."""
     dataset: str | None = None
-    """The dataset's name, where a source holds several; else the source's."""
+    """The dataset's name, where a source holds several; None stands for the source's name."""
 
 
 class Loaded(NamedTuple):
-    """The image of a sample, as delivered."""
+    """The image of a sample, as the dataset has it."""
 
     image: bytes
     """Encoded image."""
@@ -35,7 +35,7 @@ class Loaded(NamedTuple):
 
 
 class Source(Protocol):
-    """A dataset: lists its samples quickly, loads each on any worker."""
+    """A dataset: lists its samples quickly, and loads each of them on any worker."""
 
     @property
     def name(self) -> str:
@@ -43,10 +43,14 @@ class Source(Protocol):
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """The domains this dataset has samples of."""
+        """The domains that this dataset has samples of."""
 
     def list(self, domain: Domain) -> Iterator[Listed]:
-        """All samples of a domain, in a stable order."""
+        """List all samples of a domain, in a stable order."""
 
     def load(self, domain: Domain, sample: Listed) -> Loaded:
-        """The image of one listed sample."""
+        """Load the image of a listed sample.
+
+        Raises:
+            ImageError: when the image is missing or unusable.
+        """

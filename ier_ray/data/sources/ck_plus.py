@@ -1,4 +1,4 @@
-"""CK+: sequences from neutral to the peak of an expression."""
+"""CK+: image sequences from a neutral face to the peak of an expression."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ier_ray.data.sources.files import ImageFiles, images_among, is_visible
 
 CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
 FRAMES = 3
-"""Frames taken from the end of a sequence, where the expression peaks."""
+"""Frames used from the end of a sequence, where the expression peaks."""
 
 _FRAME = re.compile(r"(?:^|/)cohn-kanade-images/(S\d+)/(\d+)/[^/]+$", re.IGNORECASE)
 _LABEL = re.compile(r"(?:^|/)Emotion/(S\d+)/(\d+)/([^/]+)_emotion\.txt$", re.IGNORECASE)
@@ -24,7 +24,7 @@ _LABEL = re.compile(r"(?:^|/)Emotion/(S\d+)/(\d+)/([^/]+)_emotion\.txt$", re.IGN
 class CkPlusSource(ImageFiles):
     """``cohn-kanade-images/S005/001/*.png`` and ``Emotion/S005/001/*_emotion.txt``.
 
-    The last three frames of each sequence that has an emotion file; a subject is a group.
+    Samples are the last three frames of each sequence with an emotion file; groups are subjects.
     """
 
     name: str = "ck_plus"
@@ -42,13 +42,14 @@ class CkPlusSource(ImageFiles):
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """Facial expressions."""
+        """Facial expressions only."""
         return ("fer",)
 
     def list(self, domain: Domain) -> Iterator[Listed]:
-        """Frames of labeled sequences, by subject and sequence.
+        """List the last frames of labeled sequences, in the order of the emotion files.
 
-        A labeled sequence without any frame is listed by its peak, which loading finds missing.
+        A labeled sequence without frames is listed with its peak frame, which loading reports
+        missing.
         """
         files = storage.list_files(self.root)
         frames: dict[tuple[str, str], list[str]] = {}
@@ -65,7 +66,7 @@ class CkPlusSource(ImageFiles):
 
 
 def _label(content: bytes) -> str:
-    """Emotion of a file like ``   3.0000000e+00``."""
+    """The emotion in a file with content like ``   3.0000000e+00``."""
     text = content.decode("ascii", "replace").strip()
     try:
         number = float(text)

@@ -17,16 +17,16 @@ class CombinedSource:
 
     @property
     def name(self) -> str:
-        """The parts' names, joined."""
+        """The names of the parts, joined by ``+``."""
         return "+".join(part.name for part in self.parts)
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """Those that any part has."""
+        """The domains that any part has."""
         return tuple(dict.fromkeys(domain for part in self.parts for domain in part.domains))
 
     def list(self, domain: Domain) -> Iterator[Listed]:
-        """Samples with the name of their dataset; a locator tells the part, too."""
+        """List the samples with their dataset's name; locators start with the part's number."""
         for number, part in enumerate(self.parts):
             if domain in part.domains:
                 for sample in part.list(domain):
@@ -34,6 +34,6 @@ class CombinedSource:
                     yield sample._replace(locator=locator, dataset=part.name)
 
     def load(self, domain: Domain, sample: Listed) -> Loaded:
-        """The image, from the part it was listed by."""
+        """Load the image from the part that listed it."""
         number, _, locator = sample.locator.partition(":")
         return self.parts[int(number)].load(domain, sample._replace(locator=locator))

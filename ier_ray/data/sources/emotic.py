@@ -1,4 +1,4 @@
-"""EMOTIC: people in context, with 26 categories, valence, arousal and dominance a person."""
+"""EMOTIC: people in context; each has some of 26 categories, and valence, arousal, dominance."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ier_ray.data.sources.files import ImageFiles, images_among, is_visible
 class EmoticSource(ImageFiles):
     """``Annotations/Annotations.mat`` and ``emotic/<folder>/<filename>``.
 
-    All persons of an image vote: each category of a person counts once, however many annotators
-    gave it. Valence, arousal and dominance (1 to 10) are averaged over a person's annotators,
-    then over the persons.
+    The persons of an image vote for its label: each category of a person counts once, however many
+    annotators gave it. Valence, arousal and dominance (1 to 10) are averaged over a person's
+    annotators, then over the persons.
     """
 
     name: str = "emotic"
@@ -30,16 +30,16 @@ class EmoticSource(ImageFiles):
 
     @classmethod
     def recognizes(cls, files: Sequence[str]) -> bool:
-        """Whether the annotations are there."""
+        """Whether there is an ``Annotations.mat``."""
         return _annotations_among(files) is not None
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """Image emotions."""
+        """Image emotions only."""
         return ("ier",)
 
     def list(self, domain: Domain) -> Iterator[Listed]:
-        """Annotated images by path; one that is not there is found missing by loading.
+        """List the annotated images by path; loading reports the missing ones.
 
         Raises:
             DataError: when the annotations cannot be read or have an unknown category.
@@ -63,7 +63,7 @@ def _annotations_among(files: Sequence[str]) -> str | None:
 
 
 def _by_tail(images: Sequence[str]) -> dict[str, str]:
-    """Paths by every ending of theirs: annotations leave out the folders above the image's own."""
+    """Paths by each of their endings: annotations omit the folders above the image's own."""
     index: dict[str, str] = {}
     for path in images:
         parts = unicodedata.normalize("NFC", path).split("/")

@@ -1,4 +1,4 @@
-"""What EMOTIC's ``Annotations.mat`` says of the persons in each image."""
+"""The persons of each image, from EMOTIC's ``Annotations.mat``."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ier_ray.errors import DataError
 SPLITS = ("train", "val", "test")
 
 Affect = tuple[float, float, float]
-"""Valence, arousal, dominance: 1 to 10."""
+"""Valence, arousal and dominance, from 1 to 10."""
 
 
 class Person(NamedTuple):
     """One annotated person."""
 
     categories: set[str]
-    """Those that any annotator gave."""
+    """All categories that any annotator gave."""
     affect: Affect | None
-    """Mean over the annotators, where there are ratings."""
+    """Mean over the annotators; None without ratings."""
 
 
 def read_images(location: str) -> dict[str, list[Person]]:
-    """Persons by the path of their image; an image that is there twice has the persons of both.
+    """Read the persons by the path of their image; repeated entries of an image are merged.
 
     Raises:
         DataError: when the file cannot be read.
@@ -38,7 +38,7 @@ def read_images(location: str) -> dict[str, list[Person]]:
     content = io.BytesIO(storage.read_bytes(location))
     try:
         splits = loadmat(content, squeeze_me=True, struct_as_record=False)
-    except Exception as error:  # scipy raises whatever it meets in a damaged file
+    except Exception as error:  # scipy raises errors of many types for a damaged file
         raise DataError(f"{location}: cannot be read as a MATLAB 5 file: {error}") from error
     images: dict[str, list[Person]] = {}
     for image in (image for split in SPLITS for image in _items(splits.get(split))):
@@ -50,7 +50,7 @@ def read_images(location: str) -> dict[str, list[Person]]:
 
 
 def affect_of(persons: Sequence[Person]) -> Affect | None:
-    """Mean over the persons with ratings, None without any."""
+    """Mean over the persons with ratings; None without ratings."""
     return _mean([person.affect for person in persons])
 
 
@@ -59,7 +59,7 @@ def _person(structure: Any) -> Person:
 
 
 def _items(value: Any) -> list[Any]:
-    """The elements of what ``squeeze_me`` made of an array: an array, one element, or nothing."""
+    """The elements of an array that ``squeeze_me`` may have reduced to one element or None."""
     return [] if value is None else list(np.atleast_1d(value).ravel())
 
 

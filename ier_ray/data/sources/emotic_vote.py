@@ -1,4 +1,4 @@
-"""How the categories of EMOTIC become one emotion."""
+"""The vote that maps the categories of an EMOTIC image to one emotion."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ier_ray.errors import DataError
 
 
 class Vote(NamedTuple):
-    """How categories become one emotion; ``emotic_vote.yaml``."""
+    """Maps categories to one emotion, as ``emotic_vote.yaml`` says."""
 
     categories: dict[str, str]
     """Emotion of each category, or ``none``."""
     tie_order: tuple[str, ...]
-    """Emotions, the first of which wins a tie."""
+    """All emotions; of tied emotions, the first in this order wins."""
 
     def winner(self, categories: Sequence[str]) -> str:
-        """The emotion with most votes, every category casting one; ``none`` without any.
+        """The emotion with the most votes, one per given category; ``none`` without votes.
 
         Raises:
-            DataError: for a category the table does not have.
+            DataError: for a category that the table does not have.
         """
         unknown = sorted(set(categories) - set(self.categories))
         if unknown:
@@ -37,7 +37,7 @@ class Vote(NamedTuple):
 
 
 def read_vote() -> Vote:
-    """The table that comes with the package."""
+    """Read the table that comes with the package."""
     table = files("ier_ray.data.sources").joinpath("emotic_vote.yaml")
     content = yaml.safe_load(table.read_text(encoding="utf-8"))
     return Vote(content["categories"], tuple(content["tie_order"]))

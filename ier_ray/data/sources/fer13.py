@@ -1,4 +1,4 @@
-"""FER13: faces of 48x48 gray pixels in one CSV file, or as image folders."""
+"""FER13: faces of 48x48 gray pixels, in one CSV file or in image folders."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _PICTURE = re.compile(r"(?:^|/)(?:train|test|validation|val)/([^/]+)/[^/]+$", re
 class Fer13Source:
     """``fer2013.csv``, or ``train/<emotion>/*.jpg`` and ``test/<emotion>/*.jpg``.
 
-    Where both are there, the CSV file is read. A locator is ``file:offset:length``, the bytes of
-    one row's pixels, or an image's path.
+    If both exist, the CSV file is read. A locator is ``file:offset:length`` (the bytes of one row's
+    pixels) or the path of an image.
     """
 
     root: str
@@ -39,18 +39,18 @@ class Fer13Source:
 
     @classmethod
     def recognizes(cls, files: Sequence[str]) -> bool:
-        """Whether the CSV file is there, or every image folder is one of the seven emotions."""
+        """Whether the CSV file exists, or every image folder is one of the seven emotions."""
         labels = {match[1].lower() for match in map(_PICTURE.search, images_among(files)) if match}
         known = bool(labels) and labels <= _SYNONYMS.union(CODES)
         return known or _csv_among(files) is not None
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """Facial expressions."""
+        """Facial expressions only."""
         return ("fer",)
 
     def list(self, domain: Domain) -> Iterator[Listed]:
-        """Rows in the file's order, or images by path.
+        """List the rows in the file's order, or the images by path.
 
         Raises:
             DataError: when the CSV file lacks a column.
@@ -69,7 +69,7 @@ class Fer13Source:
                 yield Listed(sample_id, match[1].lower(), sample_id, path)
 
     def load(self, domain: Domain, sample: Listed) -> Loaded:
-        """The image file as it is, or a PNG of a row's pixels.
+        """Load the unchanged image file, or a PNG of a row's pixels.
 
         Raises:
             ImageError: when the file is missing or the pixels are not 48x48 numbers up to 255.
@@ -87,7 +87,7 @@ def _csv_among(files: Sequence[str]) -> str | None:
 
 
 def _pixel_fields(location: str) -> Iterator[tuple[str, int, int]]:
-    """Label of each row, and offset and length of its pixels in the file."""
+    """The label of each row, and the byte offset and length of its pixels in the file."""
     lines = io.BytesIO(storage.read_bytes(location))
     header = lines.readline()
     columns = [name.strip().lower() for name in header.decode("utf-8-sig", "replace").split(",")]

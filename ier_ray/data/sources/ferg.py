@@ -17,7 +17,7 @@ _PICTURE = re.compile(r"(?:^|/)([^/]+)/\1_([^/_]+)/[^/]+$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class FergSource(ImageFiles):
-    """``FERG_DB_256/<character>/<character>_<emotion>/*.png``; a character is a group."""
+    """``FERG_DB_256/<character>/<character>_<emotion>/*.png``; groups are characters."""
 
     name: str = "ferg"
 
@@ -25,16 +25,16 @@ class FergSource(ImageFiles):
 
     @classmethod
     def recognizes(cls, files: Sequence[str]) -> bool:
-        """Whether an image lies in a character's folder of an emotion."""
+        """Whether an image is in a folder ``<character>/<character>_<emotion>``."""
         return any(map(_PICTURE.search, images_among(files)))
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """Facial expressions."""
+        """Facial expressions only."""
         return ("fer",)
 
     def list(self, domain: Domain) -> Iterator[Listed]:
-        """Images by path. The dataset's word ``joy`` is given as ``happy``."""
+        """List the images by path. The dataset's label ``joy`` becomes ``happy``."""
         for path in images_among(storage.list_files(self.root)):
             if match := _PICTURE.search(path):
                 emotion = match[2].lower()

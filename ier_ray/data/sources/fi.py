@@ -1,4 +1,4 @@
-"""FI: photographs from Flickr and Instagram in a folder for each emotion."""
+"""FI: photographs from Flickr and Instagram in one folder per emotion."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class FiSource(ImageFiles):
 
     @classmethod
     def recognizes(cls, files: Sequence[str]) -> bool:
-        """Whether all image folders are emotions, one at least of Mikels' set alone."""
+        """Whether all image folders are Mikels' emotions, and one is not a facial expression."""
         labels = set(map(_folder, images_among(files)))
         return labels <= set(MIKELS) and not labels.isdisjoint(MIKELS_ONLY)
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """Image emotions."""
+        """Image emotions only."""
         return ("ier",)
 
     def list(self, domain: Domain) -> Iterator[Listed]:
-        """Images by path."""
+        """List the images by path."""
         for path in images_among(storage.list_files(self.root)):
             if _folder(path) in MIKELS:
                 sample_id = f"{self.name}/{path}"

@@ -15,31 +15,31 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".ti
 
 
 def is_image(path: str) -> bool:
-    """Whether a path ends like an image."""
+    """Whether a path has the suffix of an image."""
     return path.lower().endswith(IMAGE_SUFFIXES)
 
 
 def is_visible(path: str) -> bool:
-    """Whether no part of a path is hidden or left behind by an archiver."""
+    """Whether no part of a path is hidden, or macOS archive metadata (``__MACOSX``)."""
     return not any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
 
 
 def images_among(files: Iterable[str]) -> list[str]:
-    """The images among relative paths, hidden ones left out, in the same order."""
+    """The visible images among relative paths, in the same order."""
     return [path for path in files if is_image(path) and is_visible(path)]
 
 
 def without_suffix(path: str) -> str:
-    """A path without the suffix of an image; other dots are part of its name."""
+    """A path without an image suffix; any other suffix is part of the name."""
     return str(PurePosixPath(path).with_suffix("")) if is_image(path) else path
 
 
 def load_image(location: str) -> Loaded:
-    """The bytes of an image file, as delivered.
+    """Load the unchanged bytes of an image file.
 
     Raises:
         ImageError: with reason ``missing`` when there is no such file.
-        StorageError: when the storage cannot be reached, which says nothing about the image.
+        StorageError: when the storage fails; the image itself may be good.
     """
     try:
         return Loaded(storage.read_bytes(location), None)
@@ -51,12 +51,12 @@ def load_image(location: str) -> Loaded:
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Base of the datasets whose locators are paths of images below ``root``."""
+    """Base class of datasets whose locators are paths of images relative to ``root``."""
 
     root: str
 
     def load(self, domain: Domain, sample: Listed) -> Loaded:
-        """The image file as it is.
+        """Load the unchanged image file.
 
         Raises:
             ImageError: with reason ``missing`` when there is no such file.

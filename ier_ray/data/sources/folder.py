@@ -1,4 +1,4 @@
-"""Any dataset that keeps its images in a folder for each label."""
+"""Any dataset with one folder of images per label."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ier_ray.data.sources.files import ImageFiles, images_among
 
 @dataclass(frozen=True)
 class FolderSource(ImageFiles):
-    """``<label>/**/*.jpg`` with any labels; images outside of a folder have none."""
+    """``<label>/**/*.jpg`` with any labels; images outside of such folders are ignored."""
 
     domain: Domain
     name: str = "folder"
@@ -23,16 +23,16 @@ class FolderSource(ImageFiles):
 
     @classmethod
     def recognizes(cls, files: Sequence[str]) -> bool:
-        """Whether an image lies in a folder."""
+        """Whether an image is in a folder."""
         return any("/" in path for path in images_among(files))
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """The one that was said."""
+        """The domain that the user named."""
         return (self.domain,)
 
     def list(self, domain: Domain) -> Iterator[Listed]:
-        """Images by path."""
+        """List the images by path."""
         for path in images_among(storage.list_files(self.root)):
             label, separator, _ = path.partition("/")
             if separator:

@@ -1,4 +1,4 @@
-"""IAPSa: pictures by number, with a table of Mikels' emotions beside them."""
+"""IAPSa: numbered pictures, and a table of their emotions (Mikels' set)."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _NUMBER = re.compile(r"(?:^|/)\d{4}(?:\.\d)?\.\w+$")
 
 @dataclass(frozen=True)
 class IapsaSource(ImageFiles):
-    """Images at any depth and one CSV or TSV file, comma, semicolon or tab separated, in root.
+    """Images at any depth, and one table (.csv or .tsv) of labels directly in ``root``.
 
-    The table names images with or without folder and suffix, in any case. An image it labels
-    twice is listed once.
+    The table may name images without folder or suffix, in upper or lower case. An image with
+    several rows is listed once.
     """
 
     name: str = "iapsa"
@@ -40,21 +40,21 @@ class IapsaSource(ImageFiles):
 
     @classmethod
     def recognizes(cls, files: Sequence[str]) -> bool:
-        """Whether there is a table, and images with IAPS numbers or a table named after IAPS."""
+        """Whether there are images and a table, and IAPS numbers or ``iaps`` name either."""
         tables, images = tables_among(files, TEXT), images_among(files)
         numbered = any(map(_NUMBER.search, images))
         return bool(tables and images) and (numbered or any("iaps" in t.lower() for t in tables))
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """Image emotions."""
+        """Image emotions only."""
         return ("ier",)
 
     def list(self, domain: Domain) -> Iterator[Listed]:
-        """Images the table names, by path; one that is not there is found missing by loading.
+        """List the images that the table names, by path; loading reports the missing ones.
 
         Raises:
-            DataError: when there is not exactly one table with the columns.
+            DataError: unless exactly one table has an image and a label column.
         """
         files = storage.list_files(self.root)
         pictures = _by_name(images_among(files))
@@ -69,7 +69,7 @@ class IapsaSource(ImageFiles):
 
 
 def _labeled(root: str, tables: Sequence[str]) -> list[tuple[str, str]]:
-    """Image name and label of each row of the one table that has both."""
+    """Image name and label of each row of the only table that has both columns."""
     found: dict[str, list[tuple[str, str]]] = {}
     for table in tables:
         columns, rows = read_delimited(storage.join(root, table))
@@ -89,7 +89,7 @@ def _key(name: str) -> str:
 
 
 def _by_name(images: Sequence[str]) -> dict[str, str]:
-    """Paths by every name a table may use; a fuller name goes before a shorter one."""
+    """Paths by every name that a table may use; longer names take precedence."""
     names: tuple[Callable[[str], str], ...] = (
         lambda path: path,
         without_suffix,

@@ -1,4 +1,4 @@
-"""JAFFE: posed expressions of ten subjects, told by the file's name."""
+"""JAFFE: posed expressions of ten subjects, labeled by their file names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PICTURE = re.compile(rf"(?:^|/)([A-Z]{{2}})\.({'|'.join(CODES)})\d*\.\d+\.\w+$"
 
 @dataclass(frozen=True)
 class JaffeSource(ImageFiles):
-    """``KA.AN1.39.tiff``: subject, expression and number, serial; a subject is a group."""
+    """``KA.AN1.39.tiff``: subject, expression with its number, serial; groups are subjects."""
 
     name: str = "jaffe"
 
@@ -37,16 +37,16 @@ class JaffeSource(ImageFiles):
 
     @classmethod
     def recognizes(cls, files: Sequence[str]) -> bool:
-        """Whether an image has such a name."""
+        """Whether an image has a name of this form."""
         return any(map(_PICTURE.search, images_among(files)))
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """Facial expressions."""
+        """Facial expressions only."""
         return ("fer",)
 
     def list(self, domain: Domain) -> Iterator[Listed]:
-        """Images by path."""
+        """List the images by path."""
         for path in images_among(storage.list_files(self.root)):
             if match := _PICTURE.search(path):
                 label = CODES[match[2].upper()]

@@ -1,4 +1,4 @@
-"""Datasets by name, and recognizing one by its files."""
+"""Opening a dataset by its name, or recognizing it by its files."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ SOURCES: dict[str, type[Any]] = {
     "table": TableSource,
     "folder": FolderSource,
 }
-"""In the order that ``auto`` tries them: the more telling a layout, the earlier."""
+"""In the order that ``auto`` tries them: more specific layouts first."""
 
 AUTO = "auto"
 
-_ANY = ("table", "folder")
-"""Sources whose domain the user says."""
+_EITHER_DOMAIN = ("table", "folder")
+"""Sources of either domain, which the user must name."""
 
 
 def open_source(name: str, root: str, *, domain: Domain | None = None) -> Source:
-    """A dataset by its name, or by its files where the name is ``auto``.
+    """Open a dataset by its name, or by its files where the name is ``auto``.
 
     Args:
         name: one of :data:`SOURCES`, or ``auto``.
-        root: folder, local or on S3; of ``table`` also the table itself.
-        domain: needed by ``table`` and ``folder``; the others know theirs.
+        root: folder, local or on S3; for ``table`` it may also be the table itself.
+        domain: required for ``table`` and ``folder``; other datasets have a fixed one.
 
     Raises:
         SettingsError: for an unknown name, or a domain that is missing or not the dataset's.
-        DataError: when the files are not those of the dataset, naming both.
+        DataError: when the files do not match, naming what was looked for and what was found.
         StorageError: when the folder is missing.
     """
     if name not in SOURCES and name != AUTO:
@@ -64,14 +64,14 @@ def open_source(name: str, root: str, *, domain: Domain | None = None) -> Source
             f"domain: {domain!r} is not what source {chosen!r} has; "
             f"it has {list(source.domains)}. Leave the domain out, or name another source"
         )
-    # Names alone may not tell (IAPSa's pictures renamed): then what counts is a sample.
+    # File names may not be enough (renamed IAPSa pictures): then one listed sample suffices.
     if not SOURCES[chosen].recognizes(files) and not any(source.list(source.domains[0])):
         raise _not_found(folder, files, [chosen])
     return source
 
 
 def _files_at(root: str) -> tuple[str, list[str]]:
-    """The folder and its visible files; where ``root`` is a table, its folder and that alone."""
+    """The folder and its visible files; if ``root`` is a table, its folder and only the table."""
     if root.lower().endswith(SUFFIXES):
         folder, _, table = root.rpartition("/")
         return folder, [table]
@@ -87,7 +87,7 @@ def _recognized(folder: str, files: Sequence[str]) -> str:
 
 def _open(name: str, folder: str, files: Sequence[str], domain: Domain | None) -> Source:
     source: Source
-    if name not in _ANY:
+    if name not in _EITHER_DOMAIN:
         source = SOURCES[name](folder)
         return source
     if domain is None or domain not in get_args(Domain):

@@ -1,4 +1,4 @@
-"""Faces and scenes drawn by code: the embedded default, any size, with known evidence."""
+"""Synthetic faces and scenes: the default dataset, at any size, with known cue pixels."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ier_ray.data.synthetic import EMOTIONS, draw_face, draw_scene
 
 @dataclass(frozen=True)
 class SyntheticSource:
-    """``samples`` drawings of each domain, the emotions in turn.
+    """``samples`` drawings per domain; their emotions alternate.
 
     Attributes:
-        samples: drawings in each domain.
+        samples: drawings per domain.
         size: side of a drawing in pixels.
-        seed: drawings of one seed are the same everywhere.
+        seed: the same seed gives the same drawings on every machine.
     """
 
     samples: int
@@ -30,11 +30,11 @@ class SyntheticSource:
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """Both."""
+        """Both domains."""
         return ("fer", "ier")
 
     def list(self, domain: Domain) -> Iterator[Listed]:
-        """Names that hold all there is to draw a sample."""
+        """List ids that contain the number from which a sample is drawn."""
         for number in range(self.samples):
             sample_id = f"synthetic-{domain}-{self.seed}-{number:07d}"
             yield Listed(sample_id, EMOTIONS[number % len(EMOTIONS)], sample_id)

@@ -1,4 +1,4 @@
-"""Any dataset that a CSV or Parquet table describes."""
+"""Any dataset described by a CSV or Parquet table."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _CELL = re.compile(r"(\d+):(\d+)")
 class TableSource:
     """Columns ``label`` and ``path``, or in Parquet ``bytes``; optional ``group`` and ``id``.
 
-    ``root`` is the table's own path or URI. Paths are absolute, URIs, or relative to the table.
-    A locator is such a path, or ``row_group:row`` of the bytes. Without ``id``, a path that is
-    there twice is one sample.
+    ``root`` is the path or URI of the table. ``path`` holds absolute paths, URIs, or paths relative
+    to the table's folder. A locator is such a path, or ``row_group:row`` of the bytes. Without
+    ``id``, rows with the same path are one sample.
     """
 
     root: str
@@ -40,16 +40,16 @@ class TableSource:
 
     @classmethod
     def recognizes(cls, files: Sequence[str]) -> bool:
-        """Whether one table lies in the folder."""
+        """Whether the folder itself holds exactly one table."""
         return len(tables_among(files)) == 1
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """The one that was said."""
+        """The domain that the user named."""
         return (self.domain,)
 
     def list(self, domain: Domain) -> Iterator[Listed]:
-        """Samples in the order of their rows.
+        """List the samples in the order of the table.
 
         Raises:
             DataError: when the table cannot be read or lacks a column.
@@ -61,13 +61,13 @@ class TableSource:
             sample_id = f"{self.name}/{given_id or locator}"
             label = _text(row["label"])
             sample = Listed(sample_id, label, _text(row.get("group")) or sample_id, locator)
-            unique = number if given_id else locator  # ingest names an id given twice
+            unique = number if given_id else locator  # ingest rejects duplicate ids
             samples.setdefault(unique, (sample, set()))[1].add(label)
         for sample, labels in samples.values():
             yield sample._replace(source_label=agreed_label(labels))
 
     def load(self, domain: Domain, sample: Listed) -> Loaded:
-        """The image file or the table's bytes as they are.
+        """Load the unchanged image file, or the bytes in the table.
 
         Raises:
             ImageError: when the file is missing.
@@ -80,7 +80,7 @@ class TableSource:
 
 
 def tables_among(files: Sequence[str], suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
-    """The tables that lie in a folder itself."""
+    """The visible tables directly in a folder, not in its subfolders."""
     in_root = (path for path in files if "/" not in path and is_visible(path))
     return [path for path in in_root if path.lower().endswith(suffixes)]
 
@@ -94,7 +94,7 @@ def _text(cell: object) -> str:
 
 
 def _rows(location: str) -> Iterator[dict[str, Any]]:
-    """Each row's label, locator, and group and id where there are such columns."""
+    """The label and locator of each row, and its group and id where there are such columns."""
     columns: Sequence[str]
     if _is_parquet(location):
         with open_parquet(location) as file:

@@ -1,4 +1,4 @@
-"""Faces and scenes drawn by code, with the pixels that carry the emotion known."""
+"""Synthetic faces and scenes, with masks of the pixels that carry the emotion."""
 
 from ier_ray.data.synthetic.canvas import EMOTIONS, Drawing
 from ier_ray.data.synthetic.faces import draw_face

@@ -1,4 +1,4 @@
-"""A supersampled canvas that remembers which pixels belong to the cue."""
+"""A supersampled canvas that records which pixels belong to the cue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EMOTIONS = ("happy", "sad", "hate", "anger")
 MIN_SIZE = 32
 OVERSAMPLING = 3
 MAX_BLUR = 1
-"""Radius in oversampled pixels, small so that the mask stays close to the cue."""
+"""Largest blur radius in oversampled pixels; small, so that the mask fits the cue closely."""
 
 Color = tuple[int, int, int]
 Points = Sequence[tuple[float, float]]
@@ -31,7 +31,7 @@ PALETTE: tuple[Color, ...] = (
     (150, 105, 75),
     (235, 235, 230),
 )
-"""Colors shared by cues and distractors of every emotion, so that color tells nothing."""
+"""Colors shared by cues and distractors of every emotion, so that color carries no information."""
 INK: Color = (35, 32, 40)
 
 
@@ -41,7 +41,7 @@ class Drawing:
 
     Attributes:
         image: ``(size, size, 3)`` uint8.
-        cue_mask: ``(size, size)`` bool, every pixel that the cue touches.
+        cue_mask: ``(size, size)`` bool, true for every pixel that the cue touches.
         label: the emotion.
     """
 
@@ -52,7 +52,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a shape of about unit radius stands: center and scale in canvas widths, turned."""
+    """Placement of a shape of unit radius: center and scale in canvas widths, angle in radians."""
 
     x: float
     y: float
@@ -60,7 +60,7 @@ class Pose:
     angle: float = 0.0
 
     def place(self, points: Points) -> list[tuple[float, float]]:
-        """Local points (y downwards) on the unit canvas."""
+        """Map local points (y points down) to the unit canvas."""
         cos, sin = math.cos(self.angle), math.sin(self.angle)
         return [
             (
@@ -72,9 +72,9 @@ class Pose:
 
 
 class Canvas:
-    """Draws shapes in unit coordinates; shapes drawn as cue also fill the cue mask.
+    """Draws shapes in unit coordinates; shapes drawn with ``cue=True`` also fill the cue mask.
 
-    A later shape that is not cue hides the cue below it, in the mask too.
+    A later shape that is not part of the cue hides the cue below it, also in the mask.
     """
 
     def __init__(self, size: int) -> None:
@@ -87,7 +87,7 @@ class Canvas:
         self._side = side
 
     def polygon(self, pose: Pose, points: Points, fill: Color, *, cue: bool = False) -> None:
-        """A filled polygon."""
+        """Draw a filled polygon."""
         placed = [(x * self._side, y * self._side) for x, y in pose.place(points)]
         self._color.polygon(placed, fill=fill)
         self._cue.polygon(placed, fill=255 * cue)
@@ -101,13 +101,13 @@ class Canvas:
         *,
         cue: bool = False,
     ) -> None:
-        """A filled ellipse, turned with the pose."""
+        """Draw a filled ellipse, rotated with the pose."""
         self.polygon(pose, ellipse_points(center, radii), fill, cue=cue)
 
     def line(
         self, pose: Pose, points: Points, fill: Color, width: float, *, cue: bool = False
     ) -> None:
-        """A line of a width in local units, with round ends."""
+        """Draw a line with round ends; its width is in local units."""
         placed = [(x * self._side, y * self._side) for x, y in pose.place(points)]
         thickness = max(1.0, width * pose.scale * self._side)
         radius = thickness / 2
@@ -125,10 +125,10 @@ class Canvas:
         self._image.paste(Image.fromarray(pixels))
 
     def finish(self, rng: np.random.Generator, label: str) -> Drawing:
-        """Down to size, under blur, a light gradient and noise drawn from ``rng``.
+        """Blur, downsample, and apply a light gradient and noise, all drawn from ``rng``.
 
-        The mask holds every pixel the cue has touched, however faintly: outside it, no pixel
-        depends on the cue.
+        The mask contains every pixel that the cue touched, however faintly: no pixel outside of
+        it depends on the cue.
         """
         blur = ImageFilter.BoxBlur(int(rng.integers(MAX_BLUR + 1)))
         image = np.asarray(self._image.filter(blur).reduce(OVERSAMPLING), dtype=np.float64)
@@ -145,16 +145,16 @@ class Canvas:
 def ellipse_points(
     center: tuple[float, float], radii: tuple[float, float], corners: int = 28
 ) -> list[tuple[float, float]]:
-    """An ellipse as a polygon."""
-    turns = np.linspace(0, 2 * math.pi, corners, endpoint=False)
+    """The corners of a polygon that approximates an ellipse."""
+    angles = np.linspace(0, 2 * math.pi, corners, endpoint=False)
     return [
-        (center[0] + radii[0] * math.cos(turn), center[1] + radii[1] * math.sin(turn))
-        for turn in turns
+        (center[0] + radii[0] * math.cos(angle), center[1] + radii[1] * math.sin(angle))
+        for angle in angles
     ]
 
 
 def check(emotion: str, size: int) -> None:
-    """Raise ``ValueError`` for what cannot be drawn."""
+    """Raise ``ValueError`` for an unknown emotion or too small a size."""
     if emotion not in EMOTIONS:
         raise ValueError(f"emotion must be one of {EMOTIONS}, got {emotion!r}")
     if size < MIN_SIZE:

@@ -1,4 +1,4 @@
-"""The objects that carry an emotion in a scene. Each is about one unit in radius."""
+"""The objects that carry the emotion of a scene. Each has a radius of about one unit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OUTLINE = 0.09
 
 
 def outlined(canvas: Canvas, pose: Pose, points: Points, fill: Color) -> None:
-    """A polygon of the cue with an ink outline."""
+    """Draw a polygon of the cue with an ink outline."""
     canvas.polygon(pose, points, fill, cue=True)
     canvas.line(pose, [*points, points[0]], INK, OUTLINE, cue=True)
 
@@ -105,7 +105,7 @@ def flame(canvas: Canvas, pose: Pose, color: Color) -> None:
 
 
 def burst(canvas: Canvas, pose: Pose, color: Color) -> None:
-    """An explosion as comics draw it (anger)."""
+    """A comic-style explosion (anger)."""
     for reach, fill in ((1.0, color), (0.55, (250, 235, 150))):
         spikes = []
         for corner, turn in enumerate(np.linspace(0, 2 * math.pi, 18, endpoint=False)):

@@ -1,4 +1,4 @@
-"""Schematic faces that move by facial action units (FACS)."""
+"""Schematic faces, posed by facial action units (FACS)."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from ier_ray.data.synthetic.canvas import (
 
 @dataclass(frozen=True)
 class Expression:
-    """How far the features are from rest."""
+    """Displacements of the facial features from a neutral face, in units of the head's radius."""
 
     inner_brow: float = 0.0
-    """Inner ends of the brows: up is positive."""
+    """Inner ends of the brows; up is positive."""
     outer_brow: float = 0.0
-    """Outer ends of the brows."""
+    """Outer ends of the brows; up is positive."""
     brow_gap: float = 0.0
-    """Brows apart: together is negative."""
+    """Distance of each brow from the middle; closer together is negative."""
     eye_open: float = 0.0
-    """Height of the eyes."""
+    """Half-height of the eyes."""
     cheek: float = 0.0
-    """Raised cheeks, with crow's feet."""
+    """Raised cheeks, shown by crow's feet if positive."""
     nose_wrinkle: float = 0.0
-    """Wrinkles over the nose."""
+    """Wrinkles over the nose, shown if positive."""
     lip_corner: float = 0.0
-    """Corners of the mouth: up is positive."""
+    """Corners of the mouth; up is positive."""
     mouth_width: float = 0.0
-    """Width of the mouth."""
+    """Half-width of the mouth."""
     mouth_open: float = 0.0
-    """Mouth open, lower lip down."""
+    """Opening of the mouth by the lower lip."""
 
 
 ACTION_UNITS: dict[int, Expression] = {
@@ -57,7 +57,7 @@ ACTION_UNITS: dict[int, Expression] = {
 }
 
 UNITS_OF = {"happy": (6, 12), "sad": (1, 4, 15), "anger": (4, 5, 7, 23), "hate": (9, 15, 16)}
-"""The action units usually given for each emotion; hate is drawn as disgust."""
+"""The action units usually associated with each emotion; hate is drawn as disgust."""
 
 SKINS: tuple[Color, ...] = (
     (255, 219, 190),
@@ -70,10 +70,10 @@ SKINS: tuple[Color, ...] = (
 
 
 def draw_face(emotion: str, *, size: int, seed: int) -> Drawing:
-    """A face that shows an emotion.
+    """Draw a face that shows an emotion.
 
-    What does not carry the emotion (head, pose, light, noise, occlusion) depends on ``seed``
-    alone.
+    Everything that does not carry the emotion (head, pose, light, noise, occlusion) depends on
+    ``seed`` alone.
 
     Raises:
         ValueError: for an unknown emotion or a size below 32.
@@ -97,7 +97,7 @@ def draw_face(emotion: str, *, size: int, seed: int) -> Drawing:
 
 
 def expression_of(emotion: str, rng: np.random.Generator) -> Expression:
-    """The sum of an emotion's action units, each with an intensity of its own."""
+    """The sum of an emotion's action units, each with a random intensity."""
     total = Expression()
     for unit in UNITS_OF[emotion]:
         strength = rng.uniform(0.7, 1.2)
@@ -110,7 +110,7 @@ def expression_of(emotion: str, rng: np.random.Generator) -> Expression:
 
 
 def draw_head(canvas: Canvas, pose: Pose, skin: Color, rng: np.random.Generator) -> None:
-    """Hair, ears and head: nothing here tells the emotion."""
+    """Draw hair, ears and head, which do not depend on the emotion."""
     width, height = rng.uniform(0.72, 0.88), rng.uniform(0.9, 1.0)
     hair = shade(pick(rng, PALETTE), rng.uniform(0.25, 0.8))
     length = rng.uniform(-0.2, 0.5)
@@ -127,7 +127,7 @@ def draw_head(canvas: Canvas, pose: Pose, skin: Color, rng: np.random.Generator)
 def draw_features(
     canvas: Canvas, pose: Pose, skin: Color, face: Expression, rng: np.random.Generator
 ) -> None:
-    """Brows, eyes, nose and mouth: the cue."""
+    """Draw brows, eyes, nose and mouth: the cue."""
     line = shade(skin, 0.35)
     gap = 0.30 + face.brow_gap
     for side in (-1, 1):
@@ -156,7 +156,7 @@ def draw_eye(
     openness: float,
     rng: np.random.Generator,
 ) -> None:
-    """An eye of a given half-height."""
+    """Draw an eye of a given half-height."""
     openness = max(0.03, openness)
     canvas.ellipse(pose, center, (0.19, openness + 0.03), INK, cue=True)
     canvas.ellipse(pose, center, (0.16, openness), (245, 245, 245), cue=True)
@@ -166,10 +166,10 @@ def draw_eye(
 
 
 def draw_mouth(canvas: Canvas, pose: Pose, face: Expression, line: Color) -> None:
-    """A mouth: its corners up or down, and open where the lower lip drops."""
+    """Draw a mouth: its corners up or down, and open where the lower lip drops."""
     half = 0.30 + face.mouth_width
     x = np.linspace(-1, 1, 13)
-    # Corners move, the middle stays: a parabola through both.
+    # A parabola: the corners and the middle move in opposite directions.
     upper = 0.54 + face.lip_corner * (0.5 - x**2)
     lower = upper + face.mouth_open * (1 - x**2)
     top = [(half * float(u), float(v)) for u, v in zip(x, upper, strict=True)]
@@ -181,7 +181,7 @@ def draw_mouth(canvas: Canvas, pose: Pose, face: Expression, line: Color) -> Non
 
 
 def occlude(canvas: Canvas, pose: Pose, rng: np.random.Generator) -> None:
-    """Sometimes a bar across a corner of the face: hides a part, never all of the features."""
+    """Sometimes draw a bar over the side of the face, which never hides all of the features."""
     if rng.random() > 0.3:
         return
     color = pick(rng, PALETTE)

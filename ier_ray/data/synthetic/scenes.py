@@ -16,10 +16,10 @@ UPRIGHT = Pose(0.5, 0.5, 0.5)
 
 
 def draw_scene(emotion: str, *, size: int, seed: int) -> Drawing:
-    """A scene whose cue carries an emotion.
+    """Draw a scene whose cue carries an emotion.
 
-    Background, distractors, the cues' places and colors, light and noise depend on ``seed``
-    alone: outside the cues, scenes of one seed are alike for every emotion.
+    Background, distractors, position and color of the cues, light and noise depend on ``seed``
+    alone: outside of the cues, scenes with the same seed are equal for all emotions.
 
     Raises:
         ValueError: for an unknown emotion or a size below 32.
@@ -34,15 +34,15 @@ def draw_scene(emotion: str, *, size: int, seed: int) -> Drawing:
     poses = cue_poses(rng)
     for pose in poses:
         color = pick(rng, PALETTE)
-        kinds = CUES[emotion]
-        kinds[int(rng.random() * len(kinds))](canvas, pose, color)
+        cues = CUES[emotion]
+        cues[int(rng.random() * len(cues))](canvas, pose, color)
     if rng.random() < 0.4:
         cover_edge(canvas, poses[0], rng)
     return canvas.finish(rng, emotion)
 
 
 def cover_edge(canvas: Canvas, cue: Pose, rng: np.random.Generator) -> None:
-    """A distractor in front of the cue's edge, small enough to leave the cue recognizable."""
+    """Draw a distractor over the cue's edge, small enough to leave the cue recognizable."""
     turn = rng.uniform(0, 2 * math.pi)
     distance = cue.scale * rng.uniform(0.7, 1.0)
     place = (cue.x + distance * math.cos(turn), cue.y + distance * math.sin(turn))
@@ -50,22 +50,23 @@ def cover_edge(canvas: Canvas, cue: Pose, rng: np.random.Generator) -> None:
 
 
 def cue_poses(rng: np.random.Generator) -> list[Pose]:
-    """One place for a cue, or two that do not touch."""
+    """The pose of one cue, or the poses of two that do not touch."""
     first = random_pose(rng)
     second = random_pose(rng)
-    apart = np.hypot(first.x - second.x, first.y - second.y) > 1.2 * (first.scale + second.scale)
-    return [first, second] if apart and rng.random() < 0.2 else [first]
+    distance = np.hypot(first.x - second.x, first.y - second.y)
+    separate = distance > 1.2 * (first.scale + second.scale)
+    return [first, second] if separate and rng.random() < 0.2 else [first]
 
 
 def random_pose(rng: np.random.Generator) -> Pose:
-    """A place at which a cue is wholly inside the canvas."""
+    """A pose at which a cue is completely inside the canvas."""
     scale = rng.uniform(*CUE_SCALE)
     x, y = rng.uniform(1.05 * scale, 1 - 1.05 * scale, size=2)
     return Pose(float(x), float(y), scale, rng.uniform(-0.3, 0.3))
 
 
 def draw_background(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Sky and ground, a room, or abstract patches."""
+    """Draw sky and ground, a room, or abstract patches."""
     colors = [shade(pick(rng, PALETTE), rng.uniform(0.45, 1.0)) for _ in range(4)]
     canvas.gradient(colors[0], shade(colors[0], rng.uniform(0.6, 1.3)))
     kind, horizon = rng.integers(3), rng.uniform(-0.3, 0.7)
@@ -86,7 +87,7 @@ def draw_background(canvas: Canvas, rng: np.random.Generator) -> None:
 def draw_distractor(
     canvas: Canvas, rng: np.random.Generator, place: tuple[float, float], *, scale: float
 ) -> None:
-    """A house, tree, ball or box: says nothing about the emotion."""
+    """Draw a house, tree, ball or box, which does not depend on the emotion."""
     kind, color, other = rng.integers(4), pick(rng, PALETTE), pick(rng, PALETTE)
     pose = Pose(*place, scale, rng.uniform(-0.15, 0.15))
     if kind == 0:

@@ -34,7 +34,7 @@ def test_flip_mirrors_with_its_probability() -> None:
     torch.testing.assert_close(augment(images, AugmentSettings(flip=1), seeded()), images.flip(-1))
 
 
-def test_crop_equals_cutting_and_resizing() -> None:
+def test_crop_equals_slicing_and_resizing() -> None:
     images = photographs(2)
     side, left, top = (
         torch.tensor([0.5, 0.75]),
@@ -43,15 +43,15 @@ def test_crop_equals_cutting_and_resizing() -> None:
     )
     found = crop(images, side, left, top)
     for image, got, (y, x, s) in zip(images, found, ((8, 4, 8), (4, 0, 12)), strict=True):
-        # At the cut, bilinear weights reach beyond it here, and end there: edges are left out.
+        # Edges are excluded: here, bilinear weights extend beyond the cut; in the reference, not.
         wide = reference.resize(image[:, y : y + s, x : x + s], [16, 16], antialias=False)
         torch.testing.assert_close(got[:, 2:-2, 2:-2], wide[:, 2:-2, 2:-2], atol=1e-5, rtol=0)
     whole = crop(images, torch.ones(2), torch.zeros(2), torch.zeros(2))
     torch.testing.assert_close(whole, images, atol=1e-5, rtol=0)
 
 
-def test_crops_keep_at_least_the_asked_area_and_stay_inside() -> None:
-    ramp = torch.linspace(0, 1, 64).expand(500, 3, 64, 64)  # brightness is the place across
+def test_crops_keep_at_least_the_smallest_area_and_stay_inside() -> None:
+    ramp = torch.linspace(0, 1, 64).expand(500, 3, 64, 64)  # brightness is the horizontal position
     found = augment(ramp, AugmentSettings(crop=0.25), seeded())
     width = found[:, 0, 0, -1] - found[:, 0, 0, 0]
     assert (width > 0.45).all()
@@ -71,7 +71,7 @@ def test_jitter_equals_torchvision() -> None:
         torch.testing.assert_close(got, expected, atol=1e-3, rtol=0)
 
 
-def test_draws_repeat_by_seed_and_one_change_leaves_the_others() -> None:
+def test_same_seed_gives_the_same_draws_and_one_change_does_not_alter_the_others() -> None:
     images = photographs(8)
     everything = AugmentSettings(flip=0.5, crop=0.6, jitter=0.3)
     first = augment(images, everything, seeded(1))

@@ -1,4 +1,4 @@
-"""Shards without captions."""
+"""Reading captions from shards that have none."""
 
 from __future__ import annotations
 

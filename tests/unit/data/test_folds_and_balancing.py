@@ -32,8 +32,8 @@ def test_too_few_groups_is_an_error() -> None:
         assign_folds(["a"] * 9, ["x", "y", "z"] * 3, folds=5, seed=0)
 
 
-def test_weights_by_hand() -> None:
-    # Mean count 20: the minority counts double, the majority two thirds, the absent not at all.
+def test_class_weights_by_hand() -> None:
+    # Mean count 20: weight 2 for the minority, 2/3 for the majority, 0 for the absent class.
     np.testing.assert_allclose(class_weights(np.array([10, 0, 30]), 1.0), [2.0, 0.0, 2 / 3])
     np.testing.assert_allclose(class_weights(np.array([5, 20, 35]), 0.0), [1.0, 1.0, 1.0])
 
@@ -44,7 +44,9 @@ def test_uniforms_are_uniform_and_depend_on_seed_epoch_and_sample() -> None:
     assert first.min() >= 0
     assert first.max() < 1
     counts, _ = np.histogram(first, bins=20, range=(0, 1))
-    assert ((counts - 1000) ** 2 / 1000).sum() < 45  # chi-squared, 19 degrees, p = 0.0007
+    assert (
+        (counts - 1000) ** 2 / 1000
+    ).sum() < 45  # chi-squared, 19 degrees of freedom, p = 0.0007
     for other in (uniforms(hashes, seed=1, epoch=0), uniforms(hashes, seed=0, epoch=1)):
         assert abs(np.corrcoef(first, other)[0, 1]) < 0.03
 

@@ -10,19 +10,19 @@ from ier_ray.data.images import decode_mask, decode_rgb, decode_square, encode_p
 from ier_ray.errors import ImageError
 
 
-def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+def encoded(image: Image.Image, file_format: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, format=kind, **options)
+    image.save(buffer, format=file_format, **options)
     return buffer.getvalue()
 
 
-def test_grey_becomes_three_equal_channels() -> None:
+def test_gray_becomes_three_equal_channels() -> None:
     gray = np.arange(48, dtype=np.uint8).reshape(6, 8)
     pixels = np.asarray(decode_rgb(encoded(Image.fromarray(gray))))
     np.testing.assert_array_equal(pixels, np.repeat(gray[..., None], 3, axis=2))
 
 
-def test_transparency_is_laid_on_white() -> None:
+def test_transparent_images_get_a_white_background() -> None:
     image = Image.new("RGBA", (1, 1), (0, 0, 0, 51))
     assert decode_rgb(encoded(image)).getpixel((0, 0)) == (204, 204, 204)
     palette = Image.new("P", (1, 1), 0)
@@ -31,7 +31,7 @@ def test_transparency_is_laid_on_white() -> None:
     assert decode_rgb(encoded(palette, transparency=0)).getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_sixteen_bits_are_scaled_not_cut() -> None:
+def test_sixteen_bits_are_scaled_to_eight() -> None:
     deep = np.array([[0, 257, 32768, 65535]], dtype=np.uint16)
     pixels = np.asarray(decode_rgb(encoded(Image.fromarray(deep))))
     assert pixels[0, :, 0].tolist() == [0, 1, 128, 255]
@@ -41,7 +41,7 @@ def test_exif_rotation_is_applied() -> None:
     image = Image.new("RGB", (40, 20))
     image.paste((255, 0, 0), (0, 0, 20, 20))
     exif = Image.Exif()
-    exif[0x0112] = 6  # stored lying on its left side
+    exif[0x0112] = 6  # stored rotated by 90 degrees
     upright = decode_rgb(encoded(image, "JPEG", exif=exif.tobytes(), quality=95))
     assert upright.size == (20, 40)
     red = np.asarray(upright)[:, :, 0]
@@ -49,7 +49,7 @@ def test_exif_rotation_is_applied() -> None:
     assert red[35, 10] < 50
 
 
-def test_cmyk_and_first_frame() -> None:
+def test_cmyk_becomes_rgb_and_an_animation_its_first_frame() -> None:
     assert decode_rgb(encoded(Image.new("CMYK", (4, 4), (0, 255, 255, 0)), "JPEG")).mode == "RGB"
     frames = [Image.new("RGB", (3, 3), color) for color in ("red", "blue")]
     animated = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])

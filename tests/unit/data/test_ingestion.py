@@ -1,4 +1,4 @@
-"""From a source to a shard set: counts, order, quarantine, and what a second run does."""
+"""From a source to a shard set: counts, order, quarantine, and repeated runs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_every_sample_is_accounted_for(tmp_path: Path) -> None:
     assert names != sorted(names)  # shuffled
 
 
-def test_a_second_run_has_nothing_to_do_and_other_settings_are_refused(tmp_path: Path) -> None:
+def test_a_second_run_does_nothing_and_other_settings_are_refused(tmp_path: Path) -> None:
     location = f"{tmp_path}/album"
     first = write_shard_set(Album(), "ier", location, scheme=FOUR, layout=LAYOUT)
     before = {p: p.stat().st_mtime_ns for p in Path(location).rglob("*.parquet")}
@@ -76,11 +76,13 @@ def test_too_many_bad_images_leave_nothing_that_looks_complete(tmp_path: Path) -
         write_shard_set(Album(broken=3), "ier", location, scheme=FOUR, layout=LAYOUT)
     with pytest.raises(DataError, match=r"no shard set here \(manifest.json is missing\)"):
         read_shard_manifest(location)
-    write_shard_set(Album(), "ier", location, scheme=FOUR, layout=LAYOUT)  # a later try succeeds
+    write_shard_set(
+        Album(), "ier", location, scheme=FOUR, layout=LAYOUT
+    )  # a later attempt succeeds
     assert read_shard_manifest(location).rows == 28
 
 
-def test_what_cannot_be_ingested_is_named(tmp_path: Path) -> None:
+def test_errors_name_what_cannot_be_ingested(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"sample id 'image-0' is listed twice"):
         write_shard_set(Album(repeated=True), "ier", f"{tmp_path}/a", scheme=FOUR, layout=LAYOUT)
     many = LAYOUT.model_copy(update={"folds": 30})
@@ -97,7 +99,7 @@ def test_missing_shards_and_other_schemes_are_named(shards: dict[str, str]) -> N
         require_scheme(manifest, SEVEN, shards["fer"])
 
 
-def test_a_shard_cut_in_half_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_truncated_shard(tmp_path: Path) -> None:
     location = f"{tmp_path}/album"
     manifest = write_shard_set(Album(), "ier", location, scheme=FOUR, layout=LAYOUT).manifest
     file = Path(location, manifest.shards[1].file)
@@ -128,7 +130,7 @@ def test_image_files_are_read_or_named(tmp_path: Path) -> None:
 
 
 def jaffe(root: Path) -> Path:
-    """Six subjects, two expressions each, and one that the scheme has no place for."""
+    """Six subjects with two expressions each, one of which has no class in the scheme."""
     for subject in ("KA", "KL", "KM", "KR", "MK", "NA"):
         for code, shade in (("HA1", 200), ("SA2", 90), ("NE3", 40)):
             image = Image.new("L", (96, 64), shade)
@@ -159,7 +161,7 @@ def test_a_dataset_as_downloaded_becomes_shards(tmp_path: Path) -> None:
         assert row["valence"] is None
 
 
-def test_inspection_counts_what_is_there(tmp_path: Path) -> None:
+def test_inspection_counts_rows_and_sizes(tmp_path: Path) -> None:
     location = f"{tmp_path}/album"
     write_shard_set(Album(), "ier", location, scheme=FOUR, layout=LAYOUT)
     found = inspect_shards(ShardSet.open(location))
@@ -206,7 +208,7 @@ def test_several_datasets_in_one_shard_set(tmp_path: Path) -> None:
     assert inspected["datasets"] == {"ferg": 12, "jaffe": 12}
 
 
-def test_a_shard_of_which_nothing_is_usable_is_left_out(tmp_path: Path) -> None:
+def test_a_shard_without_usable_images_is_left_out(tmp_path: Path) -> None:
     location = f"{tmp_path}/album"
     layout = LAYOUT.model_copy(update={"rows_per_shard": 1})
     manifest = write_shard_set(Album(), "ier", location, scheme=FOUR, layout=layout).manifest
@@ -215,7 +217,7 @@ def test_a_shard_of_which_nothing_is_usable_is_left_out(tmp_path: Path) -> None:
     assert len(ShardSet.open(location).index()) == 28
 
 
-def test_row_groups_have_the_asked_size(tmp_path: Path) -> None:
+def test_row_groups_have_the_requested_size(tmp_path: Path) -> None:
     location = f"{tmp_path}/album"
     write_shard_set(Album(broken=0), "ier", location, scheme=FOUR, layout=LAYOUT)
     with ShardSet.open(location).parquet(0) as file:

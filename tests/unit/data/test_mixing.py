@@ -1,4 +1,4 @@
-"""Another domain mixed into what a network trains on."""
+"""Training rows of another domain mixed into a network's own."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_a_window_holds_at_most_its_row_groups() -> None:
     for window in set(order.window):
         rows = order.rows[order.window == window]
         assert len(set(rows // GROUP)) <= 3
-    # and within a window rows of different groups are mixed
+    # within a window, rows of different groups are mixed
     first = order.rows[order.window == order.window[0]] // GROUP
     assert (np.diff(first) != 0).sum() > 5
 
@@ -69,7 +69,7 @@ def test_ranks_share_an_epoch_without_overlap_in_equal_steps() -> None:
     np.testing.assert_array_equal(everything[200:], order.rows[:10])  # the last step is filled up
 
 
-def test_a_short_domain_is_continued_and_a_long_one_cut() -> None:
+def test_a_short_domain_is_repeated_and_a_long_one_truncated() -> None:
     index = make_index(30)
     order = order_of(index)
     longer = rank_tasks(index, order, rank=0, world_size=1, batch_size=10, steps=8)

@@ -1,4 +1,4 @@
-"""Normalization by hand, and one image's way to the network from everywhere it may come."""
+"""Normalization by hand; the network gets the same input from every part of the program."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def checkpoint_manifest(model: ModelSettings, normalization: Normalization) -> C
 
 
 class Recording(nn.Module):
-    """Keeps what it is given. No graph of it can be traced: explanations show it whole images."""
+    """Records its inputs. It cannot be traced, so that explanations give it whole images."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -82,7 +82,7 @@ def test_every_emotion_has_several_cues_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
-def test_what_cannot_be_drawn_is_refused(draw: Draw) -> None:
+def test_unknown_emotions_and_small_sizes_are_refused(draw: Draw) -> None:
     with pytest.raises(ValueError, match=r"emotion must be one of .*'happy'.*, got 'awe'"):
         draw("awe", size=64, seed=0)
     with pytest.raises(ValueError, match="size must be >= 32, got 8"):

@@ -1,4 +1,4 @@
-"""EMOTIC: persons of several annotators vote."""
+"""EMOTIC: the persons of an image vote for its emotion."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def write_fer13(root: Path, header: str = "emotion,pixels,Usage", newline: str =
         f"0,{gray} 80,Training",
         f"3,{gray} 90,PublicTest",
         "",
-        "4,1 2 3,PublicTest",  # cut short
+        "4,1 2 3,PublicTest",  # truncated
         f"6,{gray} 300,PrivateTest",
         f"9,{gray} x,PrivateTest",
     ]

@@ -45,7 +45,7 @@ def test_iapsa_joins_its_table(tmp_path: Path, table: str, separator: str, heade
         "4321.jpg": "awe",
         "images/1050.jpg": "fear",
         "images/2055.1.JPG": "sad",
-        "images/7000.jpg": "amusement | awe",  # rows disagree: no scheme knows it
+        "images/7000.jpg": "amusement | awe",  # rows disagree: no scheme has this label
         "images/Müll.jpg": "disgust",
     }
     assert listing(source) == [(p, label, own(p, "iapsa")) for p, label in labels.items()]
@@ -58,7 +58,7 @@ def test_iapsa_joins_its_table(tmp_path: Path, table: str, separator: str, heade
 
 
 def test_iapsa_needs_one_table_with_its_columns(tmp_path: Path) -> None:
-    paint(tmp_path, "beach.jpg")  # not a number: known by its table alone
+    paint(tmp_path, "beach.jpg")  # no number: only the table tells that it is IAPSa
     (tmp_path / "labels.csv").write_text("image,emotion\nbeach,awe\n")
     source = open_source("iapsa", str(tmp_path))
     assert listing(source) == [("beach.jpg", "awe", "iapsa/beach.jpg")]

@@ -1,4 +1,4 @@
-"""Which source a folder is opened with, and what is said where none fits."""
+"""Which source a folder is opened with, and the error where none fits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_wrong_folder_names_what_was_looked_for_and_found(tmp_path: Path) -> N
     for name, source in SOURCES.items():
         domain: Domain | None = "fer" if name in ("table", "folder") else None
         if name == "iapsa":
-            continue  # says more: which columns its table needs
+            continue  # its error names the columns that its table needs
         with pytest.raises(DataError, match=r"found: a\.txt") as raised:
             open_source(name, str(tmp_path), domain=domain)
         assert source.looked_for in str(raised.value)
@@ -82,7 +82,9 @@ def test_a_storage_failure_is_not_a_missing_image(
 
 
 @pytest.mark.parametrize("write", DATASETS, ids=lambda write: write.__name__)
-def test_no_other_layout_looks_the_same(tmp_path: Path, write: Callable[[Path], Expected]) -> None:
+def test_auto_recognizes_each_layout_by_its_files(
+    tmp_path: Path, write: Callable[[Path], Expected]
+) -> None:
     expected = write(tmp_path)
     folders = {path.parent.relative_to(tmp_path) for path in tmp_path.rglob("*.*")} - {Path()}
     litter(tmp_path, *map(str, folders))
@@ -95,8 +97,8 @@ def test_no_other_layout_looks_the_same(tmp_path: Path, write: Callable[[Path], 
 @pytest.mark.parametrize(
     "paths",
     [
-        ("awe/1.jpg", "happy/1.jpg"),  # a label FI does not have
-        ("pictures/fear_1.jpg", "pictures/sad_2.jpg"),  # no label of Mikels' set alone
+        ("awe/1.jpg", "happy/1.jpg"),  # a label that FI does not have
+        ("pictures/fear_1.jpg", "pictures/sad_2.jpg"),  # every label is also a facial expression
         ("train/fear/1.jpg", "train/awe/1.jpg", "train/calm/1.jpg"),
     ],
 )

@@ -59,7 +59,7 @@ def test_table_ids_are_taken_as_they_are(tmp_path: Path) -> None:
     paint(tmp_path, "a.png")
     (tmp_path / "t.tsv").write_text("id\tpath\tlabel\n0\ta.png\tsad\n0\ta.png\tsad\n")
     source = open_source("auto", str(tmp_path), domain="ier")
-    samples = list(source.list("ier"))  # ingest names the id that is there twice
+    samples = list(source.list("ier"))  # ingest rejects the duplicate id
     assert [(s.sample_id, s.group) for s in samples] == [("table/0", "table/0")] * 2
 
 
@@ -90,7 +90,7 @@ def test_parquet_of_bytes_and_of_paths(tmp_path: Path) -> None:
     table["bytes"] = [encoded(color_of(20 + number)) for number in range(6)]
     pq.write_table(pa.table(table), tmp_path / "t.parquet", row_group_size=2)
     changed = decode_rgb(source.load("ier", samples[4]).image)
-    assert changed.getpixel((0, 0)) == color_of(24)  # another file of the same name
+    assert changed.getpixel((0, 0)) == color_of(24)  # a new file of the same name
     painted = paint(tmp_path, "x/1.png")
     pq.write_table(pa.table({"path": ["x/1.png"], "label": ["awe"]}), tmp_path / "t.parquet")
     assert listing(source) == [("x/1.png", "awe", "table/x/1.png")]
