@@ -1,4 +1,4 @@
-"""A checkpoint in use: probabilities of images, and scores of masked ones."""
+"""Inference with a checkpoint: class probabilities of images, and scores of masked images."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ Precision = Literal["float32", "bfloat16"]
 
 
 class ExplainerSettings(Settings):
-    """How an image is explained."""
+    """Settings of an explanation."""
 
     depth: int = Field(6, ge=0, le=14)
     """Halvings of the image: up to 2^depth regions."""
     contexts: Contexts = "both"
-    """Where halves are compared: absent (the paper), present, or both."""
+    """What else shows when halves are compared: absent (nothing: the paper), present
+    (everything), or both (the mean of the two)."""
     score: Score = "probability"
     """What is explained: the class's probability (the paper), its logit, or its log-odds."""
     baseline: Baseline = "black"
@@ -45,17 +46,17 @@ class ExplainerSettings(Settings):
     tolerance: float = Field(0.0, ge=0)
     """Regions with a credit of at most this, in units of the score, are not divided further."""
     budget: int | None = Field(None, ge=2, le=8192)
-    """Most masked images scored. Fewer than the tree has: the largest credits are divided first.
-    More: they refine Shapley values (normalized, both) and give each leaf a standard deviation."""
-
+    """Largest number of masked images scored. With fewer than the tree needs, the regions with the
+    largest credits are divided first. With more, the rest refines the Shapley values (variant
+    normalized, contexts both) and gives each leaf a standard deviation."""
     first_axis: FirstAxis = "x"
     """Axis of the first halving: x, y, or both (the mean of two trees that share the budget)."""
     precision: Precision = "float32"
-    """Numbers that the network computes with; bfloat16 is about twice as fast where the hardware
-    knows it, and the result says how far off it is."""
+    """Number format of the network; bfloat16 is about twice as fast where the hardware supports it,
+    and the result says how large its error is."""
 
     @model_validator(mode="after")
-    def _go_together(self) -> ExplainerSettings:
+    def _check_combination(self) -> ExplainerSettings:
         self.explainer()
         return self
 
@@ -63,7 +64,8 @@ class ExplainerSettings(Settings):
         """The algorithm with these settings.
 
         Args:
-            target: class whose credits say which regions matter; by default the predicted one.
+            target: class whose credits decide which regions are divided; by default the predicted
+                one.
         """
         return AnytimeExplainer(
             depth=self.depth,
@@ -83,7 +85,9 @@ class Recognizer:
     networks: nn.ModuleDict
     manifest: CheckpointManifest
     device: torch.device
-    _ready: dict[tuple[Domain, Precision], ExactInference] = field(default_factory=dict, repr=False)
+    _prepared: dict[tuple[Domain, Precision], ExactInference] = field(
+        default_factory=dict, repr=False
+    )
 
     @classmethod
     def load(cls, location: str, *, device: str | None = None) -> Recognizer:
@@ -98,7 +102,7 @@ class Recognizer:
         model, manifest = load_checkpoint(location)
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         networks = nn.ModuleDict({"fer": model.fer, "ier": model.ier}).eval()
-        # In the layout that convolutions on CPU are fastest with, and explanations cut windows in.
+        # The layout in which convolutions on CPU are fastest, and which windows are cut from.
         networks = networks.to(chosen).to(memory_format=torch.channels_last)
         return cls(networks, manifest, chosen)
 
@@ -122,33 +126,33 @@ class Recognizer:
         domain: Domain = "ier",
         interrupt: Interrupt = never_interrupt,
     ) -> NetworkEvaluator:
-        """Scores of masked versions of an image ``(S, S, 3)``, by the fastest exact way.
+        """Scores of masked versions of an image ``(S, S, 3)``, by the fastest exact method.
 
-        ``interrupt`` is called before each batch; what it raises ends the work.
+        ``interrupt`` is called before each batch; an exception that it raises stops the evaluation.
         """
         image, baseline = self.manifest.preprocessing.image_and_baseline(
             self._tensor(pixels), partial(baseline_image, kind=settings.baseline)
         )
         score, remark = SCORES[settings.score], ""
-        ready = self._exact(domain, settings.precision)
+        prepared = self._exact(domain, settings.precision)
         if settings.precision == "bfloat16":
             both = torch.stack([image, baseline])
             image, baseline = image.bfloat16(), baseline.bfloat16()
             with torch.inference_mode():
                 exact = score(self.networks[domain](both).double())
-                rounded = score(ready.network(both.bfloat16()).double())
-            off = float((rounded - exact).abs().max())
-            remark = f"; in bfloat16, v(image) and v(baseline) are off by up to {off:.1e}"
-        return ready.evaluator(image, baseline, score=score, interrupt=interrupt, remark=remark)
+                rounded = score(prepared.network(both.bfloat16()).double())
+            error = float((rounded - exact).abs().max())
+            remark = f"; in bfloat16, v(image) and v(baseline) are off by up to {error:.1e}"
+        return prepared.evaluator(image, baseline, score=score, interrupt=interrupt, remark=remark)
 
     def _exact(self, domain: Domain, precision: Precision) -> ExactInference:
-        """A network made ready, once."""
-        if (domain, precision) not in self._ready:
+        """The network prepared for exact inference, once for each domain and precision."""
+        if (domain, precision) not in self._prepared:
             network = self.networks[domain]
             if precision == "bfloat16":
                 network = copy.deepcopy(network).bfloat16()
-            self._ready[domain, precision] = ExactInference.of(network)
-        return self._ready[domain, precision]
+            self._prepared[domain, precision] = ExactInference.of(network)
+        return self._prepared[domain, precision]
 
     def _tensor(self, pixels: Pixels) -> Tensor:
         return torch.tensor(pixels, device=self.device)  # a copy: Ray hands out read-only memory

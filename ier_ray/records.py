@@ -1,4 +1,4 @@
-"""Predictions and explanations as people and programs get them: in files and over HTTP."""
+"""Records of predictions and explanations, as files and HTTP replies contain them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIDES = ("top", "bottom", "left", "right")
 
 
 class Prediction(BaseModel):
-    """What a network says of an image."""
+    """Class probabilities of an image."""
 
     label: str
     """The class of the highest probability."""
@@ -42,7 +42,7 @@ class Leaf(BaseModel):
     right: int
     value: float
     deviation: float | None = None
-    """Standard deviation of the value, where a budget refined it."""
+    """Standard deviation of the value, if evaluations beyond the tree refined it."""
 
 
 class ExplanationRecord(BaseModel):
@@ -51,7 +51,7 @@ class ExplanationRecord(BaseModel):
     target: str
     """The explained class."""
     prediction: Prediction
-    """Of the whole image, from the evaluation that the explanation made."""
+    """Of the unmasked image, from the same evaluations as the explanation."""
     image_size: int
     """Side of the network's input in pixels, which regions are measured in."""
     full: float
@@ -63,7 +63,7 @@ class ExplanationRecord(BaseModel):
     evaluations: int
     """Masked images scored."""
     inference: str
-    """How the scores came about: incremental, or dense and why."""
+    """How the scores were computed: incremental, or dense and why."""
     settings: ExplainerSettings
     leaves: list[Leaf]
 

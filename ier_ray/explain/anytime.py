@@ -1,8 +1,8 @@
-"""DnCShap within a budget of evaluations: fewer than a whole tree has, or more.
+"""DnCShap within a budget of evaluations, smaller or larger than the whole tree needs.
 
-A tolerance or a small budget divides only the regions that matter, level by level: the credits of
-a level decide which of its regions are divided. What a budget has left after the tree refines the
-leaves towards their Shapley values (see ``refinement``).
+With a tolerance or a small budget only the regions that matter are divided, level by level: the
+credits of a level decide which of its regions are divided further. What is left of the budget
+after the tree refines the leaves towards their Shapley values (see ``refinement``).
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ class AnytimeExplainer:
     """Explains images up to a depth, a tolerance and a budget.
 
     Attributes:
-        depth: halvings of the image, at most.
-        contexts, variant: as of :func:`ier_ray.explain.explain`.
-        tolerance: regions with a credit of at most this, in units of the score, stay whole.
-        budget: most evaluations. Where it cannot pay for a level, the regions of the largest
-            credits are divided; what is left after the tree refines the credits of contexts
-            ``both``, variant ``normalized``.
-        target: class whose credits count for both; by default that of the highest v(image).
-        first_axis: the axis of the first halving; ``both`` explains with each, on half the budget,
-            and gives each region of the tree that begins with x the mean of what both say of it.
-        seed: of the coalitions that refine.
+        depth: largest number of successive halvings.
+        contexts, variant: as in :func:`ier_ray.explain.explain`.
+        tolerance: regions with a credit of at most this, in units of the score, are not divided.
+        budget: largest number of evaluations. Where it does not suffice for a level, the regions
+            with the largest credits are divided. What is left after the tree refines the credits,
+            for contexts ``both`` and variant ``normalized``.
+        target: class whose credits decide which regions are divided; by default the class of the
+            highest v(image).
+        first_axis: axis of the first halving. ``both`` explains with each, on half the budget, and
+            gives each region of the tree that begins with x the mean of both credits.
+        seed: seed of the random coalitions among which the refining ones are chosen.
     """
 
     depth: int
@@ -58,11 +59,11 @@ class AnytimeExplainer:
 
     def __post_init__(self) -> None:
         require_defined(self.variant, self.contexts)
-        least = 4 if self.first_axis == "both" else 2
-        if self.budget is not None and self.budget < least:
+        minimum = 4 if self.first_axis == "both" else 2
+        if self.budget is not None and self.budget < minimum:
             raise ValueError(
-                f"budget must be >= {least} with first_axis {self.first_axis}, got {self.budget}: "
-                f"each tree scores the image and the baseline"
+                f"budget must be >= {minimum} with first_axis {self.first_axis}, "
+                f"got {self.budget}: each tree scores the image and the baseline"
             )
 
     def explain(self, evaluator: Evaluator) -> Explanation:
@@ -102,7 +103,7 @@ class AnytimeExplainer:
         )
 
     def _whole(self, shape: tuple[int, int], first_axis: Axis) -> Plan:
-        """The plan of all halvings."""
+        """The plan of the tree in which all regions are divided."""
         tree = RegionTree.halving(*shape, depth=self.depth, first_axis=first_axis)
         return Plan.of(tree, self.contexts)
 
@@ -131,16 +132,17 @@ class AnytimeExplainer:
 def averaged(explanation: Explanation, second: Explanation) -> Explanation:
     """The mean of two explanations of one image, on the regions of the first.
 
-    The second one's credit of a region is what it gives to the region's pixels. Efficiency is kept.
+    The second explanation's credit of a region is the sum of its density over the region's pixels.
+    If both explanations are efficient, so is their mean.
     """
     tree, leaves = explanation.tree, second.tree.leaves
     density = second.credits[leaves] / areas(second.tree.rectangles[leaves])[:, None]
-    # Sums over all rectangles that begin in the upper left corner: any other takes four of them.
-    before = density[region_map(second.tree)].cumsum(0).cumsum(1)
-    before = np.pad(before, ((1, 0), (1, 0), (0, 0)))
+    # A summed-area table: the sum over any rectangle takes four of its values.
+    summed = density[region_map(second.tree)].cumsum(0).cumsum(1)
+    summed = np.pad(summed, ((1, 0), (1, 0), (0, 0)))
     top, bottom, left, right = tree.rectangles[tree.leaves].T
     other_credit = (
-        before[bottom, right] - before[top, right] - before[bottom, left] + before[top, left]
+        summed[bottom, right] - summed[top, right] - summed[bottom, left] + summed[top, left]
     )
     credit = explanation.credits[tree.leaves] + other_credit
     return replace(

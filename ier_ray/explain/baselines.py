@@ -1,4 +1,4 @@
-"""What a hidden pixel is replaced with."""
+"""Baselines: what the hidden pixels of a masked image show."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torchvision.transforms.v2.functional import gaussian_blur
 Baseline = Annotated[str, StringConstraints(pattern=r"^(black|mean|blur|inpaint|#[0-9a-fA-F]{6})$")]
 """The kinds of :func:`baseline_image`."""
 
-BLUR_SHARE = 8
-"""The blur's standard deviation is the image's longer side over this."""
+BLUR_DIVISOR = 8
+"""The blur's standard deviation is the image's longer side divided by this."""
 
 
 def baseline_image(image: Tensor, kind: Baseline) -> Tensor:
@@ -31,16 +31,16 @@ def baseline_image(image: Tensor, kind: Baseline) -> Tensor:
     if kind.startswith("#"):
         color = image.new_tensor([int(kind[place : place + 2], 16) / 255 for place in (1, 3, 5)])
         return color[:, None, None].expand_as(image).clone()
-    sigma = max(image.shape[-2:]) / BLUR_SHARE
+    sigma = max(image.shape[-2:]) / BLUR_DIVISOR
     radius = min(int(3 * sigma), min(image.shape[-2:]) - 1)
     blurred: Tensor = gaussian_blur(image, kernel_size=[2 * radius + 1] * 2, sigma=[sigma] * 2)
     return blurred
 
 
 def inpainted(image: Tensor) -> Tensor:
-    """The image's inside, filled in smoothly from its border (a Coons patch).
+    """The image's inside, interpolated from its four sides (a Coons patch).
 
-    What crosses the border goes on as straight as it can; a bilinear image is its own inpainting.
+    A bilinear image is reproduced exactly.
     """
     height, width = image.shape[-2:]
     y = torch.linspace(0, 1, height, device=image.device)[:, None]

@@ -1,14 +1,16 @@
-"""DnCShap: divide the image, compare the halves, conquer the Shapley values.
+"""DnCShap: divide and conquer for Shapley values (paper section 3.4.1, Algorithms 1 and 2).
 
-With v(S) the score when the image shows on S and the baseline elsewhere, a node R with halves
-A, B has, in a context C disjoint from R, the **contrast** δ_C(R) = v(A∪C) − v(B∪C), and
+Let v(S) be the score when the pixels S show the image and all others the baseline. A node R of the
+region tree with halves A and B has, in a context C (pixels outside R), the **contrast**
+δ_C(R) = v(A∪C) − v(B∪C). With δ(R) its mean over the contexts in use, the credits are
 
     φ(root) = v(image) − v(baseline)
     φ(A) = (φ(R) + δ(R)) / 2        φ(B) = (φ(R) − δ(R)) / 2
 
-This is the paper's ``score_1 = ((pred_1 − pred_b) + (pred_f − pred_2)) / 2`` with its recursion
-normalized: the credits of all leaves sum to v(image) − v(baseline). No score is needed to know
-which images to score, so the whole tree is one list of independent evaluations.
+At the root, with C = ∅, this is the paper's
+``score_1 = ((pred_1 − pred_b) + (pred_f − pred_2)) / 2``. Below it the paper's recursion is
+normalized, so that the credits of all leaves sum to v(image) − v(baseline). Which masked images to
+score depends on no score: the whole tree is one list of independent evaluations.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ Variant = Literal["normalized", "proportional", "paper"]
 class Plan:
     """Every masked image that a tree needs, known before anything is scored.
 
-    Level by level: a plan begins with that of the tree's upper levels.
+    The rows are in the order of levels: the plan of a shallower tree is a prefix of this one.
 
     ``inside[i]`` and ``outside[i]`` are the rows of ``masking`` that show node i alone, and all
     but node i (-1 where the contexts do not need it). The root's two rows are v(image) and
@@ -47,12 +49,12 @@ class Plan:
 
     @classmethod
     def of(cls, tree: RegionTree, contexts: Contexts) -> Plan:
-        """``2n`` rows for ``absent`` or ``present``, ``4n − 4`` for ``both``, with n leaves."""
+        """``2n`` rows for ``absent`` or ``present``, ``4n − 4`` for ``both``, with n > 1 leaves."""
         nodes = np.arange(len(tree))
         alone = nodes if contexts != "present" else nodes[:1]
         others = nodes if contexts != "absent" else nodes[:1]
         halves = np.flatnonzero(tree.level == 1)
-        if contexts == "both":  # without one half of the image is the other half alone
+        if contexts == "both":  # hiding one half of the image shows the other alone
             others = np.setdiff1d(others, halves)
         node = np.concatenate([alone, others])
         keeps_inside = np.arange(len(node)) < len(alone)
@@ -77,7 +79,7 @@ def _positions(node: NDArray[np.int64], chosen: NDArray[np.bool_], nodes: int) -
 
 @dataclass(frozen=True)
 class Explanation:
-    """Credits of every region, coarse to fine.
+    """Credits of all regions of a tree.
 
     Attributes:
         tree: the regions.
@@ -85,10 +87,10 @@ class Explanation:
         full, empty: ``(K,)``; v(image) and v(baseline).
         contexts, variant: how the credits were computed.
         evaluations: masked images scored.
-        inference: how the tree's scores came about: ``incremental``, or ``dense`` and why.
-            Coalitions that refine it are always run whole.
-        deviations: ``(n, K)``; standard deviation of each leaf's Shapley value, where evaluations
-            beyond the tree refined it.
+        inference: how the tree's scores were computed: ``incremental``, or ``dense`` and why.
+            Coalitions that refine the leaves are always scored by the whole network.
+        deviations: ``(n, K)``; posterior standard deviation of each leaf's Shapley value, if
+            evaluations beyond the tree refined it.
     """
 
     tree: RegionTree
@@ -111,17 +113,17 @@ class Explanation:
         return self.tree.paint(self.tree.leaves, self.leaf_values(target))
 
     def density_map(self, target: int, *, level: int | None = None) -> NDArray[np.float64]:
-        """``(height, width)``: φ a pixel; sums to v(image) − v(baseline).
+        """``(height, width)``: φ per pixel; sums to v(image) − v(baseline).
 
         Args:
-            level: level of the tree whose regions are shown, by default the leaves.
+            level: level of the tree whose regions are shown; by default the leaves.
         """
         nodes = self.tree.leaves if level is None else self.tree.at(level)
         density = self.credits[nodes, target] / areas(self.tree.rectangles[nodes])
         return self.tree.paint(nodes, density)
 
     def efficiency_gap(self, target: int) -> float:
-        """Sum of the leaves minus v(image) − v(baseline): rounding only (not for ``paper``)."""
+        """Sum of the leaves minus v(image) − v(baseline): 0 up to rounding, but for ``paper``."""
         return float(self.leaf_values(target).sum() - (self.full - self.empty)[target])
 
 
@@ -136,13 +138,13 @@ def explain(
 
     Args:
         evaluator: scores masked versions of the image that the tree divides.
-        contexts: ``absent`` (nothing else shows: the paper), ``present`` (everything else
-            shows), or ``both`` (their mean: closest to exact Shapley values).
+        contexts: what else shows when two halves are compared: ``absent`` (nothing: the paper),
+            ``present`` (everything), or ``both`` (their mean: closest to exact Shapley values).
         variant: how a region's credit is divided between its halves. ``normalized``: by the closed
-            form above, towards Shapley values. ``proportional``: by the evidence for each, see
+            form above, towards Shapley values. ``proportional``: by the evidence for each half, see
             :func:`proportional_credits`. ``paper`` reproduces Algorithms 1 and 2 as printed
-            (contexts ``absent``); its leaves do not sum to v(image) − v(baseline) below the second
-            level.
+            (contexts ``absent``); below the second level its credits do not sum to
+            v(image) − v(baseline).
     """
     require_defined(variant, contexts)
     plan = Plan.of(tree, contexts)
@@ -159,7 +161,7 @@ def require_defined(variant: Variant, contexts: Contexts) -> None:
 def solved(
     plan: Plan, scores: Scores, *, contexts: Contexts, variant: Variant, inference: str
 ) -> Explanation:
-    """The explanation that a plan's scores ``(len(plan), K)`` make."""
+    """The explanation that follows from a plan's scores ``(len(plan), K)``."""
     return Explanation(
         tree=plan.tree,
         credits=SOLVERS[variant](plan, scores),
@@ -176,16 +178,16 @@ def contrasts(plan: Plan, scores: Scores) -> Scores:
     """δ of every inner node ``(inner, K)``, in the order of ``tree.first_halves``."""
     first = plan.tree.first_halves
     second = first + 1
-    found: list[Scores] = []
+    by_context: list[Scores] = []
     if len(first) and plan.inside[first[0]] >= 0:
-        found.append(scores[plan.inside[first]] - scores[plan.inside[second]])
-    if len(first) and plan.outside[first[0]] >= 0:  # without B, A∪C shows
-        found.append(scores[plan.outside[second]] - scores[plan.outside[first]])
-    return np.mean(found, axis=0) if found else np.zeros((0, scores.shape[1]))
+        by_context.append(scores[plan.inside[first]] - scores[plan.inside[second]])
+    if len(first) and plan.outside[first[0]] >= 0:  # hiding B shows A∪C
+        by_context.append(scores[plan.outside[second]] - scores[plan.outside[first]])
+    return np.mean(by_context, axis=0) if by_context else np.zeros((0, scores.shape[1]))
 
 
 def normalized_credits(plan: Plan, scores: Scores) -> Scores:
-    """φ of every node ``(N, K)`` by the closed form, a level at a time."""
+    """φ of every node ``(N, K)`` by the module's closed form, level by level."""
     tree = plan.tree
     delta = contrasts(plan, scores)
     credit = np.empty((len(tree), scores.shape[1]))
@@ -207,10 +209,10 @@ def proportional_credits(plan: Plan, scores: Scores) -> Scores:
         φ(A) = φ(R) · e(A) / (e(A) + e(B))        φ(B) = φ(R) · e(B) / (e(A) + e(B))
 
     where e(A) is what A adds to the baseline, v(A) − v(baseline) (``absent``), what the image loses
-    without it, v(image) − v(image without A) (``present``), or their sum (``both``); evidence that
-    does not speak as v(image) − v(baseline) does counts as 0, and halves without any share equally.
-    The leaves still sum to v(image) − v(baseline), but are no Shapley values: credit follows the
-    strongest evidence instead of being shared with all that supports it, which makes sharp maps.
+    without A, v(image) − v(image without A) (``present``), or their sum (``both``). Evidence whose
+    sign is not that of v(image) − v(baseline) counts as 0; two halves without evidence share
+    equally. The leaves still sum to v(image) − v(baseline), but are not Shapley values: credit
+    follows the strongest evidence and is not shared with all that supports it. Maps are sharp.
     """
     tree = plan.tree
     full, empty = scores[plan.inside[0]], scores[plan.outside[0]]
@@ -225,18 +227,20 @@ def proportional_credits(plan: Plan, scores: Scores) -> Scores:
     credit[0] = full - empty
     for level in range(1, tree.depth + 1):
         first = tree.first_halves[tree.level[tree.first_halves] == level]
-        both = evidence[first] + evidence[first + 1]
-        share = np.where(both > 0, evidence[first] / np.where(both > 0, both, 1), 0.5)
+        total = evidence[first] + evidence[first + 1]
+        share = np.where(total > 0, evidence[first] / np.where(total > 0, total, 1), 0.5)
         inherited = credit[tree.parent[first]]
         credit[first], credit[first + 1] = share * inherited, (1 - share) * inherited
     return credit
 
 
 def printed_credits(plan: Plan, scores: Scores) -> Scores:
-    """Algorithms 1 and 2 as printed, with only what cannot run corrected.
+    """φ of every node ``(N, K)`` by Algorithms 1 and 2 as printed, but for two slips.
 
-    ``pred_b`` and ``pred_f`` grow to sums over contexts while ``pred_1`` and ``pred_2`` stay
-    single predictions, and every level below the first divides by 4.
+    A region is halved within its own rectangle, and each recursive call gets its own half's score
+    (printed: ``score_2`` twice). The arithmetic is the paper's: ``pred_b`` and ``pred_f`` grow to
+    sums of predictions while ``pred_1`` and ``pred_2`` stay single ones, and every level below the
+    first divides by 4.
     """
     tree = plan.tree
     pred = scores[plan.inside]
@@ -260,3 +264,4 @@ SOLVERS: dict[Variant, Callable[[Plan, Scores], Scores]] = {
     "proportional": proportional_credits,
     "paper": printed_credits,
 }
+"""Credits of all nodes ``(N, K)`` from a plan's scores ``(len(plan), K)``, by variant."""

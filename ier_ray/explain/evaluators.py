@@ -1,4 +1,4 @@
-"""Scores of masked images: what DnCShap asks for, and the dense way of answering."""
+"""Evaluators, which score masked images, and the dense one, which runs the whole network."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ScoreFunction = Callable[[Tensor], Tensor]
 """Maps logits ``(M, K)`` to scores ``(M, K)``."""
 
 MOST_ROWS = {"cpu": 16, "cuda": 512}
-"""Masked images beyond which more at once is no faster (CPU: measured; CUDA: by its memory)."""
+"""Largest batch chosen by default: larger ones are no faster (measured on CPU)."""
 
 Interrupt = Callable[[], None]
-"""Called between batches; what it raises ends the work."""
+"""Called before each batch; an exception that it raises stops the evaluation."""
 
 
 def never_interrupt() -> None:
-    """Let the work go on."""
+    """Let the evaluation continue."""
 
 
 class Evaluator(Protocol):
@@ -40,17 +40,17 @@ class Evaluator(Protocol):
 
     @property
     def inference(self) -> str:
-        """How the scores come about, for the record: ``incremental``, or ``dense`` and why."""
+        """How the scores are computed, for the record: ``incremental``, or ``dense`` and why."""
 
     def __call__(self, masking: MaskedImages) -> Scores:
-        """Scores ``(M, K)`` of ``M`` masked images for ``K`` classes, in the order asked for."""
+        """Scores ``(M, K)`` of ``M`` masked images for ``K`` classes, in their order."""
 
 
 class NetworkEvaluator(Evaluator, Protocol):
-    """An evaluator that runs a network in this process and knows what its work costs."""
+    """An evaluator that runs a network in this process and can say what each image costs."""
 
     def costs(self, masking: MaskedImages) -> NDArray[np.float64]:
-        """Work that each masked image takes, ``(M,)``, in any unit."""
+        """Relative cost of each masked image, ``(M,)``."""
 
 
 def probability(logits: Tensor) -> Tensor:
@@ -93,11 +93,11 @@ class DenseEvaluator:
         image: the explained image, normalized, ``(C, H, W)``.
         baseline: what replaces hidden pixels, normalized with the statistics of the image,
             ``(C, H, W)``.
-        score: what of the logits is explained.
-        batch_size: masked images in one forward pass; by default what free memory allows, as far
-            as more at once is faster. Halved when memory runs out.
-        inference: how scores come about, for the record.
-        interrupt: called before each batch; what it raises ends the work.
+        score: maps logits to the scores that are explained.
+        batch_size: masked images in one forward pass; by default as many as free memory allows and
+            are faster together. Halved when memory runs out.
+        inference: how the scores are computed, for the record.
+        interrupt: called before each batch; an exception that it raises stops the evaluation.
     """
 
     network: Callable[[Tensor], Tensor]
@@ -126,12 +126,12 @@ class DenseEvaluator:
 
     @cached_property
     def _batch_size(self) -> int:
-        """Rows that free memory allows, from what the image alone takes."""
-        made = AllocatedBytes()  # type: ignore[no-untyped-call]
-        with made:
+        """Masked images that fit in free memory, estimated from one pass of the image."""
+        allocated = AllocatedBytes()  # type: ignore[no-untyped-call]
+        with allocated:
             self.network(self.image[None].contiguous(memory_format=torch.channels_last))
         device = self.image.device
-        affordable = planned_bytes(device) // max(1, made.total)
+        affordable = planned_bytes(device) // max(1, allocated.total)
         return max(1, min(affordable, MOST_ROWS.get(device.type, MOST_ROWS["cpu"])))
 
     def _scores(self, masking: MaskedImages) -> Scores:
@@ -139,7 +139,7 @@ class DenseEvaluator:
         shown = masking.pixels(*self.image.shape[-2:])
         mask = torch.from_numpy(shown[:, None]).to(self.image.device)
         masked = torch.where(mask, self.image, self.baseline)
-        # Convolutions are up to twice as fast on CPU with channels last.
+        # With channels last, convolutions on CPU are up to twice as fast.
         logits = self.network(masked.contiguous(memory_format=torch.channels_last))
         scores: Scores = self.score(logits.double()).cpu().numpy()
         return scores

@@ -1,4 +1,4 @@
-"""Masked images, described by what shows: one rectangle, or any set of regions."""
+"""Masked images, described by where the image shows: one rectangle, or any set of regions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ier_ray.explain.regions import Rectangles
 from ier_ray.explain.shapley.game import Coalitions
 
 Rows = NDArray[np.int64]
-"""Numbers of masked images."""
+"""Indices of masked images."""
 
 
 class MaskedImages(Protocol):
@@ -33,7 +33,7 @@ class Masking:
     Attributes:
         rectangles: ``(M, 4)`` top, bottom, left, right.
         keeps_inside: ``(M,)``; True shows the image inside the rectangle and the baseline
-            outside, False the other way round.
+            outside, False the reverse.
     """
 
     rectangles: Rectangles
@@ -62,7 +62,7 @@ class RegionMasking:
 
     Attributes:
         coalitions: ``(M, n)``; which of n regions show.
-        regions: ``(height, width)``, the number of each pixel's region.
+        regions: ``(height, width)``; index of each pixel's region.
     """
 
     coalitions: Coalitions

@@ -1,4 +1,4 @@
-"""How much to compute at once: from free memory, and less when it runs out."""
+"""How much to compute at once: by free memory, and less when memory runs out."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-FREE_SHARE = 4
-"""At most one part in four of the free memory is planned for."""
-ENOUGH = {"cpu": 2**30, "cuda": 2**33}
-"""Bytes beyond which more at once is no faster."""
+FREE_DIVISOR = 4
+"""At most the free memory divided by this is planned for."""
+MOST_BYTES = {"cpu": 2**30, "cuda": 2**33}
+"""Bytes beyond which larger batches are no faster."""
 CGROUP = Path("/sys/fs/cgroup")
 
 
 def planned_bytes(device: torch.device) -> int:
     """Bytes that activations may take."""
-    return min(free_bytes(device) // FREE_SHARE, ENOUGH.get(device.type, ENOUGH["cpu"]))
+    return min(free_bytes(device) // FREE_DIVISOR, MOST_BYTES.get(device.type, MOST_BYTES["cpu"]))
 
 
 def free_bytes(device: torch.device) -> int:
-    """Free memory of a device; of the machine, or the container's share of it, for the CPU."""
+    """Free bytes of a device; for the CPU, of the machine or, if less, of the container."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     fields = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
@@ -43,7 +43,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 class AllocatedBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts what the operations inside it allocate for their results, freed again or not."""
+    """Counts the bytes that operations inside it allocate for results, even if freed again."""
 
     total: int = 0
 
@@ -54,13 +54,15 @@ class AllocatedBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run an operation; views and changes in place allocate nothing."""
-        made = func(*args, **(kwargs or {}))
-        there = {each.untyped_storage().data_ptr() for each in _tensors((args, kwargs))}
+        """Run an operation; views and in-place operations allocate nothing."""
+        result = func(*args, **(kwargs or {}))
+        inputs = {each.untyped_storage().data_ptr() for each in _tensors((args, kwargs))}
         self.total += sum(
-            each.nbytes for each in _tensors(made) if each.untyped_storage().data_ptr() not in there
+            each.nbytes
+            for each in _tensors(result)
+            if each.untyped_storage().data_ptr() not in inputs
         )
-        return made
+        return result
 
 
 def _tensors(values: Any) -> list[Tensor]:
@@ -70,10 +72,10 @@ def _tensors(values: Any) -> list[Tensor]:
 def in_batches(
     total: int, batch_size: int, run: Callable[[slice], Result]
 ) -> list[tuple[slice, Result]]:
-    """``run`` on slices of at most ``batch_size`` rows; half as many whenever memory runs out.
+    """``run`` on slices of at most ``batch_size`` rows, which is halved whenever memory runs out.
 
     Raises:
-        RuntimeError: of ``run`` itself; when memory runs out for a single row, that error.
+        RuntimeError, MemoryError: what ``run`` raises, unless smaller batches can avoid it.
     """
     done: list[tuple[slice, Result]] = []
     start = 0
@@ -86,9 +88,9 @@ def in_batches(
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or rows.stop - rows.start == 1:
                 raise
-        # Out here the failed batch's tensors are gone.
+        # After the except clause the failed batch's tensors are freed.
         batch_size = (rows.stop - rows.start) // 2
-        logger.warning("out of memory: going on with batches of %d masked images", batch_size)
+        logger.warning("out of memory: continuing with batches of %d masked images", batch_size)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
     return done

@@ -16,8 +16,8 @@ def positive_mass_inside(density: NDArray[np.float64], mask: NDArray[np.bool_]) 
     """Share of the positive attribution that lies inside a mask.
 
     Args:
-        density: attribution a pixel ``(H, W)``.
-        mask: evidence ``(H, W)``.
+        density: attribution per pixel ``(H, W)``.
+        mask: where the evidence is ``(H, W)``.
 
     Returns:
         A share in [0, 1]; 0 where nothing is positive.
@@ -30,22 +30,22 @@ def positive_mass_inside(density: NDArray[np.float64], mask: NDArray[np.bool_]) 
 def cue_mass_ratio(densities: list[NDArray[np.float64]], masks: list[NDArray[np.bool_]]) -> float:
     """Mean positive mass inside the masks over the masks' mean share of the area.
 
-    1 is what an explanation that knows nothing scores.
+    An uninformative explanation scores 1.
     """
     inside = np.mean([positive_mass_inside(d, m) for d, m in zip(densities, masks, strict=True)])
     return float(inside / np.mean([mask.mean() for mask in masks]))
 
 
 def pointing_game(density: NDArray[np.float64], mask: NDArray[np.bool_]) -> float:
-    """Whether the strongest pixel lies inside a mask; where several tie, their share inside."""
+    """1 if the strongest pixel lies inside a mask, else 0; where several tie, the share inside."""
     strongest = density == density.max()
     return float(mask[strongest].mean())
 
 
 def insertion_curve(game: Game, values: NDArray[np.float64], target: int) -> NDArray[np.float64]:
-    """Scores ``(n + 1,)`` as regions appear on the baseline, the largest value first.
+    """Scores ``(n + 1,)`` as regions are shown on the baseline, the largest value first.
 
-    Ties appear in the regions' order.
+    Ties are in the regions' order.
     """
     rank = _rank(values)
     shown = rank < np.arange(len(values) + 1)[:, None]
@@ -54,7 +54,7 @@ def insertion_curve(game: Game, values: NDArray[np.float64], target: int) -> NDA
 
 
 def deletion_curve(game: Game, values: NDArray[np.float64], target: int) -> NDArray[np.float64]:
-    """Scores ``(n + 1,)`` as regions vanish from the image, the largest value first."""
+    """Scores ``(n + 1,)`` as regions of the image are hidden, the largest value first."""
     rank = _rank(values)
     shown = rank >= np.arange(len(values) + 1)[:, None]
     curve: NDArray[np.float64] = game(shown)[:, target]
@@ -67,10 +67,10 @@ def area_under(curve: NDArray[np.float64]) -> float:
 
 
 def infidelity(game: Game, values: NDArray[np.float64], hidden: Coalitions, target: int) -> float:
-    """Mean squared error of the drop that values foretell (Yeh et al., 2019).
+    """Mean squared error of the drop in score that values predict (Yeh et al., 2019).
 
     Args:
-        hidden: ``(M, n)``; regions that vanish together, a row each.
+        hidden: ``(M, n)``; each row is a set of regions that are hidden together.
 
     Returns:
         Mean over rows of ``(Σ hidden values − (v(image) − v(without them)))²``.
@@ -92,7 +92,7 @@ def instability(
 
     Args:
         attribute: attribution of an image, any shape.
-        radius: noise is uniform in ±radius, a pixel and channel at a time.
+        radius: noise is uniform in ±radius, independent for each pixel and channel.
 
     Raises:
         ValueError: when the attribution of the image itself is zero.
@@ -100,7 +100,7 @@ def instability(
     original = attribute(image)
     size = np.linalg.norm(original)
     if size == 0:
-        raise ValueError("the attribution of the image is zero: no change is relative to it")
+        raise ValueError("the attribution of the image is zero: relative change is undefined")
     changes = []
     for _ in range(samples):
         noise = torch.rand(image.shape, generator=generator, dtype=image.dtype) * 2 - 1

@@ -1,8 +1,8 @@
-"""The bridge between the region tree and the Shapley estimate: more evaluations than a tree has.
+"""From the region tree to the Shapley estimate, for budgets beyond the tree's evaluations.
 
-The leaves of a tree are the players of a game, any set of which can show. What the tree of contexts
-``both`` scored is a list of pairs of complementary coalitions of these players, which the estimate
-of :mod:`ier_ray.explain.shapley` starts from.
+The leaves of a tree are the players of a game; a coalition is a set of leaves that show the image.
+The evaluations of a tree with contexts ``both`` are pairs of complementary coalitions, which the
+estimate of :mod:`ier_ray.explain.shapley` starts from.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class GameEvaluator:
 
     Attributes:
         game: scores coalitions of the leaves, ``(M, n)`` to ``(M, K)``.
-        tree: the regions; masked images may show any of its nodes, or any set of its leaves.
-        inference: how scores come about, for the record.
+        tree: the regions; masked images may show or hide any node, or show any set of leaves.
+        inference: how the scores are computed, for the record.
     """
 
     game: Game
@@ -44,13 +44,13 @@ class GameEvaluator:
         """Scores ``(M, K)``.
 
         Raises:
-            TypeError: for masked images of another kind than the tree's.
+            TypeError: for masked images of another type than these two.
         """
         if isinstance(masking, Masking):
             return self.game(tree_coalitions(self.tree, masking))
         if isinstance(masking, RegionMasking):
             return self.game(masking.coalitions)
-        raise TypeError(f"a game knows rectangles and coalitions, got {type(masking).__name__}")
+        raise TypeError(f"masking must be Masking or RegionMasking, got {type(masking).__name__}")
 
 
 def refined(
@@ -65,7 +65,7 @@ def refined(
     """An explanation of contexts ``both`` whose leaves are estimated from ``budget`` evaluations.
 
     Args:
-        plan, scores: of the tree, ``(len(plan), K)``: they are part of the budget.
+        plan, scores: of the tree, ``(len(plan), K)``; they count towards the budget.
         evaluate: scores masked images of the same tree, ``(M, K)``.
     """
     estimate = estimate_from(
@@ -83,7 +83,7 @@ def refined(
 
 
 def region_map(tree: RegionTree) -> NDArray[np.int64]:
-    """``(height, width)``: the number of each pixel's leaf, in the order of ``tree.leaves``."""
+    """``(height, width)``: index of each pixel's leaf in ``tree.leaves``."""
     leaves = tree.leaves
     return tree.paint(leaves, np.arange(len(leaves), dtype=np.float64)).astype(np.int64)
 
@@ -114,7 +114,7 @@ def tree_pairs(plan: Plan, scores: Scores) -> Pairs:
 
 
 def node_credits(tree: RegionTree, leaf_values: Scores) -> Scores:
-    """Credits of all nodes ``(N, K)``: each the sum of its leaves'."""
+    """Credits of all nodes ``(N, K)``: each is the sum over its leaves."""
     credit = np.zeros((len(tree), leaf_values.shape[1]))
     credit[tree.leaves] = leaf_values
     for node in range(len(tree) - 1, 0, -1):

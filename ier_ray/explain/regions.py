@@ -17,14 +17,14 @@ Rectangles = NDArray[np.int64]
 class RegionTree:
     """Rectangles of a recursive halving, breadth first: node 0 is the image.
 
-    The two halves of a node are neighbors in the order. A side of odd length gives its first
-    half one pixel less. A node one pixel long on the axis to split is split on the other; a
-    single pixel stays a leaf.
+    The two halves of a node are adjacent in the order. When a side of odd length is halved, its
+    first half has one pixel less. A node one pixel long on the axis to be halved is halved on the
+    other; a single pixel stays a leaf.
 
     Attributes:
         rectangles: ``(N, 4)`` as top, bottom, left, right; bottom and right exclusive.
-        parent: ``(N,)``, -1 for the root.
-        level: ``(N,)`` number of halvings, 0 for the root.
+        parent: ``(N,)``; -1 for the root.
+        level: ``(N,)``; number of halvings, 0 for the root.
     """
 
     rectangles: Rectangles
@@ -68,7 +68,7 @@ class RegionTree:
 
     @property
     def depth(self) -> int:
-        """Number of levels below the root."""
+        """Number of levels below the root's."""
         return int(self.level[-1])
 
     @cached_property
@@ -89,7 +89,7 @@ class RegionTree:
         return np.flatnonzero(~inner)
 
     def at(self, level: int) -> NDArray[np.int64]:
-        """Nodes that partition the image at a level: its own, and the leaves above it."""
+        """Nodes that partition the image at a level: those of that level, and leaves above it."""
         here = np.flatnonzero(self.level == level)
         above = self.leaves[self.level[self.leaves] < level]
         return np.concatenate([above, here])
@@ -108,7 +108,7 @@ def areas(rectangles: Rectangles) -> NDArray[np.int64]:
 
 
 def halve(rectangles: Rectangles, axis: Axis) -> Rectangles:
-    """Both halves of each rectangle, in turn: ``(2N, 4)``."""
+    """Both halves of each rectangle, one after the other: ``(2N, 4)``."""
     top, bottom, left, right = rectangles.T
     along_x = right - left > 1 if axis == "x" else bottom - top == 1
     middle_x = np.where(along_x, (left + right) // 2, right)

@@ -1,4 +1,4 @@
-"""Explanations as pictures and files."""
+"""Explanations as images and files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.regions import RegionTree
 
 COLORMAP = "RdBu_r"
-"""Red speaks for the class, blue against it."""
+"""Red supports the class, blue opposes it."""
 
 
 def overlay(
@@ -22,7 +22,7 @@ def overlay(
 ) -> NDArray[np.uint8]:
     """Signed heat map over a gray version of the image, ``(size, size, 3)``.
 
-    Color saturates at the 99th percentile of the absolute density; where the density is small
+    Colors saturate at the 99th percentile of the absolute density; where the density is small
     the image shows through.
     """
     gray = np.asarray(Image.fromarray(pixels).convert("L").convert("RGB"), dtype=np.float64)
@@ -40,8 +40,8 @@ def strip(
 ) -> NDArray[np.uint8]:
     """Overlays of every level below the root, coarse to fine, ``(size, size · depth, 3)``.
 
-    Each level has a scale of its own: its colors tell where, not how much more than before. A
-    tree of one region has that for its only level.
+    Each level has its own color scale: colors cannot be compared between levels. A tree of one
+    region is shown as its only level.
     """
     levels = range(min(1, explanation.tree.depth), explanation.tree.depth + 1)
     maps = [explanation.density_map(target, level=level) for level in levels]

@@ -1,10 +1,10 @@
 """Exact incremental inference: compute only what masking changes.
 
 A masked image differs from a background (the baseline, or the image itself) inside one rectangle.
-Through convolutions and pools only a window around it changes; the window alone is carried on,
-and what it needs around it is cut from the background's activations, which are computed once.
+Through convolutions and pools only a window around it changes. Only that window is computed; the
+surroundings that it needs are cut from the background's activations, which are computed once.
 
-The files read in this order: operations, windows, readout, tracing, activations, batch, evaluator.
+Read the files in this order: operations, windows, readout, tracing, activations, batch, evaluator.
 """
 
 from ier_ray.explain.incremental.evaluator import (

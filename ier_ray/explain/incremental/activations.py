@@ -14,7 +14,7 @@ from ier_ray.explain.incremental.operations import Join, Pointwise, Slide, Step
 from ier_ray.explain.incremental.tracing import TracedNetwork
 
 BASELINE, IMAGE = 0, 1
-"""The two backgrounds, in the order of every batch of them."""
+"""Indices of the two backgrounds in every batch of both."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class CachedActivations:
 
     Attributes:
         pixels: ``(2, H, W, C)``; the inputs.
-        read: for each step that slides or joins, the maps it reads, with their border.
+        read: the maps that each sliding or joining step reads, padded.
         frontier: whole maps that the readout or the tail reads, ``(2, H, W, C)``.
-        read_out: ``(2, U)``; outputs of the readout, where there is one, in double precision.
+        read_out: ``(2, U)``; outputs of the readout, if there is one, in double precision.
         shapes: channels, height and width of every value.
         logits: ``(2, K)``.
     """
@@ -52,7 +52,7 @@ class CachedActivations:
         frontier = [values[name] for name in network.frontier]
         read_out = network.readout.apply(frontier) if network.readout else None
         inputs = frontier if read_out is None else [read_out.to(pixels.dtype)]
-        logits = network.tail(*(each.clone() for each in inputs))  # it may work in place
+        logits = network.tail(*(each.clone() for each in inputs))  # the tail may work in place
         return cls(
             pixels=pixels_last(pixels),
             read=read,
@@ -64,7 +64,7 @@ class CachedActivations:
 
 
 def local_share(network: TracedNetwork, cached: CachedActivations) -> float:
-    """Share of the network's multiply-accumulates that the windowed steps make."""
+    """Share of the network's multiply-accumulates that lie in the windowed steps."""
     local = 0
     for step in network.steps:
         if isinstance(step.operation, Slide):
@@ -84,7 +84,7 @@ def pixels_last(maps: Tensor) -> Tensor:
 
 
 def channels_first(maps: Tensor) -> Tensor:
-    """``(M, H, W, C)`` as ``(M, C, H, W)``, not moved in memory."""
+    """``(M, H, W, C)`` as ``(M, C, H, W)``, without a copy."""
     return maps.permute(0, 3, 1, 2)
 
 

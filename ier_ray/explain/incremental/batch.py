@@ -1,9 +1,10 @@
-"""A batch of masked images on its way through the windowed steps of a network.
+"""Runs the windowed steps of a network on a batch of masked images.
 
 All masked images of a batch start together, with windows of about one size. At the border of a map
-windows are smaller than inside, so on the way the sizes drift apart; where one call for all would
-waste more than a further call costs, the rows part and go on in groups, one group after another.
-Only the group that is computed, and the windows that the waiting groups start from, are in memory.
+windows are smaller than inside, so their sizes diverge from step to step. Where one call for all
+rows would waste more than another call costs, the rows are split into groups, which continue one
+after another. Only the group being computed, and the windows that the waiting groups start from,
+are in memory.
 """
 
 from __future__ import annotations
@@ -35,20 +36,20 @@ Rows = NDArray[np.int64]
 CALL_MACS = {"cpu": 3e7, "cuda": 3e9}
 """Multiply-accumulates that take as long as one more call (CPU: measured on two cores)."""
 WEIGHT_MACS = 100.0
-"""The same for one weight of the operation: each call reads and reorders them anew."""
+"""The same, for each weight of the operation: every call reads and reorders all of them."""
 
 
 @dataclass
 class _Group:
-    """Rows of a batch whose windows have one size, and how far they have come."""
+    """Rows of a batch whose windows have one size, and the step that they have reached."""
 
     rows: Rows
     windows: dict[str, Window]
-    """The values that a later step reads, by name."""
+    """By name, the values that a later step reads."""
     next_step: int
 
     def parts(self, groups: list[Rows]) -> list[_Group]:
-        """The same, parted into groups of its rows."""
+        """This group split into groups of its rows."""
         return [
             _Group(
                 self.rows[group],
@@ -60,7 +61,7 @@ class _Group:
 
 
 class WindowBatch:
-    """Masked images, a window of each, and the whole maps they end in."""
+    """Masked images, a window of each, and the whole maps that the windows are pasted into."""
 
     def __init__(
         self, network: TracedNetwork, activations: CachedActivations, masking: Masking
@@ -77,25 +78,25 @@ class WindowBatch:
         self._frontier = {
             name: maps.index_select(0, self._chosen)
             if network.readout is None
-            else maps.new_empty(len(masking), *maps.shape[1:])  # it reads what changed alone
+            else maps.new_empty(len(masking), *maps.shape[1:])  # it reads changed positions only
             for name, maps in activations.frontier.items()
         }
 
     def bytes(self) -> NDArray[np.float64]:
-        """About what the windows of each row take at their largest, ``(M,)``."""
+        """Approximate peak bytes of the windows of each row, ``(M,)``."""
         shapes, item = self._activations.shapes, self._activations.pixels.element_size()
         sizes = {
             name: extent.sizes.prod(1) * float(shapes[name][0] * item)
             for name, extent in self._extents.items()
         }
         largest = np.zeros(len(self._masking))
-        for step in self._network.steps:  # the inputs, their copies with surroundings, the output
+        for step in self._network.steps:  # inputs, their copies with surroundings, output
             read = np.sum([sizes[name] for name in step.inputs], axis=0)
             largest = np.maximum(largest, 3 * read + sizes[step.output])
         return largest
 
     def run(self, rows: Rows, interrupt: Interrupt) -> None:
-        """Compute what some rows change of the frontier, with ``interrupt`` before each group."""
+        """Compute some rows' changes of the frontier, with ``interrupt`` before each group."""
         for group in self._groups(self._network.steps[0], rows):
             interrupt()
             first = rows[group]
@@ -104,7 +105,7 @@ class WindowBatch:
                 waiting += self._advance(waiting.pop())
 
     def tail_inputs(self) -> list[Tensor]:
-        """What the tail reads of all rows, once :meth:`run` has had each of them."""
+        """Inputs of the tail for all rows; :meth:`run` has computed each of them."""
         readout, known = self._network.readout, self._activations.read_out
         if readout is None or known is None:
             return [channels_first(maps) for maps in self._frontier.values()]
@@ -128,7 +129,7 @@ class WindowBatch:
         return Window(take(pixels, chosen), start)
 
     def _advance(self, group: _Group) -> list[_Group]:
-        """Run a group's steps to the end, or to where its rows part; the parts, if any."""
+        """Run a group's steps to the end, or until its rows are split; the new groups, if any."""
         while group.next_step < len(self._network.steps):
             step = self._network.steps[group.next_step]
             groups = self._groups(step, group.rows)
@@ -154,7 +155,7 @@ class WindowBatch:
         )
 
     def _finish(self, name: str, rows: Rows, window: Window) -> None:
-        """No later step reads the value; what comes after the steps may."""
+        """Keep a value that no later step reads, if it belongs to the frontier."""
         if name in self._frontier:
             paste(self._frontier[name], rows, np.zeros((len(rows), 2), dtype=np.int64), window)
 
@@ -175,13 +176,13 @@ class WindowBatch:
                     self._activations.read[step.output], inputs, strict=True
                 )
             ]
-        made = apply(step, [channels_first(each) for each in maps])
-        return Window(pixels_last(made), start)
+        output = apply(step, [channels_first(each) for each in maps])
+        return Window(pixels_last(output), start)
 
     def _surrounded(
         self, background: Tensor, rows: Rows, window: Window, start: Corners, size: Size
     ) -> Tensor:
-        """A window enlarged, or shrunk, to ``size`` with what the background has around it."""
+        """A window enlarged or cropped to ``size``, with the background around it."""
         if window.size == size and (window.start == start).all():
             return window.values
         patch = cut(background, self._background[rows], start, size)
@@ -192,7 +193,7 @@ class WindowBatch:
 def extents(
     network: TracedNetwork, activations: CachedActivations, masking: Masking
 ) -> dict[str, Extents]:
-    """What masking can change of every value."""
+    """By name, the part of every value that masking can change."""
     top, bottom, left, right = masking.rectangles.T
     start, stop = np.stack([top, left], axis=1), np.stack([bottom, right], axis=1)
     shapes = activations.shapes

@@ -1,4 +1,4 @@
-"""Nodes of a traced network as windowed steps, where they are such."""
+"""Conversion of a traced network's nodes to windowed steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ADDITIONS = (operator.add, operator.iadd, torch.add)
 
 
 def step_of(network: nn.Module, node: fx.Node) -> Step | None:
-    """The node as a windowed step; None where it is none."""
+    """The node as a windowed step; None if it cannot be one."""
     operation = _operation(network, node)
     if operation is None:
         return None
@@ -89,7 +89,7 @@ def _module_operation(module: nn.Module) -> Operation | None:
 def _convolution(module: nn.Conv2d) -> Slide | None:
     if isinstance(module.padding, str):
         return None
-    # In the layout of the maps; else every call copies it. The same tensor if it is so already.
+    # In the layout of the maps, or every call would copy it. No copy if it has that layout.
     weight = module.weight.detach().contiguous(memory_format=torch.channels_last)
 
     def apply(maps: Tensor) -> Tensor:
@@ -98,8 +98,8 @@ def _convolution(module: nn.Conv2d) -> Slide | None:
         )
 
     rows, columns = (
-        (length - 1) * holes + 1
-        for length, holes in zip(module.kernel_size, module.dilation, strict=True)
+        (length - 1) * spacing + 1
+        for length, spacing in zip(module.kernel_size, module.dilation, strict=True)
     )
     return Slide(
         apply,
@@ -119,7 +119,7 @@ def _max_pool(module: nn.MaxPool2d) -> Slide:
         return functional.max_pool2d(maps, kernel, stride, 0, dilation)
 
     rows, columns = (
-        (length - 1) * holes + 1 for length, holes in zip(kernel, dilation, strict=True)
+        (length - 1) * spacing + 1 for length, spacing in zip(kernel, dilation, strict=True)
     )
     return Slide(apply, (rows, columns), stride, _pair(module.padding), fill=-torch.inf)
 

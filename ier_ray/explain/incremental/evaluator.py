@@ -1,4 +1,4 @@
-"""The evaluator that runs windows, and the choice between it and dense batches."""
+"""The incremental evaluator, and the choice between it and the dense one."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ from ier_ray.explain.memory import in_batches, planned_bytes
 from ier_ray.explain.regions import areas
 from ier_ray.explain.shapley.game import Scores
 
-WINDOW_SHARE = 8
-"""One part in eight of the planned memory is for windows, the rest for whole maps."""
+WINDOW_DIVISOR = 8
+"""The windows computed together take at most the planned memory divided by this."""
 MAP_COPIES = 3
-"""Whole maps that the tail holds at once: its input, flattened, and what it makes of it."""
+"""Copies of whole maps in memory at once: the tail's input, the flattened input, its outputs."""
 ROW_MACS = 1e7
-"""Multiply-accumulates that take as long as what a masked image costs whatever its size."""
-WORTHWHILE = 0.5
-"""Share of the work that must be local for windows to be worth their trouble."""
+"""Fixed cost of a masked image, whatever its windows, in multiply-accumulates."""
+MIN_LOCAL_SHARE = 0.5
+"""Least share of the work in windowed steps for which the incremental evaluator is chosen."""
 
 
 @dataclass(frozen=True)
 class IncrementalEvaluator:
     """Scores of masked images from the windows that masking changes.
 
-    Images masked by anything but one rectangle are run whole.
+    Images masked by anything but one rectangle are scored by the whole network.
 
     Attributes:
         network: the traced network, in eval mode.
         image: the explained image, normalized, ``(C, H, W)``.
-        baseline: what replaces hidden pixels, as of :class:`DenseEvaluator`.
-        score: what of the logits is explained.
-        batch_size: most masked images at once; by default what free memory allows. Halved when
-            memory runs out.
-        inference: how scores come about, for the record.
-        interrupt: called before each batch; what it raises ends the work.
+        baseline: what replaces hidden pixels, as in :class:`DenseEvaluator`.
+        score: maps logits to the scores that are explained.
+        batch_size: most masked images at once; by default as many as free memory allows. Halved
+            when memory runs out.
+        inference: how the scores are computed, for the record.
+        interrupt: called before each batch; an exception that it raises stops the evaluation.
     """
 
     network: TracedNetwork
@@ -80,7 +80,7 @@ class IncrementalEvaluator:
         known = self.activations.logits
         background = torch.from_numpy(np.where(masking.keeps_inside, BASELINE, IMAGE))
         pixels = areas(masking.rectangles)
-        shown = torch.from_numpy(pixels > 0) ^ background.bool()  # where it is all or nothing
+        shown = torch.from_numpy(pixels > 0) ^ background.bool()  # right for all or nothing shown
         logits = known[shown.long().to(known.device)]
         partial = np.flatnonzero(self._partial(masking))
         partial = partial[np.argsort(pixels[partial], kind="stable")]
@@ -95,7 +95,7 @@ class IncrementalEvaluator:
         return scores
 
     def costs(self, masking: MaskedImages) -> NDArray[np.float64]:
-        """Multiply-accumulates that each masked image takes, ``(M,)``; the rest in their terms."""
+        """Multiply-accumulates of each masked image, ``(M,)``, with all else in that unit."""
         if not isinstance(masking, Masking):
             return self._dense.costs(masking)
         macs = changed_macs(self.network, self.activations, masking)
@@ -118,7 +118,7 @@ class IncrementalEvaluator:
 
     def _logits(self, masking: Masking, memory: int) -> Tensor:
         batch = WindowBatch(self.network, self.activations, masking)
-        part = (batch.bytes().cumsum() // (memory / WINDOW_SHARE)).astype(np.int64)
+        part = (batch.bytes().cumsum() // (memory / WINDOW_DIVISOR)).astype(np.int64)
         for rows in np.split(np.arange(len(masking)), np.flatnonzero(np.diff(part)) + 1):
             batch.run(rows, self.interrupt)
         return self.network.tail(*batch.tail_inputs())
@@ -126,13 +126,13 @@ class IncrementalEvaluator:
 
 @dataclass(frozen=True)
 class ExactInference:
-    """A network made ready once to explain many images by the fastest exact way.
+    """A network prepared once for explaining many images by the fastest exact method.
 
     Attributes:
-        network: in eval mode; logits ``(M, K)`` of normalized images ``(M, C, H, W)``. What is
-            made of its weights is kept: after a change of them, begin anew.
-        traced: its windowed steps; None where it has none.
-        dense_because: why it is run whole, where it is.
+        network: in eval mode; logits ``(M, K)`` of normalized images ``(M, C, H, W)``. Copies of
+            its weights are kept: after changing them, create a new object.
+        traced: its windowed steps; None if it cannot be traced.
+        dense_because: why it cannot be traced, if so.
     """
 
     network: nn.Module
@@ -142,7 +142,7 @@ class ExactInference:
 
     @classmethod
     def of(cls, network: nn.Module) -> ExactInference:
-        """Trace a network."""
+        """Prepare a network in eval mode: trace it if possible."""
         try:
             return cls(network, trace(network))
         except UntraceableError as error:
@@ -157,12 +157,12 @@ class ExactInference:
         interrupt: Interrupt = never_interrupt,
         remark: str = "",
     ) -> NetworkEvaluator:
-        """Scores of masked versions of an image: incremental where it can be, else dense.
+        """Scores of masked versions of an image: incremental if that is worthwhile, else dense.
 
         Args:
             image, baseline: normalized, ``(C, H, W)``, of the network's precision.
             remark: added to the evaluator's ``inference``.
-            interrupt: called before each batch; what it raises ends the work.
+            interrupt: called before each batch; an exception that it raises stops the evaluation.
 
         Returns:
             An evaluator whose ``inference`` says which it is and, if dense, why.
@@ -180,7 +180,7 @@ class ExactInference:
             if image.shape not in self._local_shares:
                 self._local_shares[image.shape] = local_share(self.traced, evaluator.activations)
             share = self._local_shares[image.shape]
-            if share >= WORTHWHILE:
+            if share >= MIN_LOCAL_SHARE:
                 return evaluator
             reason = f"only {share:.0%} of the work comes before operations over all positions"
         return DenseEvaluator(

@@ -1,7 +1,7 @@
-"""Rows that share a window size: few calls, little computed in vain.
+"""Groups of rows that share a window size: few calls, little wasted computation.
 
 Windows at the border of the map are smaller than those inside. One size for all wastes work on
-them; a call for each size wastes calls. Groups are merged while that saves.
+them; a call for each size wastes calls. Groups are merged as long as that saves.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ Sizes = NDArray[np.int64]
 def group_by_size(sizes: Sizes, *, pixel_cost: float, call_cost: float) -> list[NDArray[np.int64]]:
     """Split rows into groups, each to be computed at the size of its largest window.
 
-    Starts from a group for every size and merges the pair that saves most, while any does.
+    Starts from a group for every size and merges the pair that saves most, as long as one does.
 
     Args:
         sizes: ``(M, 2)``; height and width of each row's window.
-        pixel_cost: what a pixel of a window costs.
-        call_cost: what another group costs.
+        pixel_cost: cost of one pixel of a window.
+        call_cost: cost of one more group, in the same unit.
 
     Returns:
         The rows of each group, in order.

@@ -1,8 +1,8 @@
-"""What incremental inference knows of a network's operations.
+"""The operations that incremental inference supports.
 
-Three kinds suffice for convolutional networks: an operation that slides a kernel over the map, one
-that treats every position alike, and one that joins several maps of the same size. All take and
-return maps ``(M, C, H, W)``.
+Three kinds suffice for convolutional networks: one slides a kernel over the map, one applies the
+same function at every position, and one joins several maps of the same size. All take and return
+maps ``(M, C, H, W)``.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Slide:
     """A kernel sliding over the map: a convolution or a pooling.
 
     Attributes:
-        apply: the operation on maps that are padded already.
+        apply: the operation on maps that are already padded.
         kernel: extent of the kernel in pixels, holes of its dilation included.
-        stride, padding: as of the operation, rows then columns.
+        stride, padding: of the operation, rows then columns.
         fill: what lies beyond the border: 0 for a convolution, −∞ for max-pooling.
         macs: multiply-accumulates for one output pixel.
         weights: numbers in the kernel.
@@ -43,7 +43,7 @@ class Slide:
     weights: int = 0
 
     def padded(self, maps: Tensor) -> Tensor:
-        """Maps with the border that the operation sees."""
+        """Maps with the operation's padding."""
         rows, columns = self.padding
         if not (rows or columns):
             return maps
@@ -52,8 +52,8 @@ class Slide:
     def reach(self, start: Corners, stop: Corners, size: Size) -> tuple[Corners, Corners]:
         """Output window that can change when an input window does; ``size`` of the output map.
 
-        A change that no output sees (in the last row of an odd map before a 2x2 pool) still gets
-        one pixel, which then keeps its value.
+        A change that no output depends on (in the last row of an odd map before a 2x2 pool) still
+        gets a window of one pixel, whose value does not change.
         """
         stride, padding = np.array(self.stride), np.array(self.padding)
         first = -((np.array(self.kernel) - 1 - start - padding) // stride)
@@ -89,7 +89,7 @@ Operation = Slide | Pointwise | Join
 
 @dataclass(frozen=True)
 class Step:
-    """One operation of a network: reads the values ``inputs``, makes the value ``output``."""
+    """One operation of a network: reads the values ``inputs`` and computes the value ``output``."""
 
     output: str
     inputs: tuple[str, ...]

@@ -1,8 +1,8 @@
-"""The first dense layer of a network, of which masking changes a part as well.
+"""Incremental inference of a network's first dense layer.
 
-It reads flattened maps, so its output is a sum over their positions. Where a map equals the
-background's, so does its term: only the positions that changed are multiplied. The sums are in
-double precision, as their terms are many.
+It reads flattened maps, so its output is a sum over their positions. At positions where a map
+equals the background's the terms are equal too, so only changed positions are multiplied. The sums
+have many terms and are in double precision.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ier_ray.explain.incremental.windows import Extents, take
 
 @dataclass(frozen=True)
 class Readout:
-    """A dense layer over maps that are joined along their channels and flattened.
+    """A dense layer on maps that are joined along their channels and flattened.
 
     Attributes:
         layer: the dense layer.
@@ -47,14 +47,14 @@ class Readout:
         background: Tensor,
         extents: Mapping[str, Extents],
     ) -> Tensor:
-        """Outputs ``(M, U)`` of maps that differ from a background's inside their extents alone.
+        """Outputs ``(M, U)`` of maps that differ from a background's only inside their extents.
 
         Args:
-            known: ``(B, U)``; outputs of the backgrounds, by :meth:`apply`.
+            known: ``(B, U)``; outputs for the backgrounds, by :meth:`apply`.
             before: maps of the backgrounds, ``(B, H, W, C)``, in the order they are joined in.
             after: the changed maps, ``(M, H, W, C)``; read inside their extents only.
-            background: ``(M,)``; the background of each.
-            extents: what can have changed.
+            background: ``(M,)``; index of each one's background.
+            extents: where each of the maps can have changed.
         """
         outputs = known.index_select(0, background)
         positions = next(iter(before.values())).shape[1:3].numel()

@@ -1,4 +1,4 @@
-"""A network as steps that incremental inference can run, and a dense tail."""
+"""Tracing: a network as windowed steps that incremental inference can run, and a tail."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class UntraceableError(ValueError):
 
 @dataclass(frozen=True)
 class TracedNetwork:
-    """A network cut into windowed steps and a dense rest.
+    """A network divided into windowed steps, a readout and a tail.
 
     Attributes:
         source: name of the input.
         steps: operations whose changes stay local, in order.
         frontier: the values that ``readout`` or ``tail`` reads, in the order of its arguments.
-        readout: the dense layer that reads the frontier, where it is one.
-        tail: everything else: from the readout's outputs, or from whole maps, to logits.
+        readout: the dense layer that reads the frontier, if one does.
+        tail: everything after: from the readout's outputs, or from whole maps, to logits.
         whole: the network itself.
     """
 
@@ -45,8 +45,9 @@ def trace(network: nn.Module) -> TracedNetwork:
     """Steps of a network in eval mode, with the weights it has now.
 
     Raises:
-        UntraceableError: when it is in training mode, takes more than one input or a course that
-            depends on it, or has no convolution before the first operation over all positions.
+        UntraceableError: when it is in training mode, does not take exactly one input, has control
+            flow that depends on the input, or has no convolution before the first operation over
+            all positions.
     """
     nodes = _graph_nodes(network)
     source = _source(nodes)
@@ -79,7 +80,7 @@ def _graph_nodes(network: nn.Module) -> list[fx.Node]:
         raise UntraceableError("the network is in training mode: call .eval() first")
     try:
         return list(fx.Tracer().trace(network).nodes)
-    except Exception as error:  # whatever the network's own code does with a stand-in
+    except Exception as error:  # the network's own code may raise anything when given a proxy
         raise UntraceableError(f"the network cannot be traced: {error}") from error
 
 
@@ -99,7 +100,7 @@ def _local_nodes(network: nn.Module, nodes: list[fx.Node], source: fx.Node) -> L
         step, reads = step_of(network, node), node.all_input_nodes
         if step is not None and all(read in local and read not in changing for read in reads):
             local[node] = step
-    for node in reversed(nodes):  # joins at the end: the tail, which reads whole maps, is cheaper
+    for node in reversed(nodes):  # final joins are cheaper in the tail, on whole maps
         step = local.get(node)
         joins = step is not None and isinstance(step.operation, Join)
         if joins and local.keys().isdisjoint(node.users):
@@ -119,7 +120,7 @@ class _FirstDense:
 def _first_dense(
     network: nn.Module, nodes: list[fx.Node], frontier: list[fx.Node], local: Collection[fx.Node]
 ) -> _FirstDense | None:
-    """The dense layer that alone reads the frontier, joined and flattened; None without one."""
+    """The dense layer that is the only reader of the frontier, joined and flattened, if any."""
     for layer in nodes:
         if layer.op != "call_module":
             continue
@@ -159,9 +160,9 @@ def _needed(steps: Sequence[Step], wanted: set[str]) -> tuple[Step, ...]:
 
 
 def _soonest(steps: tuple[Step, ...], source: str) -> tuple[Step, ...]:
-    """The same steps, side branches as soon as what they read is there.
+    """The same steps, with side branches as soon as their inputs are known.
 
-    Rows split into more and more groups on their way: what comes early takes fewer calls.
+    Rows are split into more and more groups from step to step: early steps take fewer calls.
     """
     ordered: list[Step] = []
     known, waiting = set(), [source]
@@ -177,7 +178,7 @@ def _soonest(steps: tuple[Step, ...], source: str) -> tuple[Step, ...]:
 def _graph_from(
     inputs: list[fx.Node], nodes: list[fx.Node], *, before: Collection[fx.Node]
 ) -> fx.Graph:
-    """The graph from some values, computed by the nodes ``before``, to the output."""
+    """The graph from ``inputs``, which the nodes ``before`` compute, to the output."""
     graph = fx.Graph()
     copies = {node: graph.placeholder(node.name) for node in inputs}
     for node in nodes:
@@ -187,6 +188,6 @@ def _graph_from(
 
 
 def _changed_in_place(network: nn.Module, nodes: list[fx.Node]) -> set[fx.Node]:
-    """Values that one reader overwrites: what the others read depends on their turn."""
+    """Values that one reader overwrites: what other readers see depends on the order."""
     changes = (node.all_input_nodes[0] for node in nodes if works_in_place(network, node))
     return {changed for changed in changes if len(changed.users) > 1}

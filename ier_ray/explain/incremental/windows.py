@@ -1,7 +1,7 @@
 """Windows of maps: cut out of backgrounds, pasted over each other, a batch at a time.
 
 Maps are kept with their channels last, ``(M, H, W, C)``: a pixel is one contiguous row, and cutting
-and pasting windows is copying rows. Positions are worked out with numpy on the host.
+and pasting windows means copying rows. Positions are computed with numpy on the host.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Extents:
     """The part of a map that masking changes, for each masked image.
 
     Attributes:
-        start, stop: ``(M, 2)``; first row and column, and first beyond.
+        start, stop: ``(M, 2)``; first row and column, and the first beyond.
         size: height and width of the map.
     """
 
@@ -39,7 +39,7 @@ class Extents:
         return self.stop - self.start
 
     def common(self) -> tuple[Corners, Size]:
-        """Windows of one size, inside the map, that contain every extent."""
+        """Windows of one size, inside the map, each of which contains its extent."""
         rows, columns = self.sizes.max(0).tolist()
         return np.minimum(self.start, np.array(self.size) - (rows, columns)), (rows, columns)
 
@@ -89,7 +89,7 @@ def cut(maps: Tensor, image: NDArray[np.int64], start: Corners, size: Size) -> T
 
 
 def take(maps: Tensor, pixels: Tensor) -> Tensor:
-    """Pixels ``(..., C)`` by their numbers in a batch of maps."""
+    """Pixels ``(..., C)`` by their flat indices in a batch of maps."""
     channels = maps.shape[-1]
     found = maps.reshape(-1, channels).index_select(0, pixels.reshape(-1))
     return found.view(*pixels.shape, channels)
@@ -98,18 +98,18 @@ def take(maps: Tensor, pixels: Tensor) -> Tensor:
 def positions(
     image: NDArray[np.int64], start: Corners, size: Size, full: Size
 ) -> NDArray[np.int64]:
-    """Numbers ``(M, h, w)`` of a window's pixels in a batch of maps of the size ``full``."""
+    """Flat indices ``(M, h, w)`` of windows' pixels in a batch of maps of the size ``full``."""
     first = (image * full[0] + start[:, 0]) * full[1] + start[:, 1]
     offset = np.arange(size[0])[:, None] * full[1] + np.arange(size[1])
     return first[:, None, None] + offset
 
 
 def paste(onto: Tensor, image: NDArray[np.int64], origin: Corners, window: Window) -> None:
-    """Write windows into maps, in place, leaving out what lies beyond them.
+    """Write windows into maps, in place, without the pixels that lie beyond them.
 
     Args:
         onto: ``(N, H, W, C)``, contiguous.
-        image: ``(M,)``; which of ``onto`` each window belongs to.
+        image: ``(M,)``; index in ``onto`` of each window's map.
         origin: ``(M, 2)``; position of the first pixel of ``onto[image[m]]`` in the map that
             ``window.start`` refers to.
     """
@@ -131,9 +131,9 @@ def _within(offset: Corners, size: Size, full: Size) -> NDArray[np.bool_]:
 
 
 def wide(pixels: Tensor) -> Tensor:
-    """Pixels ``(N, C)`` as fewer, larger numbers where they fit: they are only moved.
+    """Pixels ``(N, C)`` for copying: viewed as ``complex128`` where their bytes allow.
 
-    torch writes rows number by number; four float32 at once make it two to four times faster.
+    torch copies rows element by element; four float32 as one element are two to four times faster.
     """
     if pixels.shape[-1] * pixels.element_size() % torch.complex128.itemsize:
         return pixels

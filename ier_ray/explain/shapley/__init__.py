@@ -1,7 +1,6 @@
 """Shapley values of any game: exact from all coalitions, or estimated from some of them.
 
-A game scores coalitions of players. What the players stand for is its own affair: nothing here
-knows of images.
+A game scores coalitions of players. Nothing here depends on what the players stand for.
 """
 
 from ier_ray.explain.shapley.estimator import Estimate, estimate_shapley

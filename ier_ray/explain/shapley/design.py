@@ -9,27 +9,27 @@ from ier_ray.explain.shapley.game import MOST_PLAYERS, Coalitions, every_coaliti
 from ier_ray.explain.shapley.kernel import Floats, OddKernel
 
 INTERACTION_VARIANCE, LENGTH_SCALE = 0.2, 0.5
-"""The prior that designs are made for."""
+"""Hyperparameters of the prior that a design assumes."""
 CANDIDATES_PER_CHOICE, FEWEST_CANDIDATES = 4, 1024
-"""Candidate pairs drawn for each that is chosen, and at least in all."""
+"""Candidate pairs drawn for each pair to be chosen, and the fewest drawn in all."""
 MOST_ENUMERATED = 2**11
 """Enumerate all pairs up to this many, draw candidates beyond."""
 
 
 def signs(coalitions: Coalitions) -> Floats:
-    """1 where a player belongs, −1 elsewhere."""
+    """1 for the players of a coalition, −1 for all others."""
     return np.where(coalitions, 1.0, -1.0)
 
 
 def best_pairs(known: Coalitions, count: int, generator: np.random.Generator) -> Coalitions:
-    """``count`` coalitions that with their complements say most about all Shapley values.
+    """``count`` coalitions that, with their complements, tell most about the Shapley values.
 
-    Each in turn is the candidate that most reduces the summed posterior variance of the Shapley
-    values, given all before it; ties go to the first. The scores themselves play no part.
+    Greedy: each is the candidate that most reduces the posterior variance of the Shapley values,
+    summed over players, given all before it; ties go to the first. The choice depends on no score.
 
     Args:
-        known: ``(P, n)``, one coalition of each pair that is scored already.
-        count: pairs to choose; all that are left where there are fewer.
+        known: ``(P, n)``, one coalition of each pair that has been scored.
+        count: pairs to choose; if fewer are left, all of them.
         generator: draws the candidates.
     """
     players = known.shape[1]
@@ -43,21 +43,21 @@ def best_pairs(known: Coalitions, count: int, generator: np.random.Generator) ->
 
 
 def not_among(known: Coalitions, candidates: Coalitions) -> Coalitions:
-    """Candidates of pairs that are not known, each pair once, in their order."""
+    """The candidates whose pair is not known, one for each pair, in their order."""
     keys = pair_keys(np.concatenate([known, candidates]))
     _, first = np.unique(keys, return_index=True, axis=0)
     return candidates[np.sort(first[first >= len(known)]) - len(known)]
 
 
 def greedy_order(kernel: OddKernel, known: Floats, candidates: Floats, count: int) -> list[int]:
-    """The first ``count`` rows of ``candidates`` in the order in which they say most.
+    """Indices of ``count`` candidates in the greedy order of :func:`best_pairs`.
 
-    A Cholesky factorization that picks its next pivot by the reduction of the Shapley values'
-    posterior variance, the known points first.
+    A Cholesky factorization with pivots: first the known points, then always the candidate that
+    most reduces the posterior variance of the Shapley values.
     """
     points = np.concatenate([known, candidates])
     variance = kernel.covariance(points[:1], points[:1])[0, 0] * np.ones(len(points))
-    smallest = 1e-9 * variance[0]  # below it a pair follows from those before
+    smallest = 1e-9 * variance[0]  # a pair of less variance is determined by those before
     covariance = kernel.shapley_covariance(points)
     factors = np.empty((len(known) + count, len(points)))
     chosen: list[int] = []
@@ -79,10 +79,10 @@ def greedy_order(kernel: OddKernel, known: Floats, candidates: Floats, count: in
 
 
 def draw_pairs(players: int, count: int, generator: np.random.Generator) -> Coalitions:
-    """Coalitions of every size from 1 to n − 1, sizes near n/2 more often; all where few.
+    """Random coalitions of 1 to n − 1 players; for few players, one of every pair instead.
 
-    The sizes' distribution lies between KernelSHAP's, which favors the smallest, and that of
-    coalitions as such, most of which have about n/2 players. Rows can repeat.
+    The distribution of sizes is the geometric mean of KernelSHAP's, which favors the smallest and
+    the largest, and that of uniformly drawn coalitions, which favors n/2. Rows can repeat.
     """
     if 2 ** (players - 1) <= MOST_ENUMERATED:
         rows = np.arange(1, 2 ** (players - 1))

@@ -1,12 +1,12 @@
-"""Shapley values from some of a game's coalitions, closer with each.
+"""Shapley values estimated from some of a game's coalitions.
 
 The odd part of the game has a Gaussian-process prior (see ``kernel``) and is observed, without
-noise, at pairs of complementary coalitions. The posterior mean of the Shapley values is the answer:
-its values sum to v(all) − v(none) and, once every player was seen alone, equal the true ones of
+noise, at pairs of complementary coalitions. The estimate is the posterior mean of the Shapley
+values: it sums to v(all) − v(none) and, once every player has been scored alone, is exact for
 additive and pairwise games (to about 1e-6). The prior's interaction variance and length scale are
-selected by the marginal likelihood of the scores, for each class.
+selected for each class by the marginal likelihood of the scores.
 
-The pairs are those that say most about the Shapley values (see ``design``).
+The pairs are those that tell most about the Shapley values (see ``design``).
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from ier_ray.explain.shapley.kernel import Floats, OddKernel
 
 INTERACTION_VARIANCES = (1e-6, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0)
 LENGTH_SCALES = (1.6**-0.5, 3.2**-0.5, 6.4**-0.5)
-"""Priors that the marginal likelihood selects from."""
+"""Hyperparameters among which the marginal likelihood selects."""
 JITTER = 1e-9
-"""Of the prior's variance: scores are exact only to rounding."""
+"""Added to the diagonal, relative to the prior variance: scores have rounding errors."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Shapley values of players, from some of their coalitions.
+    """Estimated Shapley values.
 
     Attributes:
         values: ``(n, K)``; sum to ``full − empty``.
         deviations: ``(n, K)``; posterior standard deviation of each value under the selected
-            prior. 0 when every coalition was scored.
+            prior; 0 if every coalition was scored.
         full, empty: ``(K,)``; scores of all players, and of none.
         evaluations: coalitions scored.
     """
@@ -79,7 +79,7 @@ class Pairs:
         return len(self.coalitions)
 
     def table(self) -> Scores:
-        """Scores ``(2**n, K)`` in the order of ``every_coalition``, once all pairs are there."""
+        """Scores ``(2**n, K)`` in the order of ``every_coalition``, from all pairs of a game."""
         row = self.coalitions @ (1 << np.arange(self.coalitions.shape[1]))
         scores = np.empty((2 * len(self), self.scores.shape[1]))
         scores[row], scores[len(scores) - 1 - row] = self.scores, self.complement_scores
@@ -89,10 +89,10 @@ class Pairs:
 def estimate_shapley(
     game: Game, players: int, *, budget: int, generator: np.random.Generator
 ) -> Estimate:
-    """Shapley values of ``players`` players by at most ``budget`` evaluations.
+    """Shapley values of ``players`` players from at most ``budget`` evaluations.
 
     Raises:
-        ValueError: when the budget is below 2, the scores of all players and of none.
+        ValueError: for a budget below 2: the scores of all players and of none are needed.
     """
     if budget < 2:
         raise ValueError(
@@ -140,7 +140,7 @@ def posterior(
 ) -> tuple[Floats, Floats, NDArray[np.float64]]:
     """Mean and deviation ``(n, K)`` of the Shapley values, and each class's log likelihood.
 
-    The prior's variance is a factor on the kernel that the likelihood selects, in closed form.
+    The kernel is scaled by the factor that maximizes the likelihood, which has a closed form.
     """
     covariance = kernel.covariance(points, points)
     covariance[np.diag_indices_from(covariance)] *= 1 + JITTER

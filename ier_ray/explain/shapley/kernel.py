@@ -1,8 +1,8 @@
 """A Gaussian-process prior over games.
 
 Write a coalition as signs s ∈ {−1, 1}ⁿ. Shapley values depend on a game only through its odd
-part, ``(v(S) − v(Sᶜ)) / 2``: one number for each pair of complementary coalitions. The prior gives
-it the covariance
+part, ``(v(S) − v(Sᶜ)) / 2``: one number for each pair of complementary coalitions. Its prior
+covariance is
 
     k(s, t) = ⟨s, t⟩/n + σ² · sinh(γ⟨s, t⟩) / sinh(γn),        γ = 1/(nℓ²)
 
@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class OddKernel:
-    """The covariance above.
+    """The covariance of the module's first formula.
 
     Attributes:
         players: number of players n.
@@ -44,8 +44,8 @@ class OddKernel:
         """``(M, L)`` of signs ``(M, n)`` and ``(L, n)``."""
         overlap = first @ second.T / self.players
         interactions = np.sinh(self._rate * overlap) / np.sinh(self._rate)
-        together: Floats = overlap + self.interaction_variance * interactions
-        return together
+        total: Floats = overlap + self.interaction_variance * interactions
+        return total
 
     def shapley_covariance(self, signs: Floats) -> Floats:
         """Covariance ``(n, M)`` of every Shapley value with the odd part at signs ``(M, n)``."""
@@ -63,7 +63,7 @@ class OddKernel:
         return 4 / self.players + self._scale * float(weights @ products @ weights)
 
     def _integral(self, alike: Floats, opposed: Floats) -> Floats:
-        """∫ (1 + τx)^alike (1 − τx)^opposed dx, scaled; ``(M,)``. Unused where a power is −1."""
+        """∫ (1 + τx)^alike (1 − τx)^opposed dx, scaled; ``(M,)``. Powers below 0 count as 0."""
         nodes, weights = self._quadrature
         powers = (1 + self._tau * nodes[:, None]) ** np.maximum(alike, 0)
         powers *= (1 - self._tau * nodes[:, None]) ** np.maximum(opposed, 0)
