@@ -1,12 +1,12 @@
 """Joint training with the discrepancy, beside its controls, on the synthetic data.
 
 Each row of the table is the mean and standard deviation over seeds of the held-out accuracies after
-the last epoch. A seed stands for initial weights, sample order and the fold held out; every method
-sees the same. In one process without Ray's part in training; images are decoded once.
+the last epoch. A seed sets initial weights, sample order and the held-out fold, the same for every
+method. Training runs in one process without Ray, on images that are decoded once.
 
-Two targets: `scenes`, the IER drawings, whose evidence no face shows; and `faces`, other faces in
-other colors, dim and noisy, on which a network of the FER drawings is better than chance. A
-discrepancy can carry over what the FER network knows of the target, and no more.
+There are two targets: `scenes`, the IER drawings, whose cues appear in no face; and `faces`, other
+faces in other colors, dim and noisy, on which a network trained on the FER drawings is better than
+chance. A discrepancy can transfer what the FER network knows about the target, and no more.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "paired": {"loss": {"discrepancy": "paired"}},
     "class_mean": {"loss": {"discrepancy": "class_mean"}},
 }
-"""Settings of each method; what is not named has its default: same_image, balance 1, per_step.
+"""Settings of each method; all others have their defaults: same_image, balance 1, per_step.
 unsupervised is source_only with the discrepancy."""
 QUICK = ("joint", "beta_0", "source_only")
 Target = Literal["scenes", "faces"]
@@ -66,7 +66,7 @@ Target = Literal["scenes", "faces"]
 
 @dataclass(frozen=True)
 class OtherFaces(SyntheticSource):
-    """For IER faces too, drawn anew and made to look different."""
+    """Faces in the IER domain as well: other drawings, made to look different."""
 
     def load(self, domain: Domain, sample: Listed) -> Loaded:
         loaded = super().load("fer", sample)
@@ -81,7 +81,7 @@ class OtherFaces(SyntheticSource):
 
 @dataclass(frozen=True)
 class Held:
-    """Decoded rows of a shard set, by place."""
+    """Decoded rows of a shard set, by file, row group and row."""
 
     rows: dict[str, Any]
     place: dict[tuple[int, int, int], int]
@@ -189,7 +189,7 @@ def report(
     found: dict[str, list[dict[str, Any]]], *, target: Target, samples: int, epochs: int
 ) -> None:
     seeds = len(next(iter(found.values())))
-    print(f"\ntarget {target}, {samples} drawings a domain, {epochs} epochs,", end="")
+    print(f"\ntarget {target}, {samples} drawings per domain, {epochs} epochs,", end="")
     print(f" mean ± std over {seeds} seeds")
     print(f"{'':<16}{'ier accuracy':>18}{'fer accuracy':>18}{'discrepancy':>18}")
     for method, records in found.items():

@@ -1,19 +1,19 @@
 """How close explanations come to exact Shapley values for the evaluations they spend.
 
-Every method plays the same games, a trained network's score of one image whose regions show or
-not, all of whose coalitions were scored beforehand: one table lookup is one evaluation, and none
-may look up more than its budget. The error is |found - exact| / |exact|, mean over images. ``ours``
-chooses all its coalitions; ``ours_refined`` begins with DnCShap's tree and refines its answer;
-``dncshap`` is that tree alone.
+Every method explains the same games: a trained network's score of one image, whose regions are
+shown or hidden. All coalitions are scored beforehand: one table lookup is one evaluation, and no
+method may look up more than its budget. The error is |found - exact| / |exact|, mean over images.
+``ours`` chooses all its coalitions; ``ours_refined`` begins with DnCShap's tree and refines its
+result; ``dncshap`` is that tree alone.
 
 A second table asks how well each method's values, at four evaluations a region, predict what the
 same games score: the area under insertion and deletion curves, infidelity, and how much the values
 change under noise in the image (instability), beside values drawn at random and the exact ones.
 
-A third table asks whether explanations of drawn scenes point at the cue that was drawn, with at
-most four evaluations a region. ``ours_focused`` is the tree whose credit follows the evidence; it
-goes deeper than those regions where there is some. Gradients and maps of the network's inside are
-shown apart.
+A third table shows whether explanations of drawn scenes point at the cue that was drawn, with at
+most four evaluations per region. ``ours_focused`` is the tree whose credit follows the evidence; it
+divides regions further where there is some. White-box methods, which read gradients or activations,
+are listed separately.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from ier_ray.explain.shapley import Coalitions, Game, Scores, estimate_shapley, 
 from ier_ray.explain.shapley.exact import shapley_of_all
 
 FACTORS = (2, 4, 6, 8, 16, 32)
-"""Budgets, in evaluations a region."""
+"""Budgets, in evaluations per region."""
 PLAYED = ("probability", "logit")
 LOCALIZED_FACTOR = 4
 FOCUSED = AnytimeExplainer(depth=10, contexts="present", variant="proportional", tolerance=0.001)

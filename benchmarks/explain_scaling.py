@@ -1,9 +1,9 @@
 """How explanations scale: with regions, and with workers; the pool beside the serial executor.
 
-A quarter of the paper's width at 224 pixels, random weights, one thread a process. Executors take
-turns on the same images, each new to all of them; each is given its best round, of as many as it
-takes them to warm up (workers are slower for some). Ray runs without its dashboard, whose processes
-would share two cores with two workers.
+The network has a quarter of the paper's width, 224 pixels, random weights; every process has one
+thread. Executors take turns on the same images, each of which is new to all of them. The best round
+of each counts, of enough rounds to warm up (workers need several). Ray runs without its dashboard,
+whose processes would share two cores with two workers.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def executors(
     pools = {f"pool of {size}": ExplainPool.start(location, size=size) for size in (1, 2)}
     best: dict[str, float] = {}
     difference = 0.0
-    for number in range(turns + 1):  # the first loads what is loaded once
+    for number in range(turns + 1):  # the first round includes one-time loading and is not counted
         asked = request(100 + number, DEPTH, contexts)
         attributions: dict[str, np.ndarray] = {}
         runs: dict[str, Callable[[], np.ndarray]] = {
@@ -120,7 +120,7 @@ def executors(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="to depth 8, nothing else shown, about a minute"
+        "--quick", action="store_true", help="up to depth 8, contexts absent, about a minute"
     )
     quick = parser.parse_args().quick
     contexts: Contexts = "absent" if quick else "both"
@@ -144,8 +144,8 @@ def report(
     exponent = float(
         np.polyfit(np.log(list(regions.values())), np.log(list(by_depth.values())), 1)[0]
     )
-    print(f"width {WIDTH} at {SIZE}x{SIZE}, contexts {contexts}, one thread a process")
-    print(f"{'regions':>10}{'seconds':>10}{'ms a region':>14}")
+    print(f"width {WIDTH} at {SIZE}x{SIZE}, contexts {contexts}, one thread per process")
+    print(f"{'regions':>10}{'seconds':>10}{'ms/region':>14}")
     for depth, seconds in by_depth.items():
         print(f"{regions[depth]:>10}{seconds:>10.2f}{1e3 * seconds / regions[depth]:>14.2f}")
     print(f"fitted exponent {exponent:.2f}\n\nat depth {DEPTH}, seconds")

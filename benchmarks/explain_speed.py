@@ -2,11 +2,10 @@
 
 The paper's network at 224 pixels (a quarter of its width with --quick), random weights, one image.
 Every contender scores masked versions of that image with that network, in its own best batch size.
-Ours scores a whole tree, background activations included; the copy of the first dense
-layer that it makes once a network is in its first run's time alone. The others' cost is
-proportional to their evaluations: each is timed on fewer, and multiplied to the tree's number.
-Contenders take turns; each is given its best round, as other programs on the machine only ever slow
-one down.
+Ours scores a whole tree, background activations included; the copy of the first dense layer, made
+once per network, is included in the time of the first run only. The others' cost is proportional to
+their evaluations: each is timed on fewer, and the time is scaled to the tree's number. Contenders
+take turns, and the best round of each counts: other programs on the machine can only slow it down.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ PEER_DEPTH = 5
 BATCH_SIZES, QUICK_BATCH_SIZES = (1, 2, 4, 8, 16, 32), (2, 8, 32)
 TRIES = 2
 EVALUATIONS = 32
-"""Of the peers, in each round."""
+"""Evaluations of each peer in each round."""
 CONTEXTS: tuple[Contexts, ...] = ("absent", "both")
 MIB = 2**20
 
@@ -179,14 +178,14 @@ class Timings:
     ours: dict[Contexts, list[float]] = field(default_factory=dict)
 
     def best(self, name: str) -> float:
-        """Seconds an evaluation of the fastest contender whose name begins so."""
+        """Seconds per evaluation of the fastest contender whose name begins with ``name``."""
         return min(min(each) for key, each in self.peers.items() if key.startswith(name))
 
 
 def fastest_batch(
     case: Subject, sizes: Sequence[int], build: Callable[[int], Callable[[], object]]
 ) -> int:
-    """The batch size with the least seconds an evaluation, of two tries each."""
+    """The batch size with the fewest seconds per evaluation, the best of two tries each."""
     seconds = {size: min(case.seconds_each(build(size)) for _ in range(TRIES)) for size in sizes}
     return min(seconds, key=seconds.__getitem__)
 
@@ -236,7 +235,7 @@ def in_bfloat16(case: Subject, tree: RegionTree, contexts: Contexts) -> dict[str
 
 @dataclass(frozen=True)
 class Inspection:
-    """What one run of ours, the first in this process, shows beside its time."""
+    """Measurements of one run of ours, the first in this process."""
 
     mac_ratio: float
     """Multiply-accumulates of dense inference over those executed."""
@@ -334,9 +333,9 @@ def report(
     weights = sum(weight.numel() for weight in case.network.parameters())
     print(
         f"network of {weights / 1e6:.0f} M weights at {SIZE}x{SIZE}, depth {DEPTH}, "
-        f"{torch.get_num_threads()} threads; peers timed on {EVALUATIONS} evaluations a round"
+        f"{torch.get_num_threads()} threads; peers timed on {EVALUATIONS} evaluations per round"
     )
-    line("seconds an explanation", list(records))
+    line("seconds per explanation", list(records))
     counts = [float(each["evaluations"]) for each in records.values()]
     line("evaluations", [f"{count:.0f}" for count in counts])
     for name, seconds in timings.peers.items():

@@ -1,7 +1,8 @@
 """Decode, resize and collate into one consumer: our stream beside a plain torch DataLoader.
 
-The same JPEGs, the same decoding function, the same number of workers, in the same run, in turn.
-Throughput is counted from the first batch to the last; the wait for the first is told apart.
+Both read the same JPEGs with the same decoding function and number of workers, in turn in one run.
+Throughput is measured from the first batch to the last; the wait for the first is reported
+separately.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class Decoded(Dataset[torch.Tensor]):
 
 
 def measure(batches: Iterable[Any], started: float) -> tuple[float, float]:
-    """Images a second after the first batch, and seconds until it."""
+    """Images per second after the first batch, and seconds until it."""
     first_at, images = 0.0, 0
     for batch in batches:
         if not first_at:
@@ -136,7 +137,7 @@ def main() -> None:
 
 def report(pairs: list[tuple[tuple[float, float], tuple[float, float]]], count: int) -> None:
     print(
-        f"{count} JPEGs of 320x256 to {SIZE}x{SIZE}, {LAPS} times a round, "
+        f"{count} JPEGs of 320x256 to {SIZE}x{SIZE}, {LAPS} times per round, "
         f"{WORKERS} workers, batches of {BATCH}"
     )
     print(f"{'':<12}{'images/s':>10}{'first batch s':>16}")

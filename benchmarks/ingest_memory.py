@@ -1,9 +1,10 @@
 """Memory of a large ingest: our job beside one Parquet table built in memory.
 
 A generated set of small JPEGs goes through the whole job: listing, verification, folds, shuffle,
-row groups, manifest. Counted is what all processes of the run hold at its worst (proportional set
-size, so shared pages count once), less what they hold before. The images do not go through Ray's
-object store and a shard is written row group by row group: what grows with the rows is the listing.
+row groups, manifest. The measure is the peak memory of all processes of the run together
+(proportional set size, so that shared pages count once), less what they held before. The images do
+not go through Ray's object store, and a shard is written one row group at a time: only the listing
+grows with the rows.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Peak memory of a training process with configs/paper.yaml: of steps, saving and resuming.
 
-Steps: each row is a process of its own: the pair of networks at full width, Adam, two images of
-each domain, two steps (the first makes Adam's moments, the second holds everything at once), on the
-CPU. As a worker wraps it for distributed training, DDP keeps gradients where it sends them from;
-beside it DDP as it comes, which keeps a copy, and one process without DDP.
+Steps: each row is a process of its own: the pair of networks at full width, Adam, two images per
+domain, two steps (the first creates Adam's moments, the second needs all memory at once), on the
+CPU. ``worker`` wraps the model as training workers do: its gradients are views of DDP's buckets.
+Beside it are ``ddp_default``, which keeps a copy of the gradients, and ``one_process`` without DDP.
 
 Saving and resuming: the most that the process held beyond the training state (weights and Adam's
 moments), beside a way that has whole files in memory. Resident memory is counted: what the process
@@ -75,12 +75,12 @@ def paper_settings(width: float) -> TrainSettings:
     values = read_settings_file(str(CONFIG))
     values["optimizer"]["batch_size"] = BATCH
     values["model"]["width"] = width
-    values["schedule"]["pretrained"] = None  # fills what is there: no more memory
+    values["schedule"]["pretrained"] = None  # these weights fill existing tensors: no more memory
     return parse_settings(TrainSettings, values, source=str(CONFIG))
 
 
 def measure(how: str, width: float) -> dict[str, Any]:
-    """Steps in this process, which ends after it."""
+    """Train in this process, which must be a new one: its peak memory is the result."""
     settings = paper_settings(width)
     with tempfile.TemporaryDirectory() as directory:
         torch.distributed.init_process_group(
@@ -109,7 +109,7 @@ def measure(how: str, width: float) -> dict[str, Any]:
 
 
 def resident() -> int:
-    """The most this process held so far, in bytes."""
+    """Peak resident memory of this process so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

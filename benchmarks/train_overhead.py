@@ -2,14 +2,15 @@
 
 Ours is `run_training` as a job runs it: shards read and decoded by Ray tasks, two workers, DDP over
 gloo. Beside it two torchrun processes take the same steps on the same batches, decoded before the
-clock starts and held in memory. Both sides train from the same weights with one thread a process,
-in turn. The second of two epochs is measured, from the end of its first step to the end of its
-last; its losses must agree: it was the same training. Of several rounds each side is given its
-best, as other programs on the machine only ever slow one down; ``ratios`` are of each round.
+clock starts and held in memory. Both sides train in turn from the same weights, with one thread per
+process. The second of two epochs is measured, from the end of its first step to the end of its
+last; the losses must agree, which shows that it was the same training. The best of several rounds
+counts for each side: other programs on the machine can only slow it down. ``ratios`` has one entry
+per round.
 
-Read tasks are small, to be many in a short epoch: 32 rows, with --quick 16, where the default makes
-512. torchrun's processes start and build their networks beside Ray's, and wait: both start-ups are
-longer than they are alone.
+Read tasks are small, so that a short epoch has many: 32 rows, with --quick 16, instead of the
+default 512. torchrun's processes start and build their networks at the same time as Ray's, and then
+wait: both start-up times are longer than they would be alone.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pathlib import Path
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process, where none can be
+os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process less
 
 from overhead import GO, READY, WORKERS, Lap
 from overhead.ours import Ours
@@ -35,7 +36,7 @@ from overhead.ours import Ours
 
 @dataclass(frozen=True)
 class Torchrun:
-    """Two processes that have started and wait for the word."""
+    """Two processes that build their networks and wait for the signal to train."""
 
     process: subprocess.Popen[bytes]
     directory: Path
@@ -53,12 +54,12 @@ class Torchrun:
 
     def lap(self) -> Lap:
         ready = max((self.directory / name).stat().st_mtime for name in READY)
-        told = time.time()
+        signaled = time.time()
         (self.directory / GO).touch()
         if self.process.wait() != 0:
             raise SystemExit(f"torchrun ended with {self.process.returncode}")
         found = json.loads((self.directory / "torchrun.json").read_text())
-        outside = time.time() - told - found["inside_s"]
+        outside = time.time() - signaled - found["inside_s"]
         return Lap(
             found["images_per_s"], found["loss"], ready - self.asked - found["waited_s"] + outside
         )
@@ -68,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round, under 50 s")
     quick = parser.parse_args().quick
-    if quick:  # a run's end is seen sooner, at the cost of asking the workers more often
+    if quick:  # the end of a run is noticed sooner, by polling the workers more often
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
     pictures, rows_per_task, rounds = (50, 16, 1) if quick else (320, 32, 3)
     with tempfile.TemporaryDirectory() as name:

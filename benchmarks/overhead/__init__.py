@@ -1,12 +1,12 @@
-"""The two sides of train_overhead.py, and what passes between them."""
+"""The two sides of train_overhead.py, and the signals between them."""
 
 from dataclasses import dataclass
 
 WORKERS = 2
 EPOCHS = 2
 PREPARED, READY, GO = "prepared", tuple(f"ready-{rank}" for rank in range(WORKERS)), "go"
-"""Files by which torchrun's ranks hear that there are batches, say that they have built their
-network, and are told to train."""
+"""Files that are signals: the batches are written; each of torchrun's ranks has built its network;
+the ranks may start training."""
 
 
 @dataclass(frozen=True)
@@ -17,4 +17,4 @@ class Lap:
     loss: float
     """Mean training loss of the measured epoch."""
     startup_s: float
-    """All of the run that is not within an epoch: processes, model, closing."""
+    """Seconds of the run outside its epochs: starting processes, building the model, shutdown."""

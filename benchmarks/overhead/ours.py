@@ -32,9 +32,9 @@ class Ours:
 
     settings: TrainSettings
     images: int
-    """Images of an epoch."""
+    """Images in one epoch, over all workers and both domains."""
     ray_s: float
-    """Seconds in which Ray started."""
+    """Seconds that starting Ray took."""
 
     @classmethod
     def prepared(cls, directory: Path, *, pictures: int, rows_per_task: int) -> Ours:
@@ -102,7 +102,7 @@ def settings_of(shards: dict[Domain, str], storage: str) -> TrainSettings:
 
 
 def hold_batches(settings: TrainSettings, directory: Path) -> int:
-    """Decode every rank's batches into files; the images of an epoch."""
+    """Decode every rank's batches into files; returns the number of images in an epoch."""
     for rank in range(WORKERS):
         planned = open_streams(settings, rank=rank, world_size=WORKERS)
         streams = replace(planned, execute=read_locally)

@@ -26,14 +26,14 @@ from overhead import GO, PREPARED, READY
 
 
 class TorchrunContext(LocalContext):
-    """No checkpoint; the model under DDP as torchrun's users wrap it."""
+    """A context that wraps the model in DDP as users of torchrun do."""
 
     def wrap(self, model: nn.Module) -> nn.Module:
         return DistributedDataParallel(model)
 
 
 def wait_for(sign: Path) -> float:
-    """Wait until a file is there; the seconds it took."""
+    """Wait until a file exists; returns the seconds waited."""
     started = time.perf_counter()
     while not sign.exists():
         time.sleep(0.1)

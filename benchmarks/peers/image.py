@@ -1,4 +1,4 @@
-"""Explainers that see pixels: captum's occlusion and gradients; an attribution a pixel."""
+"""Explainers that see pixels: captum's occlusion and gradients; one attribution per pixel."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def captum_occlusion(subject: Subject, *, budget: int) -> Density:
 
 
 def captum_integrated_gradients(subject: Subject, *, budget: int) -> Density:
-    """``IntegratedGradients`` with one step an evaluation."""
+    """``IntegratedGradients`` with one step per evaluation."""
     found = IntegratedGradients(subject.class_score).attribute(
         subject.image[None],
         baselines=subject.baseline[None],

@@ -1,8 +1,8 @@
 """Explainers that score coalitions of regions: shap's and captum's, on the same game as ours.
 
-A library sees n features that are 1 where a region shows and 0 where the baseline does; what the
-features stand for is the game's affair, so regions and baseline are everybody's. Each peer gets
-settings that spend at most ``budget`` different coalitions.
+A library sees n features, 1 where a region shows the image and 0 where it shows the baseline. The
+game applies them, so all methods have the same regions and baseline. Each peer gets settings that
+score at most ``budget`` different coalitions.
 """
 
 from __future__ import annotations

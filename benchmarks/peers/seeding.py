@@ -1,4 +1,4 @@
-"""shap and captum draw from global generators; ours stay as they were."""
+"""Seeding of the global random generators that shap and captum draw from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """The global generators of numpy and torch, seeded within and untouched after."""
+    """The global generators of numpy and torch, seeded inside the block and restored after it."""
     state = np.random.get_state()  # noqa: NPY002 (the one that the libraries use)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

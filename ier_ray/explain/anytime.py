@@ -132,8 +132,8 @@ class AnytimeExplainer:
 def averaged(explanation: Explanation, second: Explanation) -> Explanation:
     """The mean of two explanations of one image, on the regions of the first.
 
-    The second explanation's credit of a region is the sum over its pixels: both are efficient, and
-    so is their mean.
+    The second explanation's credit of a region is the sum of its density over the region's pixels.
+    If both explanations are efficient, so is their mean.
     """
     tree, leaves = explanation.tree, second.tree.leaves
     density = second.credits[leaves] / areas(second.tree.rectangles[leaves])[:, None]
