@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def run_rank(rank: int, directory: str) -> None:
     for name in LOSSES:
         torch.save(train_rank(rank, name), f"{directory}/{name}-{rank}.pt")
     torch.save(run_batch_norm(rank, directory), f"{directory}/batch_norm-{rank}.pt")
-    torch.distributed.destroy_process_group()
+    torch.distributed.barrier()  # else a rank may leave while the other still communicates
+    os._exit(0)  # without tearing torch's threads down, which aborts the process now and then
 
 
 def train_rank(rank: int, name: str) -> dict[str, Tensor]:
