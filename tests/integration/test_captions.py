@@ -155,7 +155,10 @@ def test_a_tokenizer_that_is_not_berts_is_refused_before_any_work(
     (tmp_path / "empty").mkdir()
     for name, message in (
         ("odd", "has 14 tokens and pads with 4; caption_bert reads"),
-        ("empty", "holds none that the transformers library can read"),
+        (
+            "empty",
+            "holds no tokenizer that transformers can read; give a directory that save_pretrained",
+        ),
     ):
         asked = CaptionModels(models.captioner, str(tmp_path / name))
         with pytest.raises(SettingsError, match=message):
