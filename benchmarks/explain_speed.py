@@ -24,6 +24,7 @@ import numpy as np
 import shap
 import torch
 from captum.attr import FeatureAblation, KernelShap, ShapleyValueSampling
+from peers.perturbation import balanced_clustering
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -36,6 +37,7 @@ from ier_ray.explain import (
     explain,
 )
 from ier_ray.explain.dncshap import Plan
+from ier_ray.explain.refinement import region_map
 from ier_ray.models.emotion_net import EmotionNet
 
 SIZE, DEPTH, CLASSES, TARGET = 224, 8, 4, 1
@@ -118,14 +120,14 @@ def shap_run(case: Subject, batch_size: int) -> Callable[[], object]:
     """
     tree = RegionTree.halving(SIZE, SIZE, depth=PEER_DEPTH)
     count = len(tree.leaves)
-    regions = tree.paint(tree.leaves, np.arange(count, dtype=float)).astype(int)
+    regions = region_map(tree)
 
     def score(shown: np.ndarray) -> np.ndarray:
         mask = torch.from_numpy(shown.astype(bool)[:, regions])[:, None]
         return case.score(torch.where(mask, case.image, case.baseline)).numpy()
 
     masker = shap.maskers.Partition(
-        np.zeros((1, count)), max_samples=1, clustering=balanced_linkage(count)
+        np.zeros((1, count)), max_samples=1, clustering=balanced_clustering(count)
     )
     explainer = shap.explainers.Partition(score, masker)
     return lambda: explainer(
@@ -137,26 +139,13 @@ def shap_run(case: Subject, batch_size: int) -> Callable[[], object]:
     )
 
 
-def balanced_linkage(count: int) -> np.ndarray:
-    """Neighbors joined pairwise, and so on, as rows of a scipy linkage."""
-    rows: list[list[float]] = []
-    nodes = list(range(count))
-    while len(nodes) > 1:
-        pairs = list(zip(nodes[::2], nodes[1::2], strict=True))
-        size = 2 * count // len(nodes)
-        nodes = list(range(count + len(rows), count + len(rows) + len(pairs)))
-        rows += [[left, right, size, size] for left, right in pairs]
-    return np.array(rows, dtype=float)
-
-
 def captum_runs(case: Subject, batch_size: int) -> dict[str, Callable[[], object]]:
     """captum's perturbation methods over the same regions."""
     tree = RegionTree.halving(SIZE, SIZE, depth=PEER_DEPTH)
-    regions = tree.paint(tree.leaves, np.arange(len(tree.leaves), dtype=float))
     options = {
         "inputs": case.image[None],
         "baselines": case.baseline[None],
-        "feature_mask": torch.from_numpy(regions).long()[None, None],
+        "feature_mask": torch.from_numpy(region_map(tree))[None, None],
         "perturbations_per_eval": batch_size,
     }
     return {

@@ -106,11 +106,6 @@ class Recognizer:
         networks = networks.to(chosen).to(memory_format=torch.channels_last)
         return cls(networks, manifest, chosen)
 
-    @property
-    def image_size(self) -> int:
-        """Side of the input in pixels."""
-        return self.manifest.model.image_size
-
     @torch.inference_mode()
     def probabilities(self, pixels: Pixels, *, domain: Domain = "ier") -> NDArray[np.float64]:
         """Class probabilities ``(N, K)`` of images ``(N, S, S, 3)``, or of token ids ``(N, L)``."""

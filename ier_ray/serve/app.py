@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -140,7 +139,7 @@ class Ingress:
     async def predict(self, request: Request) -> Prediction:
         """The predicted emotion of an image."""
         pixels, scheme = await self._upload(request)
-        return Prediction.of(np.asarray(await self._classifier.predict.remote(pixels)), scheme)
+        return Prediction.of(await self._classifier.predict.remote(pixels), scheme)
 
     @api.post(
         f"{MODEL}:explain",

@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import numpy as np
+from numpy.typing import NDArray
 from ray import serve
 
 from ier_ray.cluster.explain_pool import ExplainPool, ExplainRequest
@@ -26,15 +27,14 @@ class Classifier:
         """Returns once the network is loaded."""
         return True
 
-    async def predict(self, pixels: Pixels) -> list[float]:
+    async def predict(self, pixels: Pixels) -> NDArray[np.float64]:
         """Probabilities ``(K,)`` of one image ``(S, S, 3)``."""
-        probabilities: list[float] = await self._predict(pixels)
+        probabilities: NDArray[np.float64] = await self._predict(pixels)
         return probabilities
 
     @serve.batch
-    async def _predict(self, images: list[Pixels]) -> list[list[float]]:
-        probabilities = await asyncio.to_thread(self._recognizer.probabilities, np.stack(images))
-        return [row.tolist() for row in probabilities]
+    async def _predict(self, images: list[Pixels]) -> list[NDArray[np.float64]]:
+        return list(await asyncio.to_thread(self._recognizer.probabilities, np.stack(images)))
 
 
 @serve.deployment(ray_actor_options={"num_cpus": 0.1}, max_ongoing_requests=4)
