@@ -88,6 +88,7 @@ class Peak:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.peak = max(self.peak, held())  # a short block may end before the first look
         self._ended.set()
         self._thread.join()
 
