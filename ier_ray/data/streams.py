@@ -7,9 +7,8 @@ give the same batches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,10 +25,10 @@ from ier_ray.data.order import (
     rank_tasks,
     steps_in,
 )
+from ier_ray.data.parts import PARTS, SplitPlan
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import RowIndex, RowReader, ShardSet
-from ier_ray.errors import DataError
 
 ExecuteReads = Callable[[RowReader, list[Columns], int], Iterator[dict[str, Any]]]
 """Runs read tasks and yields their rows, in order, in batches of a given size."""
@@ -53,7 +52,7 @@ class JointBatch:
 
 @dataclass(frozen=True)
 class SplitIndex:
-    """A domain's rows, split into training and validation.
+    """A domain's rows, divided into training, validation and test.
 
     ``files`` is the list that the column ``file`` of the rows numbers: the files of the domain's
     own shard set, then those of one that was mixed in.
@@ -63,34 +62,28 @@ class SplitIndex:
     files: tuple[str, ...]
     train: RowIndex
     validation: RowIndex
+    test: RowIndex
 
     @classmethod
-    def read(cls, shards: ShardSet, *, val_fold: int) -> SplitIndex:
-        """Split by fold: ``val_fold`` is for validation.
+    def read(cls, shards: ShardSet, plan: SplitPlan) -> SplitIndex:
+        """Read the index of a shard set and divide it.
 
         Raises:
-            DataError: when the fold does not exist or one side of the split is empty.
+            DataError: as :meth:`SplitPlan.parts`.
         """
-        folds = shards.manifest.folds
-        if val_fold >= folds:
-            raise DataError(
-                f"data.val_fold is {val_fold}, but {shards.location} has folds 0 to {folds - 1}"
-            )
-        index = shards.index()
-        held_out = index.fold == val_fold
-        split = cls(shards, shards.files, index.select(~held_out), index.select(held_out))
-        if not len(split.train) or not len(split.validation):
-            raise DataError(
-                f"{shards.location}: data.val_fold {val_fold} leaves {len(split.train)} rows to "
-                f"train on and {len(split.validation)} to validate on; neither may be empty"
-            )
-        return split
+        index, manifest = shards.index(), shards.manifest
+        parts = plan.parts(
+            index, folds=manifest.folds, classes=manifest.classes, where=shards.location
+        )
+        return cls(
+            shards, shards.files, *(index.select(parts == part) for part in range(len(PARTS)))
+        )
 
     def mixed_with(self, other: SplitIndex, *, fraction: float, seed: int) -> SplitIndex:
         """This split with a fraction of another domain's training rows added (paper's Table 5).
 
         The same fraction of every class is drawn. With the same seed, a larger fraction contains
-        all rows of a smaller one. The validation rows remain the domain's own.
+        all rows of a smaller one. Validation and test rows remain the domain's own.
         """
         drawn = other.train.select(stratified_mask(other.train, fraction, seed=seed))
         moved = replace(drawn, file=drawn.file + np.int32(len(self.files)))
@@ -151,7 +144,8 @@ class JointStreams:
     preprocessing: Preprocessing
     batch_size: int
     seed: int
-    balance: float = 1.0
+    balance: Mapping[Domain, float] = field(default_factory=lambda: {"fer": 1.0, "ier": 1.0})
+    """Strength of class balancing in each domain; with 0, no label is read for the order."""
     window: int = 4
     rank: int = 0
     world_size: int = 1
@@ -160,14 +154,14 @@ class JointStreams:
     def steps(self, epoch: int) -> int:
         """Steps per epoch, the same on every rank."""
         return steps_in(
-            self._order(self.ier, epoch), world_size=self.world_size, batch_size=self.batch_size
+            self._order("ier", epoch), world_size=self.world_size, batch_size=self.batch_size
         )
 
     def train(self, epoch: int) -> Iterator[JointBatch]:
         """The epoch's batches, ``steps(epoch)`` of them."""
-        ier_order = self._order(self.ier, epoch)
+        ier_order = self._order("ier", epoch)
         steps = steps_in(ier_order, world_size=self.world_size, batch_size=self.batch_size)
-        fer = self._batches(self.fer, self._order(self.fer, epoch), steps)
+        fer = self._batches(self.fer, self._order("fer", epoch), steps)
         ier = self._batches(self.ier, ier_order, steps)
         for fer_batch, ier_batch in zip(fer, ier, strict=True):
             yield JointBatch(fer_batch, ier_batch)
@@ -180,16 +174,14 @@ class JointStreams:
         )
         return self._run(split, tasks)
 
-    @cached_property
-    def data_hashes(self) -> dict[str, str]:
-        """Content hash of each domain's shard set."""
-        return {
-            domain: getattr(self, domain).shards.manifest.content_hash for domain in ("fer", "ier")
-        }
-
-    def _order(self, split: SplitIndex, epoch: int) -> EpochOrder:
+    def _order(self, domain: Domain, epoch: int) -> EpochOrder:
+        split: SplitIndex = getattr(self, domain)
         return epoch_order(
-            split.train, seed=self.seed, epoch=epoch, balance=self.balance, window=self.window
+            split.train,
+            seed=self.seed,
+            epoch=epoch,
+            balance=self.balance[domain],
+            window=self.window,
         )
 
     def _batches(self, split: SplitIndex, order: EpochOrder, steps: int) -> Iterator[Batch]:

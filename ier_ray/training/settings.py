@@ -10,12 +10,15 @@ from pydantic import Field, field_validator, model_validator
 
 from ier_ray.config import Settings
 from ier_ray.data.augmentation import AugmentSettings
+from ier_ray.data.parts import SplitPlan, SplitRule
 from ier_ray.data.preprocessing import Preprocessing
+from ier_ray.data.schema import Domain
 from ier_ray.data.transforms import Normalization
 from ier_ray.losses import DISCREPANCIES, DiscrepancyMode, Supervision
 from ier_ray.models.registry import ModelSettings
 from ier_ray.models.weights import WEIGHT_FILES
 from ier_ray.storage import absolute
+from ier_ray.training.selection import CRITERIA, Criterion
 
 SQLITE = "sqlite:///"
 """Prefix of an SQLite file's URI, before its path."""
@@ -28,8 +31,19 @@ class DataSettings(Settings):
     """Shard set of facial expressions: a path or s3:// URI made by jobs/ingest.py."""
     ier: str
     """Shard set of generic images."""
-    val_fold: int = Field(0, ge=0)
-    """Fold held out for validation; all other folds are for training."""
+    split: SplitRule = "folds"
+    """How each domain is divided into training, validation (which chooses epochs and trials) and
+    test (which chooses nothing). folds: test_fold and val_fold. inner: test_fold, and val_fraction
+    of the rest for validation. own: the dataset's own parts, where ingest found any."""
+    fer_split: SplitRule | None = None
+    """Another rule for FER, such as own for FER13 beside folds for IER. None: as split."""
+    test_fold: int = Field(0, ge=0)
+    """Fold of the test part."""
+    val_fold: int | None = Field(None, ge=0)
+    """Fold of the validation part. None: the fold after test_fold."""
+    val_fraction: float = Field(0.2, gt=0, lt=1)
+    """Fraction of the training rows that inner, and own without a validation part, take for
+    validation; groups stay together."""
     normalization: Normalization = "per_image"
     """per_image (zero mean, unit variance of each image) or imagenet (with ImageNet weights)."""
     balance: float = Field(1.0, ge=0, le=1)
@@ -40,6 +54,18 @@ class DataSettings(Settings):
     """Fraction of the IER training images that FER trains on as well (Table 5 of the paper)."""
     augment: AugmentSettings = AugmentSettings()
     """Random changes of training images; none with caption_bert."""
+
+    @model_validator(mode="after")
+    def _folds_are_read(self) -> DataSettings:
+        rules = {self.split, self.fer_split or self.split}
+        if self.val_fold is not None and "folds" not in rules:
+            raise ValueError(f"data.val_fold is read by data.split folds only, not by {rules}")
+        if self.val_fold == self.test_fold:
+            raise ValueError(
+                f"data.val_fold and data.test_fold are both {self.test_fold}: what selects cannot "
+                f"be tested on; give another val_fold, or none for the next fold"
+            )
+        return self
 
 
 class LossSettings(Settings):
@@ -89,8 +115,14 @@ class ScheduleSettings(Settings):
     alignment: Literal["per_step", "per_epoch"] = "per_step"
     """When the discrepancy is minimized: per_step, together with the cross-entropy; per_epoch, in
     a second pass over the data of its own after each epoch's cross-entropy."""
+    criterion: Criterion | None = None
+    """By what the best epoch and trial are chosen, and when to stop, on validation rows:
+    ier_accuracy, ier_loss, fer_accuracy, fer_loss; without IER labels entropy, information (mutual
+    information), nuclear_norm or neighborhood (soft neighborhood density) of the predictions on the
+    IER images; or last (the last epoch). None: ier_accuracy, or fer_accuracy where
+    loss.supervision fer forbids IER labels."""
     patience: int | None = Field(None, ge=1)
-    """Stop when ier_val_loss has not fallen for this many epochs. None: train all epochs."""
+    """Stop when the criterion has not improved for this many epochs. None: train all epochs."""
     fer_checkpoint: str | None = None
     """A trained checkpoint (directory or s3:// URI) whose fer network fer starts from. With
     ier_start fer, both do: transfer from a trained FER model."""
@@ -182,6 +214,34 @@ class TrainSettings(Settings):
             self.model.image_size, self.data.normalization, self.model.reads_captions
         )
 
+    @property
+    def reads_ier_labels(self) -> bool:
+        """Whether any IER label is read: to train, to balance, to divide the rows or to select."""
+        return self.loss.supervision != "fer"
+
+    @property
+    def criterion(self) -> Criterion:
+        """The selection criterion."""
+        default = "ier_accuracy" if self.reads_ier_labels else "fer_accuracy"
+        return self.schedule.criterion or default
+
+    def split_plan(self, domain: Domain) -> SplitPlan:
+        """How a domain's rows are divided into parts."""
+        data = self.data
+        rule = (data.fer_split if domain == "fer" else None) or data.split
+        return SplitPlan(
+            rule=rule,
+            test_fold=data.test_fold,
+            val_fold=data.val_fold if rule == "folds" else None,
+            val_fraction=data.val_fraction,
+            seed=self.seed,
+            reads_labels=domain == "fer" or self.reads_ier_labels,
+        )
+
+    def class_balance(self, domain: Domain) -> float:
+        """Strength of class balancing; 0 where a domain's labels may not be read."""
+        return self.data.balance if domain == "fer" or self.reads_ier_labels else 0.0
+
     def located(self) -> TrainSettings:
         """The same settings with absolute locations, valid in every process."""
         data = self.data.model_copy(
@@ -207,6 +267,23 @@ class TrainSettings(Settings):
             raise ValueError(
                 f"schedule.warmup_epochs ({self.schedule.warmup_epochs}) must not exceed "
                 f"schedule.epochs ({self.schedule.epochs})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _label_free_runs_read_no_label(self) -> TrainSettings:
+        if self.reads_ier_labels:
+            return self
+        if CRITERIA[self.criterion].reads_ier_labels:
+            allowed = [name for name, spec in CRITERIA.items() if not spec.reads_ier_labels]
+            raise ValueError(
+                f"schedule.criterion {self.criterion} reads IER labels, which loss.supervision fer "
+                f"forbids; use one of {', '.join(allowed)}"
+            )
+        if self.data.mix > 0:
+            raise ValueError(
+                f"data.mix ({self.data.mix:g}) trains FER on labeled IER images, which "
+                f"loss.supervision fer forbids; set it to 0"
             )
         return self
 
