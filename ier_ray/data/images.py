@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 
 import numpy as np
@@ -53,6 +54,13 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         background = Image.new("RGBA", foreground.size, "white")
         return Image.alpha_composite(background, foreground).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def pixel_hash(image: Image.Image) -> int:
+    """A 64-bit hash of an image's size and pixels: equal for equal pictures in any file format."""
+    digest = hashlib.blake2b(f"{image.mode} {image.width}x{image.height} ".encode(), digest_size=8)
+    digest.update(image.tobytes())
+    return int.from_bytes(digest.digest(), "little")
 
 
 def decode_square(encoded: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> Pixels:

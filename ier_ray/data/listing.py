@@ -72,7 +72,7 @@ def list_samples(
             f"{scheme.name!r}; dropped labels: {dict(dropped)}"
         )
     samples, labels = zip(*kept, strict=True)
-    ids, source_labels, groups, locators, affects, datasets = zip(*samples, strict=True)
+    ids, source_labels, groups, locators, affects, datasets, splits = zip(*samples, strict=True)
     repeated = [name for name, count in Counter(ids).items() if count > 1]
     if repeated:
         raise DataError(f"source {source.name!r}: sample id {repeated[0]!r} is listed twice")
@@ -84,6 +84,7 @@ def list_samples(
         "dataset": [dataset or source.name for dataset in datasets],
         "label": labels,
         "fold": folds,
+        "split": pa.array(splits, pa.string()),
         "locator": locators,
         **affect_columns(affects),
     }

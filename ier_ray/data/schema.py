@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import pyarrow as pa
 from pydantic import ValidationError
@@ -12,10 +12,15 @@ from ier_ray.config import Settings
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DataError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 
 Domain = Literal["fer", "ier"]
+
+Split = Literal["train", "val", "test"]
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+"""A dataset's own parts; their positions are the codes in a row index."""
 
 SHARD_SCHEMA = pa.schema(
     [
@@ -27,8 +32,10 @@ SHARD_SCHEMA = pa.schema(
         ("sample_id", pa.string()),
         ("group", pa.string()),
         ("fold", pa.int8()),
+        ("split", pa.string()),  # the dataset's own part, null where it has none
         ("height", pa.int32()),
         ("width", pa.int32()),
+        ("pixel_hash", pa.uint64()),  # of the image as the source has it
         ("cue_mask", pa.binary()),
         ("valence", pa.float32()),
         ("arousal", pa.float32()),
@@ -106,16 +113,17 @@ def read_shard_manifest(location: str) -> Manifest:
             f"{location}: no shard set here ({MANIFEST} is missing); "
             f"make one with jobs/ingest.py --output {location}"
         )
-    try:
-        manifest = Manifest.model_validate(storage.read_json(path))
-    except ValidationError as error:
-        raise DataError(f"{path}: not a manifest of this version: {error}") from error
-    if manifest.schema_version != SCHEMA_VERSION:
+    content = storage.read_json(path)
+    version = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else None
+    if version not in (None, SCHEMA_VERSION):
         raise DataError(
-            f"{path}: schema version {manifest.schema_version}, but this program reads "
+            f"{path}: schema version {version}, but this program reads "
             f"version {SCHEMA_VERSION}; ingest the data again"
         )
-    return manifest
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        raise DataError(f"{path}: not a manifest of this version: {error}") from error
 
 
 def made_before(location: str, request: str) -> Manifest | None:

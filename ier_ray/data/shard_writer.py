@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ier_ray import storage
-from ier_ray.data.images import decode_rgb, reduced
+from ier_ray.data.images import decode_rgb, pixel_hash, reduced
 from ier_ray.data.schema import SHARD_SCHEMA, Domain
 from ier_ray.data.sources import Listed, Source
 from ier_ray.errors import ImageError
@@ -70,6 +70,7 @@ class ShardWriter:
                     }
                 )
                 continue
+            pixels = pixel_hash(image)
             if self.resize is not None and min(image.size) > self.resize:
                 encoded, image = reduced(image, shorter_side=self.resize)
             yield {
@@ -78,5 +79,6 @@ class ShardWriter:
                 "domain": self.domain,
                 "height": image.height,
                 "width": image.width,
+                "pixel_hash": pixels,
                 "cue_mask": loaded.cue_mask,
             }

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ier_ray import storage
 from ier_ray.data.balancing import hash_ids
 from ier_ray.data.images import Pixels, decode_square
-from ier_ray.data.schema import Manifest, read_shard_manifest
+from ier_ray.data.schema import SPLITS, Manifest, read_shard_manifest
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DataError, ImageError
 
@@ -41,6 +42,13 @@ class RowIndex:
     label: NDArray[np.int64]
     fold: NDArray[np.int8]
     hash: NDArray[np.uint64]
+    """Hash of the sample's id."""
+    split: NDArray[np.int8]
+    """The dataset's own part: its position in ``SPLITS``; -1 where it has none."""
+    group: NDArray[np.uint64]
+    """Hash of the group's name."""
+    pixels: NDArray[np.uint64]
+    """Hash of the decoded image."""
 
     def __len__(self) -> int:
         return len(self.file)
@@ -92,7 +100,9 @@ class ShardSet:
     def _index_file(self, number: int) -> RowIndex:
         with self.parquet(number) as file:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-            table = file.read(columns=["label", "fold", "sample_id"])
+            table = file.read(
+                columns=["label", "fold", "sample_id", "split", "group", "pixel_hash"]
+            )
         rows = len(table)
         if rows != self.manifest.shards[number].rows:
             raise DataError(
@@ -108,6 +118,9 @@ class ShardSet:
             label=np.asarray(labels, dtype=np.int64),
             fold=table["fold"].to_numpy().astype(np.int8),
             hash=hash_ids(table["sample_id"].to_pylist()),
+            split=_split_codes(table["split"]),
+            group=hash_ids(table["group"].to_pylist()),
+            pixels=table["pixel_hash"].to_numpy(),
         )
 
     def parquet(self, number: int) -> pq.ParquetFile:
@@ -117,6 +130,11 @@ class ShardSet:
             DataError: when it is missing or truncated.
         """
         return open_parquet(self.files[number])
+
+
+def _split_codes(splits: pa.ChunkedArray) -> NDArray[np.int8]:
+    codes = pc.fill_null(pc.index_in(splits, value_set=pa.array(SPLITS)), -1)
+    return np.asarray(codes.to_numpy(), dtype=np.int8)
 
 
 def open_parquet(location: str) -> pq.ParquetFile:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +14,23 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from support.shards import GOOD, LAYOUT, Album
+from support.sources import encoded
 
+from ier_ray.data.balancing import hash_ids
 from ier_ray.data.ingestion import write_shard_set
 from ier_ray.data.inspection import as_text, contact_sheet, inspect_shards
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.samples import images_from_files, images_from_shards
-from ier_ray.data.schema import SHARD_SCHEMA, read_shard_manifest, require_scheme
+from ier_ray.data.schema import (
+    SHARD_SCHEMA,
+    Domain,
+    Split,
+    read_shard_manifest,
+    require_scheme,
+)
 from ier_ray.data.shards import ShardSet
-from ier_ray.data.sources import CombinedSource, open_source
+from ier_ray.data.sources import CombinedSource, Listed, Loaded, open_source
 from ier_ray.emotions import FOUR, SEVEN
 from ier_ray.errors import DataError, StorageError
 
@@ -223,3 +233,42 @@ def test_row_groups_have_the_requested_size(tmp_path: Path) -> None:
     with ShardSet.open(location).parquet(0) as file:
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     assert sizes == [3, 3, 2]
+
+
+@dataclass(frozen=True)
+class Parts(Album):
+    """The album, whose authors put some images into parts; every image has its own gray."""
+
+    def list(self, domain: Domain) -> Iterator[Listed]:
+        parts: tuple[Split | None, ...] = ("train", "val", "test", None)
+        for number, sample in enumerate(super().list(domain)):
+            yield sample._replace(split=parts[number // 4 % 4])
+
+    def load(self, domain: Domain, sample: Listed) -> Loaded:
+        gray = 5 * int(sample.sample_id.split("-")[1])
+        return Loaded(encoded((gray, gray, gray)), None)
+
+
+def test_the_index_has_parts_groups_and_pixel_hashes(tmp_path: Path) -> None:
+    layout = LAYOUT.model_copy(update={"resize": 32})
+    location = write_shard_set(Parts(), "ier", str(tmp_path), scheme=FOUR, layout=layout).location
+    shards = ShardSet.open(location)
+    index = shards.index()
+    tables = [pq.read_table(file) for file in shards.files]
+    rows = [row for table in tables for row in table.to_pylist()]
+    for position, row in enumerate(rows):
+        number = int(row["sample_id"].split("-")[1])
+        assert row["split"] == ("train", "val", "test", None)[number // 4 % 4]
+        assert index.split[position] == (0, 1, 2, -1)[number // 4 % 4]
+        pixels = bytes([5 * number] * (3 * 8 * 6))
+        digest = hashlib.blake2b(b"RGB 8x6 " + pixels, digest_size=8).digest()
+        assert row["pixel_hash"] == index.pixels[position] == int.from_bytes(digest, "little")
+    groups = [row["group"] for row in rows]
+    np.testing.assert_array_equal(index.group, hash_ids(groups))
+    assert index.pixels.dtype == index.group.dtype == np.uint64
+
+
+def test_shard_sets_of_an_earlier_version_are_refused_with_the_cure(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"schema_version": 1, "domain": "ier"}')
+    with pytest.raises(DataError, match=r"schema version 1, .* version 2; ingest the data again"):
+        ShardSet.open(str(tmp_path))

@@ -18,6 +18,9 @@ def make_index(rows: int, *, labels: int = 1) -> RowIndex:
         label=number % labels,
         fold=np.zeros(rows, np.int8),
         hash=hash_ids([str(i) for i in number]),
+        split=np.full(rows, -1, np.int8),
+        group=hash_ids([str(i) for i in number]),
+        pixels=number.astype(np.uint64),
     )
 
 

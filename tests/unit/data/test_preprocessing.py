@@ -90,6 +90,7 @@ def write_shard_set(location: str) -> str:
     rows = [
         dict.fromkeys(SHARD_SCHEMA.names)
         | {"image": PHOTOGRAPH, "label": "sad", "sample_id": f"photograph-{fold}", "fold": fold}
+        | {"group": f"photograph-{fold}", "pixel_hash": fold}
         for fold in range(2)
     ]
     Path(location).mkdir()
