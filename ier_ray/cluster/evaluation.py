@@ -15,7 +15,7 @@ from ier_ray.data.captions import require_captions
 from ier_ray.data.order import held_out_tasks
 from ier_ray.data.schema import Domain, require_scheme
 from ier_ray.data.shards import ShardSet
-from ier_ray.data.streams import SplitIndex
+from ier_ray.data.splits import SplitIndex
 from ier_ray.inference import Recognizer
 from ier_ray.storage import absolute
 from ier_ray.training.checkpoint import read_checkpoint_manifest

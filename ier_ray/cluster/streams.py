@@ -19,31 +19,44 @@ import ray
 
 from ier_ray.cluster.read_ahead import limit_read_ahead
 from ier_ray.data.order import Columns
+from ier_ray.data.schema import Domain
 from ier_ray.data.shards import RowReader, ShardSet
-from ier_ray.data.streams import JointStreams, SplitIndex
+from ier_ray.data.splits import SplitIndex
+from ier_ray.data.streams import JointStreams
 from ier_ray.training.settings import TrainSettings
 
 PREFETCHED_BATCHES = 2
+
+
+def open_splits(settings: TrainSettings) -> dict[Domain, SplitIndex]:
+    """Both domains' rows, divided; FER's with the IER rows that ``data.mix`` adds.
+
+    Raises:
+        DataError: as :meth:`SplitPlan.parts`.
+    """
+    locations: dict[Domain, str] = {"fer": settings.data.fer, "ier": settings.data.ier}
+    splits = {
+        domain: SplitIndex.read(ShardSet.open(location), settings.split_plan(domain))
+        for domain, location in locations.items()
+    }
+    if settings.data.mix > 0:
+        splits["fer"] = splits["fer"].mixed_with(
+            splits["ier"], fraction=settings.data.mix, seed=settings.seed
+        )
+    return splits
 
 
 def open_streams(settings: TrainSettings, *, rank: int, world_size: int) -> JointStreams:
     """One rank's batches, read and decoded by Ray tasks."""
     scaling = settings.scaling
     ahead = tasks_ahead(streams=2 * world_size, busy_cpus=world_size * scaling.cpus_per_worker)
-    splits = {
-        domain: SplitIndex.read(ShardSet.open(location), val_fold=settings.data.val_fold)
-        for domain, location in (("fer", settings.data.fer), ("ier", settings.data.ier))
-    }
-    if settings.data.mix > 0:
-        splits["fer"] = splits["fer"].mixed_with(
-            splits["ier"], fraction=settings.data.mix, seed=settings.seed
-        )
+    splits = open_splits(settings)
     return JointStreams(
         **splits,
         preprocessing=settings.preprocessing,
         batch_size=settings.optimizer.batch_size,
         seed=settings.seed,
-        balance=settings.data.balance,
+        balance={domain: settings.class_balance(domain) for domain in splits},
         window=settings.data.shuffle_window,
         rank=rank,
         world_size=world_size,

@@ -14,13 +14,16 @@ from pydantic import Field, model_validator
 
 from ier_ray.config import Settings
 from ier_ray.data.balancing import uniforms
-from ier_ray.data.shards import RowIndex
+from ier_ray.data.schema import SPLITS, Split
+from ier_ray.data.shards import RowIndex, ShardSet
 from ier_ray.errors import DataError
 
-Part = Literal["train", "val", "test"]
-PARTS: tuple[Part, ...] = ("train", "val", "test")
+Part = Split
+PARTS = SPLITS
 """The parts by their number in arrays of parts; rows in no part have -1."""
 NONE, TRAIN, VAL, TEST = -1, 0, 1, 2
+NAMED = 4
+"""Samples that a message names."""
 
 SplitRule = Literal["folds", "inner", "own"]
 
@@ -53,31 +56,27 @@ class SplitPlan(Settings):
             )
         return self
 
-    def parts(self, index: RowIndex, *, folds: int, classes: list[str], where: str) -> Parts:
-        """The part of each row.
-
-        Args:
-            folds: number of folds of the shard set.
-            classes: class names, for messages.
-            where: location of the shard set, for messages.
+    def parts(self, index: RowIndex, shards: ShardSet) -> Parts:
+        """The part of each row of a shard set, whose index is given.
 
         Raises:
             DataError: when a fold does not exist, a part or a class of one is empty, or a group is
                 in two parts.
         """
-        parts = self._own(index, where) if self.rule == "own" else self._by_fold(index, folds, where)
-        check_groups(index, parts, where)
-        check_not_empty(index, parts, classes if self.reads_labels else None, where, self.rule)
+        parts = self._own(index, shards) if self.rule == "own" else self._by_fold(index, shards)
+        check_groups(index, parts, shards)
+        self._check_not_empty(index, parts, shards)
         return parts
 
-    def _by_fold(self, index: RowIndex, folds: int, where: str) -> Parts:
+    def _by_fold(self, index: RowIndex, shards: ShardSet) -> Parts:
+        folds = shards.manifest.folds
         val_fold = (self.test_fold + 1) % folds if self.val_fold is None else self.val_fold
-        named = {"data.test_fold": self.test_fold}
-        if self.rule == "folds":
-            named["data.val_fold"] = val_fold
-        for name, fold in named.items():
+        asked = {"data.test_fold": self.test_fold, "data.val_fold": val_fold}
+        for name, fold in asked.items():
             if fold >= folds:
-                raise DataError(f"{name} is {fold}, but {where} has folds 0 to {folds - 1}")
+                raise DataError(
+                    f"{name} is {fold}, but {shards.location} has folds 0 to {folds - 1}"
+                )
         parts = np.full(len(index), TRAIN, dtype=np.int8)
         if self.rule == "folds":
             parts[index.fold == val_fold] = VAL
@@ -86,23 +85,40 @@ class SplitPlan(Settings):
         parts[index.fold == self.test_fold] = TEST
         return parts
 
-    def _own(self, index: RowIndex, where: str) -> Parts:
+    def _own(self, index: RowIndex, shards: ShardSet) -> Parts:
         parts = index.split.astype(np.int8)
         if not np.any(parts == TEST):
             raise DataError(
-                f"{where}: data.split own needs a dataset with its own test part, but no row has "
-                f"split test; use data.split folds or inner"
+                f"{shards.location}: data.split own needs a dataset with its own test part, but no "
+                f"row has split test; use data.split folds or inner"
             )
         if not np.any(parts == VAL):
             parts[self._drawn(index, parts == TRAIN)] = VAL
         return parts
 
+    def _check_not_empty(self, index: RowIndex, parts: Parts, shards: ShardSet) -> None:
+        sizes = [int((parts == part).sum()) for part in range(len(PARTS))]
+        described = ", ".join(f"{size} {name}" for name, size in zip(PARTS, sizes, strict=True))
+        found = f"{shards.location}: data.split {self.rule} leaves {described} rows"
+        if min(sizes) == 0:
+            raise DataError(
+                f"{found}; no part may be empty: choose other folds, ingest with more --folds, or "
+                f"give another data.val_fraction"
+            )
+        present = np.unique(index.label[parts != NONE]) if self.reads_labels else []
+        for number, name in enumerate(PARTS):
+            missing = np.setdiff1d(present, index.label[parts == number])
+            if len(missing):
+                names = ", ".join(shards.manifest.classes[label] for label in missing)
+                raise DataError(
+                    f"{found}, but no {name} row of {names}; choose other folds, ingest with fewer "
+                    f"--folds, or use a scheme without classes that are so rare"
+                )
+
     def _drawn(self, index: RowIndex, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """True for the rows of ``val_fraction`` of the groups, drawn from the rows ``among``."""
         rows = np.flatnonzero(among)
-        groups, first, member = np.unique(
-            index.group[rows], return_index=True, return_inverse=True
-        )
+        groups, first, member = np.unique(index.group[rows], return_index=True, return_inverse=True)
         strata = index.label[rows][first] if self.reads_labels else np.zeros(len(groups), int)
         draw = uniforms(groups, seed=self.seed, epoch=0)
         chosen = np.zeros(len(groups), dtype=np.bool_)
@@ -119,50 +135,19 @@ Parts = NDArray[np.int8]
 """The number of each row's part in :data:`PARTS`, or -1."""
 
 
-def check_groups(index: RowIndex, parts: Parts, where: str) -> None:
+def check_groups(index: RowIndex, parts: Parts, shards: ShardSet) -> None:
     """Raise :class:`DataError` if the rows of a group are in two parts."""
     used = parts != NONE
     pairs = np.unique(np.stack([index.group[used], parts[used].astype(np.uint64)]), axis=1)
     groups, counts = np.unique(pairs[0], return_counts=True)
-    if not np.any(counts > 1):
+    divided = groups[counts > 1]
+    if not len(divided):
         return
-    first = groups[counts > 1][0]
-    rows = np.flatnonzero(used & (index.group == first))
-    places = ", ".join(
-        f"row {row} of file {index.file[row]}, row group {index.row_group[row]}: "
-        f"{PARTS[parts[row]]}"
-        for row in rows[:4]
-    )
+    rows = used & (index.group == divided[0])
+    ids = shards.sample_ids(index.select(rows))
+    examples = [f"{name} ({PARTS[part]})" for name, part in zip(ids, parts[rows], strict=True)]
     raise DataError(
-        f"{where}: {int((counts > 1).sum())} groups are in two parts, such as ({places}); the "
-        f"dataset's own split divides a subject or copies of one picture: use data.split folds or "
-        f"inner, which keep groups together"
+        f"{shards.location}: {len(divided)} groups are in two parts, among them the group of "
+        f"{', '.join(examples[:NAMED])}: the dataset's own split divides a subject or the copies "
+        f"of a picture; use data.split folds or inner, which keep groups together"
     )
-
-
-def check_not_empty(
-    index: RowIndex, parts: Parts, classes: list[str] | None, where: str, rule: SplitRule
-) -> None:
-    """Raise :class:`DataError` if a part, or a class of a part, has no row.
-
-    Args:
-        classes: class names. None: labels are not read.
-    """
-    sizes = [int((parts == part).sum()) for part in range(len(PARTS))]
-    described = ", ".join(f"{size} {name}" for name, size in zip(PARTS, sizes, strict=True))
-    if min(sizes) == 0:
-        raise DataError(
-            f"{where}: data.split {rule} leaves {described} rows; no part may be empty: give other "
-            f"folds, or another data.val_fraction"
-        )
-    if classes is None:
-        return
-    present = np.unique(index.label[parts != NONE])
-    for number, name in enumerate(PARTS):
-        missing = np.setdiff1d(present, index.label[parts == number])
-        if len(missing):
-            raise DataError(
-                f"{where}: data.split {rule} leaves no {name} row of "
-                f"{', '.join(classes[label] for label in missing)} ({described} rows); choose "
-                f"other folds, ingest with fewer --folds, or use a scheme without rare classes"
-            )

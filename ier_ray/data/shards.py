@@ -57,6 +57,15 @@ class RowIndex:
         """The rows where ``mask`` is true."""
         return RowIndex(**{name: column[mask] for name, column in vars(self).items()})
 
+    def first(self, count: int) -> RowIndex:
+        """The first ``count`` rows."""
+        return RowIndex(**{name: column[:count] for name, column in vars(self).items()})
+
+    @property
+    def positions(self) -> dict[str, NDArray[np.int32]]:
+        """Where the rows are: the columns that a :class:`RowReader` takes."""
+        return {"file": self.file, "row_group": self.row_group, "row": self.row}
+
     @classmethod
     def concatenated(cls, parts: Sequence[RowIndex]) -> RowIndex:
         """The rows of all parts, whose ``file`` columns number the same list of files."""
@@ -91,6 +100,12 @@ class ShardSet:
         with ThreadPoolExecutor(INDEX_THREADS) as threads:
             parts = threads.map(self._index_file, range(len(self.files)))
             return RowIndex.concatenated(list(parts))
+
+    def sample_ids(self, rows: RowIndex) -> list[str]:
+        """The ids of some rows of this set."""
+        table = RowReader.of(self, image_size=1).table(rows.positions, ["sample_id"])
+        ids: list[str] = table["sample_id"].to_pylist()
+        return ids
 
     @property
     def files(self) -> tuple[str, ...]:

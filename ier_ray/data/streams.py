@@ -8,15 +8,14 @@ give the same batches.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ier_ray.data.balancing import uniforms
 from ier_ray.data.order import (
     Columns,
     EpochOrder,
@@ -25,10 +24,11 @@ from ier_ray.data.order import (
     rank_tasks,
     steps_in,
 )
-from ier_ray.data.parts import PARTS, SplitPlan
 from ier_ray.data.preprocessing import Preprocessing
+from ier_ray.data.provenance import DomainData, SeenRows, domain_data
 from ier_ray.data.schema import Domain
-from ier_ray.data.shards import RowIndex, RowReader, ShardSet
+from ier_ray.data.shards import RowReader
+from ier_ray.data.splits import SplitIndex
 
 ExecuteReads = Callable[[RowReader, list[Columns], int], Iterator[dict[str, Any]]]
 """Runs read tasks and yields their rows, in order, in batches of a given size."""
@@ -48,62 +48,6 @@ class JointBatch:
 
     fer: Batch
     ier: Batch
-
-
-@dataclass(frozen=True)
-class SplitIndex:
-    """A domain's rows, divided into training, validation and test.
-
-    ``files`` is the list that the column ``file`` of the rows numbers: the files of the domain's
-    own shard set, then those of one that was mixed in.
-    """
-
-    shards: ShardSet
-    files: tuple[str, ...]
-    train: RowIndex
-    validation: RowIndex
-    test: RowIndex
-
-    @classmethod
-    def read(cls, shards: ShardSet, plan: SplitPlan) -> SplitIndex:
-        """Read the index of a shard set and divide it.
-
-        Raises:
-            DataError: as :meth:`SplitPlan.parts`.
-        """
-        index, manifest = shards.index(), shards.manifest
-        parts = plan.parts(
-            index, folds=manifest.folds, classes=manifest.classes, where=shards.location
-        )
-        return cls(
-            shards, shards.files, *(index.select(parts == part) for part in range(len(PARTS)))
-        )
-
-    def mixed_with(self, other: SplitIndex, *, fraction: float, seed: int) -> SplitIndex:
-        """This split with a fraction of another domain's training rows added (paper's Table 5).
-
-        The same fraction of every class is drawn. With the same seed, a larger fraction contains
-        all rows of a smaller one. Validation and test rows remain the domain's own.
-        """
-        drawn = other.train.select(stratified_mask(other.train, fraction, seed=seed))
-        moved = replace(drawn, file=drawn.file + np.int32(len(self.files)))
-        return replace(
-            self,
-            files=self.files + other.files,
-            train=RowIndex.concatenated([self.train, moved]),
-        )
-
-
-def stratified_mask(index: RowIndex, fraction: float, *, seed: int) -> NDArray[np.bool_]:
-    """True for a fraction of the rows of each class; a pure function of (seed, sample)."""
-    rank = np.empty(len(index), dtype=np.int64)
-    draw = uniforms(index.hash, seed=seed, epoch=0)
-    for label in np.unique(index.label):
-        rows = np.flatnonzero(index.label == label)
-        rank[rows[np.argsort(draw[rows], kind="stable")]] = np.arange(len(rows))
-    wanted = np.rint(fraction * np.bincount(index.label)).astype(np.int64)
-    chosen: NDArray[np.bool_] = rank < wanted[index.label]
-    return chosen
 
 
 def read_locally(
@@ -173,6 +117,17 @@ class JointStreams:
             split.validation, rank=self.rank, world_size=self.world_size, window=self.window
         )
         return self._run(split, tasks)
+
+    @cached_property
+    def data(self) -> dict[Domain, DomainData]:
+        """The record of each domain's data."""
+        fer = domain_data(self.fer, balance=self.balance["fer"])
+        return {"fer": fer, "ier": domain_data(self.ier, balance=self.balance["ier"], source=fer)}
+
+    @cached_property
+    def seen(self) -> SeenRows:
+        """The training and validation rows of both domains."""
+        return SeenRows.of({"fer": self.fer, "ier": self.ier})
 
     def _order(self, domain: Domain, epoch: int) -> EpochOrder:
         split: SplitIndex = getattr(self, domain)

@@ -24,7 +24,7 @@ from ier_ray.data.samples import images_from_shards
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import RowIndex, RowReader, ShardSet
 from ier_ray.data.sources import SyntheticSource
-from ier_ray.data.streams import SplitIndex
+from ier_ray.data.splits import SplitIndex
 from ier_ray.emotions import FOUR
 from ier_ray.experiments.report import ReportContent, render_report
 from ier_ray.explain.metrics import cue_mass_ratio

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ier_ray import __version__, storage
 from ier_ray.config import Settings
 from ier_ray.data.preprocessing import Preprocessing
+from ier_ray.data.provenance import DomainData, SeenRows
 from ier_ray.data.schema import Domain
 from ier_ray.data.transforms import Normalization
 from ier_ray.emotions import EmotionScheme
@@ -26,9 +27,10 @@ from ier_ray.models.tensor_files import (
     write_safetensors,
 )
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 WEIGHTS = "model.safetensors"
 MANIFEST = "manifest.json"
+SEEN = "seen.parquet"
 TRAINER_STATE = "trainer_state.pt"
 
 
@@ -53,12 +55,20 @@ class CheckpointManifest(Settings):
     """Optimizer steps taken."""
     metrics: dict[str, float]
     """Validation metrics of the epoch."""
-    data_hashes: dict[str, str]
-    """Content hash of each domain's shard set."""
+    seed: int
+    """Seed of the run."""
+    criterion: str
+    """By what this epoch was selected (schedule.criterion)."""
+    score: float
+    """The criterion's value; higher is better."""
+    data: dict[Domain, DomainData]
+    """Each domain's shard set, and how its rows were divided into training, validation, test."""
     weights_sha256: str = ""
     """Hash of model.safetensors."""
+    seen_sha256: str = ""
+    """Hash of seen.parquet: the rows that trained or selected the weights."""
     trainer_state_sha256: str = ""
-    """Hash of trainer_state.pt; empty in checkpoints written before it was recorded."""
+    """Hash of trainer_state.pt."""
 
     @property
     def label_scheme(self) -> EmotionScheme:
@@ -76,6 +86,7 @@ def save_checkpoint(
     model: JointModel,
     manifest: CheckpointManifest,
     trainer_state: dict[str, Any],
+    seen: SeenRows,
 ) -> None:
     """Write a checkpoint directory; the manifest, which makes it complete, comes last.
 
@@ -88,7 +99,11 @@ def save_checkpoint(
     with storage.writing(storage.join(location, TRAINER_STATE)) as stream:
         state = storage.HashedStream(stream)
         torch.save(trainer_state, state)
+    with storage.writing(storage.join(location, SEEN)) as stream:
+        rows = storage.HashedStream(stream)
+        seen.write(rows)
     hashes = {
+        "seen_sha256": rows.sha256.hexdigest(),
         "weights_sha256": weights.sha256.hexdigest(),
         "trainer_state_sha256": state.sha256.hexdigest(),
     }
@@ -121,7 +136,8 @@ def read_checkpoint_manifest(location: str) -> CheckpointManifest:
     version = content.get("format_version") if isinstance(content, dict) else None
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path}: format version {version}, this program reads {FORMAT_VERSION}"
+            f"{path}: format version {version}, this program reads {FORMAT_VERSION}; train again "
+            f"(version 1 did not record which rows trained and selected the checkpoint)"
         )
     try:
         return CheckpointManifest.model_validate(content)
@@ -182,6 +198,24 @@ def require_hash(file: Path, expected: str, location: str) -> None:
         )
 
 
+def read_seen_rows(location: str) -> SeenRows:
+    """The rows that trained or selected a checkpoint.
+
+    Raises:
+        CheckpointError: when the file is missing or damaged.
+    """
+    manifest = read_checkpoint_manifest(location)
+    path = storage.join(location, SEEN)
+    if not storage.exists(path):
+        raise CheckpointError(
+            f"{path}: missing; without it nobody can tell which images the checkpoint has seen"
+        )
+    with storage.local_file(path) as file:
+        require_hash(file, manifest.seen_sha256, path)
+        with file.open("rb") as stream:
+            return SeenRows.read(stream)
+
+
 def load_trainer_state(location: str) -> dict[str, Any]:
     """Optimizer, epoch, step and history for resuming.
 
@@ -193,8 +227,7 @@ def load_trainer_state(location: str) -> dict[str, Any]:
     if not storage.exists(path):
         raise CheckpointError(f"{path}: missing; a checkpoint exported for serving cannot resume")
     with storage.local_file(path) as file:
-        if manifest.trainer_state_sha256:
-            require_hash(file, manifest.trainer_state_sha256, path)
+        require_hash(file, manifest.trainer_state_sha256, path)
         return load_torch_file(file, source=path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ier_ray.data.provenance import DomainData, SeenRows
 from ier_ray.data.schema import Domain
 from ier_ray.data.streams import Batch, JointBatch
 
@@ -30,8 +31,12 @@ class Streams(Protocol):
         """This rank's part of a domain's held-out samples, each once."""
 
     @property
-    def data_hashes(self) -> dict[str, str]:
-        """Content hash of each domain's data; stored in every checkpoint."""
+    def data(self) -> Mapping[Domain, DomainData]:
+        """Each domain's data and how it was divided; stored in every checkpoint."""
+
+    @property
+    def seen(self) -> SeenRows:
+        """The rows that train or select; stored in every checkpoint."""
 
 
 class ProgressBar(Protocol):

@@ -18,22 +18,23 @@ from torch import Tensor
 
 from ier_ray.data.augmentation import augment
 from ier_ray.data.preprocessing import Preprocessing
+from ier_ray.data.provenance import SeenRows
 from ier_ray.data.schema import Domain
 from ier_ray.data.streams import JointBatch
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DeviceMemoryError, TrainingError
-from ier_ray.training.checkpoint import CheckpointManifest
+from ier_ray.training.checkpoint import CheckpointManifest, read_seen_rows
 from ier_ray.training.context import Streams, TrainContext, share_buffers
-from ier_ray.training.meters import LossWatch, Sums, ThroughputMeter
+from ier_ray.training.meters import LossWatch, Sums, ThroughputMeter, gathered
 from ier_ray.training.schedule import epoch_passes, merge_losses
+from ier_ray.training.selection import CRITERIA, OfLogits
 from ier_ray.training.settings import TrainSettings
-from ier_ray.training.state import STOPS_BY, RunProgress, TrainState, report, start
+from ier_ray.training.state import RunProgress, TrainState, report, start
 from ier_ray.training.step import DeviceBatch, autocast, optimizer_step
 
 logger = logging.getLogger(__name__)
 
 DOMAINS: tuple[Domain, ...] = ("fer", "ier")
-VALIDATION_NAMES = tuple(f"{d}_{what}" for d in DOMAINS for what in ("val_loss", "accuracy"))
 
 
 def train(
@@ -47,6 +48,7 @@ def train(
     """
     schedule = settings.schedule
     state = start(settings, scheme, context)
+    seen = rows_seen(settings, streams)
     progress = state.progress
     while progress.epoch < schedule.epochs and not progress.has_stalled(schedule.patience):
         try:
@@ -64,13 +66,26 @@ def train(
             normalization=settings.data.normalization,
             epoch=progress.epoch,
             step=progress.step,
-            metrics={name: record[name] for name in VALIDATION_NAMES},
-            data_hashes=streams.data_hashes,
+            metrics={name: record[name] for name in metric_names(settings)},
+            seed=settings.seed,
+            criterion=settings.criterion,
+            score=record["score"],
+            data=streams.data,
         )
-        report(context, state.model, state.optimizer, manifest, progress)
+        report(context, state.model, state.optimizer, manifest, progress, seen)
     if context.rank == 0 and progress.epoch < schedule.epochs:
-        logger.info("stopped early: %s has not fallen for %s epochs", STOPS_BY, schedule.patience)
+        logger.info(
+            "stopped early: %s has not improved for %s epochs",
+            settings.criterion,
+            schedule.patience,
+        )
     return progress
+
+
+def rows_seen(settings: TrainSettings, streams: Streams) -> SeenRows:
+    """The rows that train or select this run's weights, and those of the weights it starts from."""
+    source = settings.schedule.fer_checkpoint
+    return streams.seen if source is None else streams.seen.joined(read_seen_rows(source))
 
 
 def run_epoch(
@@ -120,26 +135,50 @@ def run_epoch(
     }
 
 
+def metric_names(settings: TrainSettings) -> tuple[str, ...]:
+    """Validation metrics of an epoch: of the domains whose labels the run may read."""
+    labeled = [domain for domain in DOMAINS if settings.reads_labels(domain)]
+    return tuple(f"{domain}_{what}" for domain in labeled for what in ("val_loss", "accuracy"))
+
+
 @torch.no_grad()
 def validate(
     state: TrainState, settings: TrainSettings, streams: Streams, context: TrainContext
 ) -> dict[str, float]:
-    """Loss and accuracy of each network on its domain's held-out fold, over all ranks."""
+    """Loss and accuracy of each network on its domain's validation rows, over all ranks.
+
+    ``score`` is the value of the selection criterion. Where IER labels may not be read, the metrics
+    of ``ier`` are absent.
+    """
+    criterion = CRITERIA[settings.criterion]
     state.model.eval()
     sums = Sums(context.device)
+    unlabeled = []
     for domain in DOMAINS:
+        labeled = settings.reads_labels(domain)
+        scored = domain == "ier" and isinstance(criterion, OfLogits)
+        if not labeled and not scored:
+            continue
         network = getattr(state.model, domain)
         for batch in streams.validation(domain):
             stored = batch.images.to(context.device, non_blocking=True)
-            labels = batch.labels.to(context.device, non_blocking=True)
             inputs = settings.preprocessing.inputs(stored)
             with autocast(context.device, settings.optimizer):
-                logits = network(inputs)
-            total = F.cross_entropy(logits.float(), labels, reduction="sum")
-            sums.add(f"{domain}_val_loss", total, len(labels))
-            correct = (logits.argmax(1) == labels).sum()
-            sums.add(f"{domain}_accuracy", correct.double(), len(labels))
-    return sums.means(VALIDATION_NAMES, context.sum)
+                logits = network(inputs).float()
+            if scored:
+                unlabeled.append(logits)
+            if labeled:
+                labels = batch.labels.to(context.device, non_blocking=True)
+                total = F.cross_entropy(logits, labels, reduction="sum")
+                sums.add(f"{domain}_val_loss", total, len(labels))
+                correct = (logits.argmax(1) == labels).sum()
+                sums.add(f"{domain}_accuracy", correct.double(), len(labels))
+    metrics = sums.means(metric_names(settings), context.sum)
+    if isinstance(criterion, OfLogits):
+        everything = gathered(unlabeled, context).double().cpu().numpy()
+        return {**metrics, "score": criterion.score(everything)}
+    epoch = float(state.progress.epoch + 1)
+    return {**metrics, "score": criterion.score({**metrics, "epoch": epoch})}
 
 
 def on_device(
@@ -178,10 +217,12 @@ def epoch_seed(seed: int, epoch: int, rank: int) -> int:
 
 def epoch_line(record: dict[str, Any], epochs: int) -> str:
     """An epoch's record as a log line."""
+    found = ((domain, record.get(f"{domain}_accuracy")) for domain in DOMAINS)
+    accuracies = ", ".join(f"{domain} {value:.3f}" for domain, value in found if value is not None)
     return (
         f"epoch {record['epoch']}/{epochs}  loss {record['total']:.3f} "
         f"(fer {record['fer']:.3f}, ier {record['ier']:.3f}, "
         f"discrepancy {record['discrepancy']:.3f})  "
-        f"accuracy fer {record['fer_accuracy']:.3f}, ier {record['ier_accuracy']:.3f}  "
+        f"accuracy {accuracies}  "
         f"{record['images_per_s']:.0f} images/s, {record['seconds']:.1f} s"
     )

@@ -47,6 +47,23 @@ class Sums:
         return dict(zip(names, (total / count).tolist(), strict=True))
 
 
+def gathered(own: Sequence[Tensor], context: TrainContext) -> Tensor:
+    """The rows ``(N_r, K)`` of all ranks, in the order of the ranks: ``(Σ N_r, K)``.
+
+    Each rank gives its rows in batches; a rank may have none.
+    """
+    rows = torch.cat(list(own)) if own else torch.zeros(0, 0, device=context.device)
+    sizes = torch.zeros(context.world_size, 2, dtype=torch.int64, device=context.device)
+    sizes[context.rank, 0], sizes[context.rank, 1] = rows.shape
+    sizes = context.sum(sizes)
+    start = int(sizes[: context.rank, 0].sum())
+    columns = int(sizes[:, 1].max())
+    everything = torch.zeros(int(sizes[:, 0].sum()), columns, device=context.device)
+    if len(rows):
+        everything[start : start + len(rows)] = rows
+    return context.sum(everything)
+
+
 @dataclass
 class LossWatch:
     """The losses of a pass: their means, and the first step at which one is not finite.

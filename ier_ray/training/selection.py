@@ -22,36 +22,41 @@ Logits = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class CriterionSpec:
-    """A criterion.
+class OfMetrics:
+    """A criterion computed from the epoch's validation metrics, which read labels.
 
     Attributes:
-        domain: the domain whose validation rows are read; None for the epoch's number alone.
-        of_metrics: the score from the epoch's validation metrics, which read labels.
-        of_logits: the score from the logits ``(N, K)`` of the ``ier`` network on the unlabeled IER
-            validation images.
+        domain: the domain whose labels are read; None: none are.
+        score: of the metrics and the number of the epoch.
     """
 
     domain: Domain | None
-    of_metrics: Callable[[Metrics], float] | None = None
-    of_logits: Callable[[Logits], float] | None = None
+    score: Callable[[Metrics], float]
 
     @property
     def reads_ier_labels(self) -> bool:
-        """Whether the criterion may not be used where IER labels are forbidden."""
-        return self.domain == "ier" and self.of_metrics is not None
+        """Whether it may not be used where IER labels are forbidden."""
+        return self.domain == "ier"
 
 
-CRITERIA: dict[str, CriterionSpec] = {
-    "ier_accuracy": CriterionSpec("ier", of_metrics=lambda found: found["ier_accuracy"]),
-    "ier_loss": CriterionSpec("ier", of_metrics=lambda found: -found["ier_val_loss"]),
-    "fer_accuracy": CriterionSpec("fer", of_metrics=lambda found: found["fer_accuracy"]),
-    "fer_loss": CriterionSpec("fer", of_metrics=lambda found: -found["fer_val_loss"]),
-    "entropy": CriterionSpec("ier", of_logits=criteria.negative_entropy),
-    "information": CriterionSpec("ier", of_logits=criteria.mutual_information),
-    "nuclear_norm": CriterionSpec("ier", of_logits=criteria.nuclear_norm),
-    "neighborhood": CriterionSpec("ier", of_logits=criteria.soft_neighborhood_density),
-    "last": CriterionSpec(None, of_metrics=lambda found: found["epoch"]),
+@dataclass(frozen=True)
+class OfLogits:
+    """A criterion of the logits ``(N, K)`` of ``ier`` on the unlabeled IER validation images."""
+
+    score: Callable[[Logits], float]
+    reads_ier_labels: bool = False
+
+
+CRITERIA: dict[str, OfMetrics | OfLogits] = {
+    "ier_accuracy": OfMetrics("ier", lambda found: found["ier_accuracy"]),
+    "ier_loss": OfMetrics("ier", lambda found: -found["ier_val_loss"]),
+    "fer_accuracy": OfMetrics("fer", lambda found: found["fer_accuracy"]),
+    "fer_loss": OfMetrics("fer", lambda found: -found["fer_val_loss"]),
+    "entropy": OfLogits(criteria.negative_entropy),
+    "information": OfLogits(criteria.mutual_information),
+    "nuclear_norm": OfLogits(criteria.nuclear_norm),
+    "neighborhood": OfLogits(criteria.soft_neighborhood_density),
+    "last": OfMetrics(None, lambda found: found["epoch"]),
 }
 """Every criterion by its name in the settings: a new one is a function and a line here."""
 

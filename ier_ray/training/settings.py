@@ -214,15 +214,14 @@ class TrainSettings(Settings):
             self.model.image_size, self.data.normalization, self.model.reads_captions
         )
 
-    @property
-    def reads_ier_labels(self) -> bool:
-        """Whether any IER label is read: to train, to balance, to divide the rows or to select."""
-        return self.loss.supervision != "fer"
+    def reads_labels(self, domain: Domain) -> bool:
+        """Whether any label of a domain is read: to train, balance, divide the rows or select."""
+        return domain == "fer" or self.loss.supervision == "both"
 
     @property
     def criterion(self) -> Criterion:
         """The selection criterion."""
-        default = "ier_accuracy" if self.reads_ier_labels else "fer_accuracy"
+        default = "ier_accuracy" if self.reads_labels("ier") else "fer_accuracy"
         return self.schedule.criterion or default
 
     def split_plan(self, domain: Domain) -> SplitPlan:
@@ -235,12 +234,12 @@ class TrainSettings(Settings):
             val_fold=data.val_fold if rule == "folds" else None,
             val_fraction=data.val_fraction,
             seed=self.seed,
-            reads_labels=domain == "fer" or self.reads_ier_labels,
+            reads_labels=self.reads_labels(domain),
         )
 
     def class_balance(self, domain: Domain) -> float:
         """Strength of class balancing; 0 where a domain's labels may not be read."""
-        return self.data.balance if domain == "fer" or self.reads_ier_labels else 0.0
+        return self.data.balance if self.reads_labels(domain) else 0.0
 
     def located(self) -> TrainSettings:
         """The same settings with absolute locations, valid in every process."""
@@ -272,7 +271,7 @@ class TrainSettings(Settings):
 
     @model_validator(mode="after")
     def _label_free_runs_read_no_label(self) -> TrainSettings:
-        if self.reads_ier_labels:
+        if self.reads_labels("ier"):
             return self
         if CRITERIA[self.criterion].reads_ier_labels:
             allowed = [name for name, spec in CRITERIA.items() if not spec.reads_ier_labels]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ier_ray.data.provenance import SeenRows
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import CheckpointError
 from ier_ray.losses import DISCREPANCIES
@@ -30,8 +31,6 @@ logger = logging.getLogger(__name__)
 
 FUSED_DEVICES = ("cuda", "cpu")
 """Devices on which one fused kernel updates all weights."""
-STOPS_BY = "ier_val_loss"
-"""Metric of early stopping."""
 
 
 @dataclass
@@ -44,14 +43,14 @@ class RunProgress:
     """One record per epoch: losses, validation metrics, seconds."""
 
     def has_stalled(self, patience: int | None) -> bool:
-        """Whether the last ``patience`` epochs all failed to lower the lowest validation loss.
+        """Whether the last ``patience`` epochs all failed to exceed the best score.
 
         Every rank has the same history; a resumed run continues the history of its checkpoint.
         """
-        losses = [record[STOPS_BY] for record in self.history]
-        if patience is None or not losses:
+        scores = [record["score"] for record in self.history]
+        if patience is None or not scores:
             return False
-        return len(losses) - 1 - losses.index(min(losses)) >= patience
+        return len(scores) - 1 - scores.index(max(scores)) >= patience
 
 
 @dataclass(frozen=True)
@@ -155,6 +154,7 @@ def report(
     optimizer: torch.optim.Optimizer,
     manifest: CheckpointManifest,
     progress: RunProgress,
+    seen: SeenRows,
 ) -> None:
     """Report the epoch's record to the context; rank 0 adds the checkpoint."""
     record = progress.history[-1]
@@ -165,5 +165,5 @@ def report(
     if model.discriminator is not None:
         state["discriminator"] = model.discriminator.state_dict()
     with tempfile.TemporaryDirectory(prefix="ier_ray-checkpoint-") as directory:
-        save_checkpoint(Path(directory), model, manifest, state)
+        save_checkpoint(Path(directory), model, manifest, state, seen)
         context.report(record, Path(directory))

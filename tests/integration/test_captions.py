@@ -28,7 +28,8 @@ from ier_ray.data.images import decode_rgb
 from ier_ray.data.order import held_out_tasks
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.shards import RowReader, ShardSet
-from ier_ray.data.streams import JointStreams, SplitIndex
+from ier_ray.data.splits import SplitIndex
+from ier_ray.data.streams import JointStreams
 from ier_ray.emotions import FOUR
 from ier_ray.errors import CheckpointError, DataError, SettingsError
 from ier_ray.inference import ExplainerSettings, Recognizer

@@ -22,7 +22,8 @@ from ier_ray.cluster.read_ahead import ReadAhead
 from ier_ray.cluster.streams import open_streams, read_on_cluster, tasks_ahead
 from ier_ray.data.balancing import class_weights
 from ier_ray.data.shards import RowReader, ShardSet
-from ier_ray.data.streams import JointStreams, SplitIndex
+from ier_ray.data.splits import SplitIndex
+from ier_ray.data.streams import JointStreams
 from ier_ray.emotions import FOUR
 from ier_ray.training.settings import TrainSettings
 

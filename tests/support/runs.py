@@ -9,7 +9,8 @@ import torch
 
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.shards import ShardSet
-from ier_ray.data.streams import JointStreams, SplitIndex
+from ier_ray.data.splits import SplitIndex
+from ier_ray.data.streams import JointStreams
 from ier_ray.emotions import FOUR
 from ier_ray.training.context import LocalContext
 from ier_ray.training.loop import train

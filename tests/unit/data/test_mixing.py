@@ -9,7 +9,8 @@ from support.runs import local_streams
 from support.streams import named
 
 from ier_ray.data.shards import ShardSet
-from ier_ray.data.streams import JointStreams, SplitIndex
+from ier_ray.data.splits import SplitIndex
+from ier_ray.data.streams import JointStreams
 
 
 def test_a_mixed_in_fraction_is_drawn_from_every_class_and_only_from_training_rows(

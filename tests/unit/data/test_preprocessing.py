@@ -24,7 +24,8 @@ from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.samples import images_from_files, images_from_shards
 from ier_ray.data.schema import SHARD_SCHEMA, Manifest, ShardFile
 from ier_ray.data.shards import ShardSet
-from ier_ray.data.streams import JointStreams, SplitIndex
+from ier_ray.data.splits import SplitIndex
+from ier_ray.data.streams import JointStreams
 from ier_ray.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalization
 from ier_ray.emotions import FOUR
 from ier_ray.explain.masking import Masking

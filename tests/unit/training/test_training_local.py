@@ -16,7 +16,8 @@ from ier_ray.data.augmentation import augment
 from ier_ray.data.images import decode_rgb
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.sources import SyntheticSource
-from ier_ray.data.streams import SplitIndex, rebatch
+from ier_ray.data.splits import SplitIndex
+from ier_ray.data.streams import rebatch
 from ier_ray.emotions import FOUR, EmotionScheme
 from ier_ray.errors import CheckpointError, DataError, TrainingError
 from ier_ray.training.checkpoint import load_checkpoint
