@@ -37,7 +37,8 @@ from ier_ray.data.schema import Domain
 from ier_ray.data.shards import RowReader, ShardSet
 from ier_ray.data.sources import SyntheticSource
 from ier_ray.data.sources.base import Listed, Loaded
-from ier_ray.data.streams import JointStreams, SplitIndex
+from ier_ray.data.splits import SplitIndex
+from ier_ray.data.streams import JointStreams
 from ier_ray.emotions import FOUR
 from ier_ray.training.context import LocalContext
 from ier_ray.training.loop import train
