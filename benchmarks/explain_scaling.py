@@ -25,6 +25,7 @@ import torch
 
 from ier_ray.cluster.connection import connect
 from ier_ray.cluster.explain_pool import ExplainPool, ExplainRequest
+from ier_ray.data.provenance import SeenRows
 from ier_ray.emotions import FOUR
 from ier_ray.explain import Contexts
 from ier_ray.inference import ExplainerSettings, Recognizer
@@ -45,10 +46,13 @@ def checkpoint(directory: Path) -> str:
         epoch=0,
         step=0,
         metrics={},
-        data_hashes={},
+        seed=0,
+        criterion="last",
+        score=1.0,
+        data={},
     )
     model = build_joint_model(settings, num_classes=len(FOUR.classes))
-    save_checkpoint(directory, model, manifest, {})
+    save_checkpoint(directory, model, manifest, {}, SeenRows.none())
     return str(directory)
 
 

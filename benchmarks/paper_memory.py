@@ -34,6 +34,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ier_ray import storage
 from ier_ray.config import parse_settings, read_settings_file
+from ier_ray.data.provenance import SeenRows
 from ier_ray.emotions import FOUR
 from ier_ray.models import build_joint_model
 from ier_ray.models.joint import JointModel
@@ -160,13 +161,16 @@ def measure_saving(directory: str, width: float) -> dict[str, dict[str, float]]:
         epoch=1,
         step=1,
         metrics={},
-        data_hashes={},
+        seed=0,
+        criterion="last",
+        score=1.0,
+        data={},
     )
     state = {"optimizer": trained.optimizer.state_dict(), "epoch": 1, "step": 1, "history": []}
     target = Path(directory) / "last"
     ways: dict[str, Callable[[], None]] = {
         "save_in_memory": lambda: save_in_memory(target, trained.model, state),
-        "save": lambda: save_checkpoint(target, trained.model, manifest, state),
+        "save": lambda: save_checkpoint(target, trained.model, manifest, state, SeenRows.none()),
     }
     found = {}
     for how, save in ways.items():

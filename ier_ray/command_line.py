@@ -171,6 +171,8 @@ def _add_section(
 def _add_flag(group: argparse._ArgumentGroup, flag: _Flag) -> None:
     shown, *others = dict.fromkeys(flag.spellings())
     several: dict[str, Any] = {"nargs": "+", "action": "append"} if flag.is_list else {}
+    if flag.types == (bool,):
+        several = {"nargs": "?", "const": "true"}  # --name alone means true
     several |= {"dest": flag.name, "metavar": flag.metavar()}
     group.add_argument(shown, help=flag.help(), **several)
     if others:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -16,11 +17,14 @@ from torch import Tensor, nn
 from ier_ray.config import Settings
 from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
+from ier_ray.evaluation.prior_shift import adjusted
 from ier_ray.explain.anytime import AnytimeExplainer, FirstAxis
 from ier_ray.explain.baselines import Baseline, baseline_image
 from ier_ray.explain.dncshap import Contexts, Variant
 from ier_ray.explain.evaluators import SCORES, Interrupt, NetworkEvaluator, never_interrupt
 from ier_ray.explain.incremental import ExactInference
+from ier_ray.models.classifier import EmotionClassifier
+from ier_ray.models.joint import last_dense
 from ier_ray.training.checkpoint import CheckpointManifest, load_checkpoint
 
 Score = Literal["probability", "logit", "log_odds"]
@@ -78,6 +82,22 @@ class ExplainerSettings(Settings):
         )
 
 
+@torch.no_grad()
+def shift_logits(
+    network: EmotionClassifier, trained: Mapping[str, float], target: Mapping[str, float]
+) -> None:
+    """Add ``ln(target_k / trained_k)`` to the biases of the last dense layer.
+
+    The probabilities become those of :func:`ier_ray.evaluation.prior_shift.adjusted`.
+
+    Raises:
+        DataError: naming a class whose frequency is 0.
+    """
+    uniform = np.full((1, len(target)), 1 / len(target))
+    offsets = np.log(adjusted(uniform, trained, target)[0])
+    last_dense(network).bias += torch.from_numpy(offsets).float()
+
+
 @dataclass(frozen=True)
 class Recognizer:
     """The networks of a checkpoint, on a device."""
@@ -90,16 +110,23 @@ class Recognizer:
     )
 
     @classmethod
-    def load(cls, location: str, *, device: str | None = None) -> Recognizer:
+    def load(
+        cls, location: str, *, device: str | None = None, adjust_prior: bool = False
+    ) -> Recognizer:
         """Load a checkpoint directory.
 
         Args:
             device: a torch device name; by default a GPU where there is one.
+            adjust_prior: shift the logits from the class frequencies of training to those of the
+                validation part, in all that follows: predictions and explanations.
 
         Raises:
-            CheckpointError: when the checkpoint is missing or damaged.
+            CheckpointError: when the checkpoint is missing or damaged, or has no such frequencies.
         """
         model, manifest = load_checkpoint(location)
+        if adjust_prior:
+            for domain in manifest.data:
+                shift_logits(getattr(model, domain), *manifest.priors(domain))
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         networks = nn.ModuleDict({"fer": model.fer, "ier": model.ier}).eval()
         # The layout in which convolutions on CPU are fastest, and which windows are cut from.

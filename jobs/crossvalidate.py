@@ -1,4 +1,4 @@
-"""Train once per held-out fold; print the mean and spread of the folds' metrics."""
+"""Train once per test fold; print the mean and spread of the test folds' metrics."""
 
 from __future__ import annotations
 

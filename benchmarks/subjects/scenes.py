@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ier_ray.config import parse_settings, read_settings_file
 from ier_ray.data.preprocessing import Preprocessing
+from ier_ray.data.provenance import DomainData, SeenRows
 from ier_ray.data.schema import Domain
 from ier_ray.data.streams import Batch, JointBatch
 from ier_ray.data.synthetic import Drawing, draw_face, draw_scene
@@ -45,7 +46,8 @@ class DrawnStreams:
 
     drawings: int
     batch_size: int
-    data_hashes: dict[str, str] = field(default_factory=lambda: dict.fromkeys(DRAW, "drawn"))
+    data: dict[Domain, DomainData] = field(default_factory=dict)
+    seen: SeenRows = field(default_factory=SeenRows.none)
     held: dict[Domain, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

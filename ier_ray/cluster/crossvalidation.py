@@ -1,30 +1,25 @@
-"""k-fold cross-validation: one training run per held-out fold, and their mean and spread."""
+"""k-fold cross-validation: each fold is the test part once; results over all test folds."""
 
 from __future__ import annotations
 
 import logging
-import statistics
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from ier_ray import storage
 from ier_ray.cluster.runs import check_data, claim_settings
-from ier_ray.cluster.trainer import run_training
+from ier_ray.cluster.trainer import PREDICTIONS, TrainResult, run_training
+from ier_ray.data.provenance import DOMAINS
+from ier_ray.data.schema import Domain
 from ier_ray.data.shards import ShardSet
 from ier_ray.errors import SettingsError
+from ier_ray.evaluation.predictions import Predictions
+from ier_ray.evaluation.summary import FoldTable, fold_table
+from ier_ray.evaluation.tables import folds_as_table
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.tracking import require_tracking
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean and spread of a validation metric over the folds."""
-
-    mean: float
-    std: float
-    """Sample standard deviation (n - 1)."""
 
 
 @dataclass(frozen=True)
@@ -33,30 +28,32 @@ class CrossValidation:
 
     location: str
     """Directory of the runs, ``fold-0`` and so on."""
-    metrics: dict[str, Spread]
-    """Each metric over the folds' best epochs."""
-    folds: list[dict[str, float]]
-    """The best epoch's metrics of each fold."""
+    predictions: str
+    """File of all test predictions; everything in ``test`` is computed from it alone."""
+    test: dict[Domain, FoldTable]
+    """Metrics of each test fold, their mean and spread, and of all folds together."""
     checkpoints: list[str]
     seconds: float
 
 
 def cross_validate(settings: TrainSettings) -> CrossValidation:
-    """Train once per fold; ``data.val_fold`` of the settings is ignored.
+    """Train once per test fold; ``data.test_fold`` of the settings is ignored.
 
-    With the name and settings of an earlier cross-validation, it resumes: each fold continues from
-    its last checkpoint, and finished folds are not trained again.
+    The validation part, which chooses the epoch, is another fold or is drawn from the others
+    (``data.split``). With the name and settings of an earlier cross-validation, it resumes: each
+    fold continues from its last checkpoint, and finished folds are not trained again.
 
     Raises:
-        SettingsError: when the two domains were not divided into equally many folds, or the
-            cross-validation exists with other settings.
+        SettingsError: when the folds cannot rotate, or the cross-validation exists with other
+            settings.
         IerRayError: as :func:`ier_ray.cluster.trainer.run_training`.
     """
     started = time.perf_counter()
     settings = settings.located()
-    check_data(settings)
+    domains = rotating_domains(settings)
+    count = number_of_folds(settings, domains)
+    check_data(fold_settings(settings, settings.storage, 0))
     require_tracking(settings.tracking)
-    count = number_of_folds(settings)
     location = storage.join(settings.storage, settings.name)
     claim_settings(
         storage.join(location, "settings.json"),
@@ -64,67 +61,67 @@ def cross_validate(settings: TrainSettings) -> CrossValidation:
         what=f"cross-validation {settings.name!r}",
     )
     results = [run_fold(settings, location, fold, count) for fold in range(count)]
+    predictions = pooled_tests(results)
+    predictions.write(storage.join(location, PREDICTIONS))
     found = CrossValidation(
         location=location,
-        metrics=spreads([metrics for metrics, _ in results]),
-        folds=[metrics for metrics, _ in results],
-        checkpoints=[checkpoint for _, checkpoint in results],
+        predictions=storage.join(location, PREDICTIONS),
+        test={domain: fold_table(predictions, domain=domain) for domain in domains},
+        checkpoints=[result.checkpoint for result in results],
         seconds=time.perf_counter() - started,
     )
-    storage.write_json(storage.join(location, "crossvalidation.json"), asdict(found))
-    logger.info("%s", table(found))
+    logger.info("%s", folds_as_table(list(found.test.values())))
     return found
 
 
-def number_of_folds(settings: TrainSettings) -> int:
-    """Number of folds, the same in both domains.
+def rotating_domains(settings: TrainSettings) -> list[Domain]:
+    """The domains whose test part is one fold after another; others have a test part of their own.
 
     Raises:
-        SettingsError: when the two domains have different numbers of folds.
+        SettingsError: when IER has its own split, or the validation fold is fixed.
     """
-    fer, ier = (
-        ShardSet.open(location).manifest.folds
-        for location in (settings.data.fer, settings.data.ier)
-    )
-    if fer != ier:
+    if settings.data.val_fold is not None:
         raise SettingsError(
-            f"data.fer has {fer} folds, data.ier has {ier}; cross-validation holds the same fold "
-            f"of both out: ingest one of them again with the other's --folds"
+            f"data.val_fold is {settings.data.val_fold}; in cross-validation every fold is the "
+            f"test part once: leave it out (the fold after the test fold), or set data.split inner"
         )
-    return fer
+    if settings.split_plan("ier").rule == "own":
+        raise SettingsError(
+            "data.split is own: the dataset's own test part cannot rotate; use folds or inner"
+        )
+    return [domain for domain in DOMAINS if settings.split_plan(domain).rule != "own"]
 
 
-def run_fold(
-    settings: TrainSettings, location: str, fold: int, count: int
-) -> tuple[dict[str, float], str]:
-    """Metrics and checkpoint of one fold's run."""
+def number_of_folds(settings: TrainSettings, domains: list[Domain]) -> int:
+    """Number of folds, the same in all rotating domains.
+
+    Raises:
+        SettingsError: when two domains have different numbers of folds.
+    """
+    locations: dict[Domain, str] = {"fer": settings.data.fer, "ier": settings.data.ier}
+    folds = {domain: ShardSet.open(locations[domain]).manifest.folds for domain in domains}
+    if len(set(folds.values())) > 1:
+        raise SettingsError(
+            f"data.fer has {folds['fer']} folds, data.ier has {folds['ier']}; cross-validation "
+            f"tests on the same fold of both: ingest one of them again with the other's --folds"
+        )
+    return folds["ier"]
+
+
+def run_fold(settings: TrainSettings, location: str, fold: int, count: int) -> TrainResult:
+    """The run of one test fold."""
     logger.info("fold %d of %d", fold + 1, count)
-    result = run_training(fold_settings(settings, location, fold))
-    return result.metrics, result.checkpoint
+    return run_training(fold_settings(settings, location, fold))
 
 
 def fold_settings(settings: TrainSettings, location: str, fold: int) -> TrainSettings:
-    """The settings of one fold's run."""
-    data = settings.data.model_copy(update={"val_fold": fold})
+    """The settings of one test fold's run."""
+    data = settings.data.model_copy(update={"test_fold": fold})
     changes = {"name": f"fold-{fold}", "storage": location, "data": data}
     return settings.model_copy(update=changes)
 
 
-def spreads(folds: list[dict[str, float]]) -> dict[str, Spread]:
-    """Mean and standard deviation of each metric."""
-    columns = {name: [metrics[name] for metrics in folds] for name in folds[0]}
-    return {
-        name: Spread(statistics.fmean(values), statistics.stdev(values))
-        for name, values in columns.items()
-    }
-
-
-def table(found: CrossValidation) -> str:
-    """The folds as a text table."""
-    names = list(found.metrics)
-    lines = ["fold  " + "  ".join(f"{name:>16}" for name in names)]
-    for fold, metrics in enumerate(found.folds):
-        lines.append(f"{fold:<4}  " + "  ".join(f"{metrics[name]:16.4f}" for name in names))
-    ends = (f"{spread.mean:.4f} ± {spread.std:.4f}" for spread in found.metrics.values())
-    lines.append("mean  " + "  ".join(f"{end:>16}" for end in ends))
-    return "\n".join(lines)
+def pooled_tests(results: list[TrainResult]) -> Predictions:
+    """The test predictions of all folds' runs."""
+    kept = Predictions.concatenated([Predictions.read(result.predictions) for result in results])
+    return kept.select(kept.parts == "test")

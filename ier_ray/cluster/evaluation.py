@@ -1,106 +1,222 @@
-"""Evaluation of a checkpoint on a shard set, by batch prediction on the cluster."""
+"""Predictions of a checkpoint on the rows of shard sets, by batch inference on the cluster."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import ray
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, f1_score
 
 from ier_ray.cluster.streams import decoded_rows, tasks_ahead
 from ier_ray.data.captions import require_captions
-from ier_ray.data.order import held_out_tasks
+from ier_ray.data.order import Columns, held_out_tasks
+from ier_ray.data.parts import NONE, PARTS, Part, Parts
+from ier_ray.data.provenance import DOMAINS
 from ier_ray.data.schema import Domain, require_scheme
-from ier_ray.data.shards import ShardSet
-from ier_ray.data.splits import SplitIndex
+from ier_ray.data.shards import RowIndex, RowReader, ShardSet
+from ier_ray.errors import DataError
+from ier_ray.evaluation.predictions import UNKNOWN_PART, Predictions
+from ier_ray.evaluation.summary import Evaluation, evaluate_predictions
 from ier_ray.inference import Recognizer
 from ier_ray.storage import absolute
-from ier_ray.training.checkpoint import read_checkpoint_manifest
+from ier_ray.training.checkpoint import (
+    CheckpointManifest,
+    read_checkpoint_manifest,
+    read_seen_rows,
+)
+from ier_ray.training.settings import TrainSettings
 
 BATCH = 64
 """Images per forward pass."""
 WINDOW = 8
 """Row groups per read task."""
+NAMED = 3
+"""Samples that a message names."""
+
+Asked = Part | Literal["all"]
+"""A part of the data that the checkpoint was trained with, or all rows of any data."""
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Metrics of one network on its domain's held-out fold."""
+class Rows:
+    """The rows of one shard set that are to be predicted."""
 
     domain: Domain
-    samples: int
-    accuracy: float
-    f1: dict[str, float]
-    """F1 of each class."""
-    classes: tuple[str, ...]
-    confusion: list[list[int]]
-    """Rows are true classes, columns predicted ones, both in the order of ``classes``."""
+    shards: ShardSet
+    index: RowIndex
+    parts: Parts
+    """Each row's part in the checkpoint's own data, -1 in other data."""
+    seen: NDArray[np.bool_]
+    """Whether the row, or a copy of its image, trained or selected the checkpoint."""
+
+
+def choose_rows(
+    checkpoint: str,
+    manifest: CheckpointManifest,
+    location: str,
+    *,
+    domain: Domain,
+    parts: Sequence[Asked],
+    allow_seen: bool = False,
+) -> Rows:
+    """The rows of a shard set that belong to the parts asked for.
+
+    Raises:
+        DataError: when the schemes differ, a part is asked for of data that the checkpoint was not
+            trained with, or rows have been seen in training and that is not allowed.
+    """
+    shards = ShardSet.open(location)
+    if shards.manifest.domain != domain:
+        raise DataError(
+            f"{location}: a shard set of domain {shards.manifest.domain!r}, given as {domain!r}"
+        )
+    require_scheme(shards.manifest, manifest.label_scheme, location)
+    if manifest.model.reads_captions:
+        require_captions(shards)
+    index = shards.index()
+    data = manifest.data[domain]
+    if shards.manifest.content_hash == data.content_hash:
+        own = data.plan.parts(index, shards)
+    elif "all" in parts:
+        own = np.full(len(index), NONE, dtype=np.int8)
+    else:
+        raise DataError(
+            f"{location}: has content hash {shards.manifest.content_hash[:12]}, but "
+            f"{checkpoint} was trained with data of hash {data.content_hash[:12]}: its parts "
+            f"({', '.join(parts)}) are unknown here; use part all for other data"
+        )
+    numbers = [number for number, name in enumerate(PARTS) if name in parts]
+    asked = np.full(len(index), "all" in parts) | np.isin(own, numbers)
+    chosen = index.select(asked)
+    seen = read_seen_rows(checkpoint).among(chosen.pixels)
+    if seen.any() and not allow_seen:
+        ids = shards.sample_ids(chosen.select(seen).first(NAMED))
+        raise DataError(
+            f"{location}: {int(seen.sum())} of the {len(chosen)} rows asked for trained or "
+            f"selected {checkpoint} ({', '.join(ids)}{', …' if seen.sum() > NAMED else ''}): "
+            f"figures on them are no result; ask for part test, or allow them with --allow-seen, "
+            f"which labels them"
+        )
+    return Rows(domain, shards, chosen, own[asked], seen)
 
 
 @dataclass
 class Predict:
-    """Ray Data stage: an actor with a copy of the network; returns labels and predictions."""
+    """Ray Data stage: an actor with a copy of the networks; adds the class probabilities."""
 
     checkpoint: str
-    domain: Domain
+    domains: tuple[Domain, ...]
+    """The domain of each set, which the column ``set`` numbers."""
+    flip: bool
 
     def __post_init__(self) -> None:
         self._recognizer = Recognizer.load(self.checkpoint)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Predict a batch of decoded rows."""
-        probabilities = self._recognizer.probabilities(batch["image"], domain=self.domain)
-        return {"label": batch["label"], "predicted": probabilities.argmax(1)}
+        probabilities = np.empty((len(batch["set"]), len(self._recognizer.manifest.classes)))
+        for number in np.unique(batch["set"]):
+            rows = batch["set"] == number
+            probabilities[rows] = self._recognizer.probabilities(
+                batch["image"][rows], domain=self.domains[number]
+            )
+        return {
+            "set": batch["set"],
+            "sample_id": batch["sample_id"],
+            "probabilities": probabilities,
+        }
 
 
-def evaluate(
-    checkpoint: str, location: str, *, domain: Domain, val_fold: int, workers: int = 1
-) -> Evaluation:
-    """Predict a held-out fold with ``workers`` copies of the network, and compute the metrics.
+def predict(
+    checkpoint: str,
+    sets: Sequence[Rows],
+    *,
+    run: str | None = None,
+    workers: int = 1,
+    flip: bool = False,
+) -> list[Predictions]:
+    """Predict chosen rows of each shard set, with ``workers`` copies of the networks.
 
-    Raises:
-        CheckpointError, DataError: when the checkpoint or shard set is missing, their schemes
-            differ, or the network reads captions and there are none.
+    Args:
+        run: name of the run in the predictions; by default the checkpoint's location.
+        flip: average the probabilities of each image and its mirror image.
     """
     manifest = read_checkpoint_manifest(checkpoint)
-    shards = ShardSet.open(location)
-    require_scheme(shards.manifest, manifest.label_scheme, location)
-    if manifest.model.reads_captions:
-        require_captions(shards)
-    held_out = SplitIndex.read(shards, val_fold=val_fold).validation
-    tasks = held_out_tasks(held_out, rank=0, world_size=1, window=WINDOW)
-    reader = manifest.preprocessing.reader(shards.files, shards.scheme.classes)
-    predictions = decoded_rows(reader, tasks, ahead=tasks_ahead(streams=1)).map_batches(
+    files: tuple[str, ...] = ()
+    tasks: list[Columns] = []
+    for number, rows in enumerate(sets):
+        moved = replace(rows.index, file=rows.index.file + np.int32(len(files)))
+        files += rows.shards.files
+        for task in held_out_tasks(moved, rank=0, world_size=1, window=WINDOW):
+            numbers = np.full(len(task["row"]), number, dtype=np.int32)
+            tasks.append({**task, "set": numbers})
+    reader = manifest.preprocessing.reader(files, tuple(manifest.classes))
+    predicted = decoded_rows(reader, tasks, ahead=tasks_ahead(streams=1)).map_batches(
         Predict,
-        fn_constructor_args=(absolute(checkpoint), domain),
+        fn_constructor_args=(absolute(checkpoint), tuple(rows.domain for rows in sets), flip),
         batch_size=BATCH,
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_gpus=1 if ray.cluster_resources().get("GPU") else 0,
     )
-    batches = list(predictions.iter_batches(batch_size=None, batch_format="numpy"))
-    truth, predicted = (
-        np.concatenate([batch[name] for batch in batches]) for name in ("label", "predicted")
-    )
-    return compare(domain, truth, predicted, shards.scheme.classes)
+    found: dict[tuple[int, str], NDArray[np.float64]] = {}
+    for batch in predicted.iter_batches(batch_size=None, batch_format="numpy"):
+        keys = zip(batch["set"].tolist(), batch["sample_id"].tolist(), strict=True)
+        found.update(zip(keys, batch["probabilities"], strict=True))
+    return [
+        as_predictions(rows, number, found, manifest, run or checkpoint)
+        for number, rows in enumerate(sets)
+    ]
 
 
-def compare(
-    domain: Domain,
-    truth: NDArray[np.int64],
-    predicted: NDArray[np.int64],
-    classes: tuple[str, ...],
-) -> Evaluation:
-    """Accuracy, F1 and confusion matrix of predicted class indices."""
-    indices = np.arange(len(classes))
-    f1 = f1_score(truth, predicted, labels=indices, average=None, zero_division=0.0)
-    return Evaluation(
-        domain=domain,
-        samples=len(truth),
-        accuracy=float((truth == predicted).mean()),
-        f1=dict(zip(classes, f1.tolist(), strict=True)),
-        classes=classes,
-        confusion=confusion_matrix(truth, predicted, labels=indices).tolist(),
+def as_predictions(
+    rows: Rows,
+    number: int,
+    found: dict[tuple[int, str], NDArray[np.float64]],
+    manifest: CheckpointManifest,
+    run: str,
+) -> Predictions:
+    """The predictions of one set, in the order of its files, with what identifies each row."""
+    count = len(rows.index)
+    reader = RowReader.of(rows.shards, manifest.model.image_size)
+    names = reader.table(rows.index.positions, ["sample_id", "group", "dataset"])
+    ids, groups, datasets = (np.array(column.to_pylist(), dtype=str) for column in names.columns)
+    part_names = np.array([*PARTS, UNKNOWN_PART])  # -1 is the last
+    return Predictions(
+        sample_ids=ids,
+        groups=groups,
+        datasets=datasets,
+        domains=np.full(count, rows.domain),
+        parts=part_names[rows.parts],
+        folds=rows.index.fold,
+        labels=rows.index.label,
+        probabilities=np.stack([found[number, sample_id] for sample_id in ids.tolist()]),
+        runs=np.full(count, run),
+        seeds=np.full(count, manifest.seed, dtype=np.int64),
+        seen=rows.seen,
+        classes=tuple(manifest.classes),
     )
+
+
+def predict_held_out(checkpoint: str, settings: TrainSettings) -> Predictions:
+    """Predict the validation and test rows of a run's data with the run's checkpoint."""
+    manifest = read_checkpoint_manifest(checkpoint)
+    locations: dict[Domain, str] = {"fer": settings.data.fer, "ier": settings.data.ier}
+    sets = [
+        choose_rows(
+            checkpoint, manifest, location, domain=domain, parts=("val", "test"), allow_seen=True
+        )
+        for domain, location in locations.items()
+    ]
+    return Predictions.concatenated(predict(checkpoint, sets, run=settings.name))
+
+
+def tested(predictions: Predictions) -> dict[Domain, Evaluation]:
+    """Metrics of each domain's test rows."""
+    return {
+        domain: evaluate_predictions(predictions, domain=domain, part="test")
+        for domain in DOMAINS
+        if np.any(predictions.domains == domain)
+    }

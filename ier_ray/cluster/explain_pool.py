@@ -65,8 +65,8 @@ class Scored:
 class ExplainWorker:
     """Actor that holds a network and scores masked images."""
 
-    def __init__(self, checkpoint: str) -> None:
-        self._recognizer = Recognizer.load(checkpoint)
+    def __init__(self, checkpoint: str, *, adjust_prior: bool = False) -> None:
+        self._recognizer = Recognizer.load(checkpoint, adjust_prior=adjust_prior)
         self._evaluators: OrderedDict[str, NetworkEvaluator] = OrderedDict()
         self._cancelled: deque[str] = deque(maxlen=KEPT_CANCELLED)
 
@@ -176,9 +176,18 @@ class ExplainPool:
 
     @classmethod
     def start(
-        cls, checkpoint: str, *, size: int, num_cpus: float = 1.0, num_gpus: float = 0.0
+        cls,
+        checkpoint: str,
+        *,
+        size: int,
+        num_cpus: float = 1.0,
+        num_gpus: float = 0.0,
+        adjust_prior: bool = False,
     ) -> ExplainPool:
         """Start the workers and wait until each has loaded the network.
+
+        Args:
+            adjust_prior: as :meth:`ier_ray.inference.Recognizer.load`.
 
         Raises:
             CheckpointError: when a worker cannot load the checkpoint.
@@ -186,7 +195,7 @@ class ExplainPool:
         actor = ray.remote(concurrency_groups={CONTROL: 1})(ExplainWorker).options(
             num_cpus=num_cpus, num_gpus=num_gpus, max_restarts=-1, max_task_retries=RETRIES
         )
-        pool = cls(tuple(actor.remote(checkpoint) for _ in range(size)))
+        pool = cls(tuple(actor.remote(checkpoint, adjust_prior=adjust_prior) for _ in range(size)))
         ray.get([worker.ready.remote() for worker in pool.workers])
         return pool
 

@@ -9,25 +9,32 @@ import ray.train
 
 from ier_ray import storage
 from ier_ray.cluster.connection import DATA_CPUS, Demand, require
+from ier_ray.cluster.streams import open_splits
 from ier_ray.cluster.worker import checkpoint_location
 from ier_ray.data.captions import require_captions
+from ier_ray.data.provenance import check_start, check_test_rows
 from ier_ray.data.schema import require_scheme
 from ier_ray.data.shards import ShardSet
 from ier_ray.errors import SettingsError, TrainingError
 from ier_ray.models.captions import transformers
+from ier_ray.training.checkpoint import read_seen_rows
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.state import RunProgress
 
 logger = logging.getLogger(__name__)
 
-BEST_BY = "ier_accuracy"
-"""Metric by which the best epoch and trial are chosen; higher is better."""
+BEST_BY = "score"
+"""Metric by which the best epoch and trial are chosen: the value of ``schedule.criterion``."""
 CHANGEABLE = ("schedule", "scaling", "tracking")
 """Settings that may change when a run is resumed."""
 
 
 def check_data(settings: TrainSettings) -> None:
-    """Raise if shard sets are missing, lack captions, or do not belong together."""
+    """Raise if shard sets are missing, lack captions or a part, or do not belong together.
+
+    No test image may be among what trains or selects, be it in the other domain or in the
+    checkpoint that the run starts from.
+    """
     fer, ier = ShardSet.open(settings.data.fer), ShardSet.open(settings.data.ier)
     require_scheme(fer.manifest, ier.scheme, settings.data.fer)
     for shards, domain in ((fer, "fer"), (ier, "ier")):
@@ -39,6 +46,11 @@ def check_data(settings: TrainSettings) -> None:
     if settings.model.reads_captions:
         transformers()  # if it is missing here, it is missing on the workers
         require_captions(fer, ier)
+    splits = open_splits(settings)
+    check_test_rows(splits)
+    start = settings.schedule.fer_checkpoint
+    if start is not None:
+        check_start(splits, read_seen_rows(start), start)
 
 
 def check_capacity(settings: TrainSettings, *, driver_cpus: float = 0.0) -> None:

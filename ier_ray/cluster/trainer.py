@@ -13,6 +13,7 @@ from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig,
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from ier_ray import storage
+from ier_ray.cluster.evaluation import predict_held_out, tested
 from ier_ray.cluster.failures import fit
 from ier_ray.cluster.runs import (
     BEST_BY,
@@ -23,10 +24,13 @@ from ier_ray.cluster.runs import (
     outcome,
 )
 from ier_ray.cluster.worker import checkpoint_location, train_worker
+from ier_ray.data.schema import Domain
+from ier_ray.evaluation.summary import Evaluation
 from ier_ray.training.checkpoint import export_checkpoint, read_checkpoint_manifest
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.tracking import log_epochs, require_tracking, tracked
 
+PREDICTIONS = "predictions.parquet"
 START_RETRIES = 1
 """Times that starting the worker group is retried before the run fails."""
 START_TIMEOUT = ("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "900")
@@ -40,11 +44,15 @@ class TrainResult:
     run: str
     """Directory of the run."""
     checkpoint: str
-    """The best epoch's checkpoint, by validation accuracy of the IER network, for serving."""
+    """The best epoch's checkpoint, by ``schedule.criterion``, for serving."""
     last_checkpoint: str
     """The last epoch's checkpoint, with what resuming needs."""
     metrics: dict[str, float]
-    """Validation metrics of the best epoch."""
+    """Validation metrics of the best epoch, which they selected: no result."""
+    test: dict[Domain, Evaluation]
+    """Metrics of the best epoch on each domain's test part, which selected nothing."""
+    predictions: str
+    """File of the best epoch's predictions on the validation and test parts."""
     best_epoch: int
     epochs: int
     steps: int
@@ -78,11 +86,15 @@ def run_training(settings: TrainSettings) -> TrainResult:
     best, metrics = best_checkpoint(result)
     exported = export_checkpoint(best, storage.join(run, "best"))
     storage.write_json(storage.join(run, "history.json"), progress.history)
+    predictions = predict_held_out(exported, settings)
+    predictions.write(storage.join(run, PREDICTIONS))
     return TrainResult(
         run=run,
         checkpoint=exported,
         last_checkpoint=checkpoint_location(result.checkpoint),
         metrics=read_checkpoint_manifest(exported).metrics,
+        test=tested(predictions),
+        predictions=storage.join(run, PREDICTIONS),
         best_epoch=int(metrics["epoch"]),
         epochs=progress.epoch,
         steps=progress.step,

@@ -23,6 +23,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from ier_ray import storage
 from ier_ray.cluster.connection import DATA_CPUS
+from ier_ray.cluster.evaluation import predict_held_out, tested
 from ier_ray.cluster.runs import (
     BEST_BY,
     best_checkpoint,
@@ -30,15 +31,19 @@ from ier_ray.cluster.runs import (
     check_data,
     claim_settings,
 )
-from ier_ray.cluster.trainer import train_tracked
+from ier_ray.cluster.trainer import PREDICTIONS, train_tracked
 from ier_ray.config import Settings
+from ier_ray.data.schema import Domain
 from ier_ray.errors import TrainingError
+from ier_ray.evaluation.summary import Evaluation
 from ier_ray.training.checkpoint import export_checkpoint
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.tracking import end_run_of, require_tracking
 
 logger = logging.getLogger(__name__)
 
+VALIDATION = ("_accuracy", "_val_loss")
+"""Endings of the validation metrics' names in an epoch's record."""
 DRIVER_CPUS = 0.01
 """CPUs of a trial's driver; its workers reserve their own. Tune does not accept 0."""
 
@@ -95,9 +100,11 @@ class Trial:
     learning_rate: float
     balance: float
     epochs: int
-    ier_accuracy: float | None
-    """Best over the epochs; None where the trial failed before its first report."""
-    fer_accuracy: float | None
+    score: float | None
+    """Value of ``schedule.criterion`` in the best epoch; None where the trial failed before its
+    first report."""
+    metrics: dict[str, float]
+    """Validation metrics of that epoch."""
     error: str | None
 
 
@@ -111,6 +118,10 @@ class SweepResult:
     best: Trial
     trials: list[Trial]
     """Best first."""
+    test: dict[Domain, Evaluation]
+    """Metrics of the best trial on each domain's test part, which no trial was chosen by."""
+    predictions: str
+    """File of the best trial's predictions on the validation and test parts."""
     seconds: float
 
 
@@ -138,16 +149,20 @@ def run_sweep(settings: SweepSettings) -> SweepResult:
         trial_location = storage.join(location, "trials", trial.name)
         end_run_of(settings.train.tracking, trial_location, failed=trial.error is not None)
     best = trials[0]
-    if best.ier_accuracy is None:
+    if best.score is None:
         raise TrainingError(f"{location}: every trial failed: {best.error}")
     source, _ = best_checkpoint(trial_run(location, best.name))
     exported = export_checkpoint(source, storage.join(location, "best"))
-    logger.info("%s", table(trials))
+    predictions = predict_held_out(exported, settings.train)
+    predictions.write(storage.join(location, PREDICTIONS))
+    logger.info("%s", table(trials, settings.train.criterion))
     return SweepResult(
         sweep=location,
         checkpoint=exported,
         best=best,
         trials=trials,
+        test=tested(predictions),
+        predictions=storage.join(location, PREDICTIONS),
         seconds=time.perf_counter() - started,
     )
 
@@ -236,28 +251,27 @@ def describe(result: tune.Result, location: str) -> Trial:
         learning_rate=result.config["learning_rate"],
         balance=result.config["balance"],
         epochs=result.metrics["epoch"] if reported else 0,
-        ier_accuracy=best.get("ier_accuracy"),
-        fer_accuracy=best.get("fer_accuracy"),
+        score=best.get(BEST_BY),
+        metrics={key: best[key] for key in best if key.endswith(VALIDATION)},
         error=str(result.error) if result.error else None,
     )
 
 
 def rank(trial: Trial) -> tuple[float, str]:
     """Sort key: best trial first, failed ones last, ties by name."""
-    return (1.0 if trial.ier_accuracy is None else -trial.ier_accuracy, trial.name)
+    return (math.inf if trial.score is None else -trial.score, trial.name)
 
 
-def table(trials: list[Trial]) -> str:
+def table(trials: list[Trial], criterion: str) -> str:
     """The trials as a text table."""
-    lines = ["trial        learning rate  balance  epochs  ier accuracy  fer accuracy"]
+    metrics = list(trials[0].metrics)
+    titles = "".join(f"  {name:>13}" for name in (criterion, *metrics))
+    lines = [f"trial        learning rate  balance  epochs{titles}"]
     for trial in trials:
-        scores = (
-            "failed"
-            if trial.ier_accuracy is None
-            else f"{trial.ier_accuracy:12.3f}  {trial.fer_accuracy:12.3f}"
-        )
+        values = [trial.score, *(trial.metrics.get(name) for name in metrics)]
+        scores = "".join("  " + ("failed" if v is None else f"{v:.3f}").rjust(13) for v in values)
         lines.append(
             f"{trial.name:<12} {trial.learning_rate:13.2e}  {trial.balance:7.3f}  "
-            f"{trial.epochs:6d}  {scores}"
+            f"{trial.epochs:6d}{scores}"
         )
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ier_ray.data.shards import RowReader, ShardSet
+from ier_ray.data.shards import POSITION, RowReader, ShardSet
 from ier_ray.errors import DataError
 
 CAPTION, TOKENS = "caption", "tokens"
@@ -39,7 +39,8 @@ class CaptionReader(RowReader):
         if TOKENS not in table.column_names:
             raise no_captions_error(self.files[columns["file"][0]])
         tokens = np.asarray(table[TOKENS].to_pylist(), dtype=np.int64)
-        yield {"image": tokens, **self.labels_and_ids(table)}
+        passed = {name: columns[name] for name in columns if name not in POSITION}
+        yield {"image": tokens, **self.labels_and_ids(table), **passed}
 
 
 def require_captions(*domains: ShardSet) -> None:

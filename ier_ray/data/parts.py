@@ -1,7 +1,7 @@
 """Training, validation and test: the three parts of a shard set, no row in two of them.
 
-Training rows change the weights, validation rows choose (an epoch, a trial, when to stop), test rows
-do neither. A group (a subject, a series, copies of one picture) is in one part only.
+Training rows change the weights, validation rows choose (an epoch, a trial, when to stop), and test
+rows do neither. A group (a subject, a series, copies of one picture) is in one part only.
 """
 
 from __future__ import annotations

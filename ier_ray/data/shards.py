@@ -24,6 +24,9 @@ CHUNK_BYTES = 16 * 2**20
 """Bytes of decoded images that a reader yields at a time: a whole window may be large, and the
 first batch should not wait for it."""
 
+POSITION = ("file", "row_group", "row")
+"""The columns that say where a row is."""
+
 INDEX_THREADS = 8
 """Files whose small columns are read concurrently: on S3 each takes a few round trips."""
 
@@ -64,7 +67,7 @@ class RowIndex:
     @property
     def positions(self) -> dict[str, NDArray[np.int32]]:
         """Where the rows are: the columns that a :class:`RowReader` takes."""
-        return {"file": self.file, "row_group": self.row_group, "row": self.row}
+        return {name: getattr(self, name) for name in POSITION}
 
     @classmethod
     def concatenated(cls, parts: Sequence[RowIndex]) -> RowIndex:
@@ -200,14 +203,17 @@ class RowReader:
         """Rows in the requested order, with repeats, in chunks of about :data:`CHUNK_BYTES`.
 
         Args:
-            columns: ``file``, ``row_group`` and ``row`` of each requested row.
+            columns: ``file``, ``row_group`` and ``row`` of each requested row. Further columns are
+                passed on.
 
         Yields:
             ``image`` ``(N, S, S, 3)`` uint8 and ``label`` ``(N,)``, ``sample_id`` ``(N,)``.
         """
         table = self.table(columns, ["image", "label", "sample_id"])
         for start in range(0, len(table), self.chunk_rows):
-            yield self._arrays(table.slice(start, self.chunk_rows))
+            rows = slice(start, start + self.chunk_rows)
+            passed = {name: columns[name][rows] for name in columns if name not in POSITION}
+            yield {**self._arrays(table.slice(start, self.chunk_rows)), **passed}
 
     def table(self, columns: dict[str, NDArray[np.int32]], names: list[str]) -> pa.Table:
         """The requested rows as stored; each row group is read once."""

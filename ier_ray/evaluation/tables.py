@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ier_ray.errors import DataError
 from ier_ray.evaluation.intervals import Interval
 from ier_ray.evaluation.metrics import Metrics
-from ier_ray.evaluation.summary import Evaluation
+from ier_ray.evaluation.summary import FOLD_FIGURES, Evaluation, FoldTable
 
 NOTHING = "-"
 
@@ -77,3 +77,28 @@ def _with_interval(value: float, interval: Interval | None) -> str:
 
 def _written(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.3f}"
+
+
+def folds_as_table(tables: Sequence[FoldTable]) -> str:
+    """Each domain's test folds, their mean and standard deviation, and the folds together."""
+    return "\n\n".join(_folds(table) for table in tables)
+
+
+def _folds(table: FoldTable) -> str:
+    lines = [f"{table.domain} test fold" + "".join(f"  {name:>17}" for name in FOLD_FIGURES)]
+    for row in table.folds:
+        values = "".join(f"  {getattr(row.metrics, name):17.4f}" for name in FOLD_FIGURES)
+        lines.append(f"{row.fold:<13}{values}")
+    ends = []
+    for name in FOLD_FIGURES:
+        std = table.std[name]
+        ends.append(f"{table.mean[name]:.4f}" + (f" ± {std:.4f}" if std is not None else ""))
+    lines.append("mean ± std   " + "".join(f"  {end:>17}" for end in ends))
+    pooled = table.pooled
+    accuracy = _with_interval(pooled.accuracy, pooled.accuracy_interval)
+    balanced = _with_interval(pooled.balanced_accuracy, pooled.balanced_accuracy_interval)
+    lines.append(
+        f"together: {pooled.samples} images, accuracy {accuracy}, balanced accuracy {balanced}, "
+        f"majority class {pooled.majority_share:.4f}"
+    )
+    return "\n".join(lines)

@@ -14,12 +14,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ier_ray import storage
-from ier_ray.cluster.evaluation import evaluate
 from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.ingest import ingest
 from ier_ray.cluster.trainer import run_training
 from ier_ray.config import Settings, parse_settings, read_settings_file
 from ier_ray.data.listing import LayoutSettings
+from ier_ray.data.parts import SplitPlan
 from ier_ray.data.samples import images_from_shards
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import RowIndex, RowReader, ShardSet
@@ -44,11 +44,11 @@ class DemoSettings(Settings):
     train_config: str = "configs/demo.yaml"
     """Training settings file; the demo sets name, storage and data."""
     samples: int = Field(3000, ge=40)
-    """Drawings per domain; a fifth of them is held out."""
+    """Drawings per domain: a fifth is the validation part, a fifth the test part."""
     seed: int = Field(0, ge=0)
     """Seed of the drawings."""
     explained_per_class: int = Field(6, ge=1)
-    """Held-out scenes per class to explain."""
+    """Test scenes per class to explain."""
     explainer: ExplainerSettings = ExplainerSettings(baseline="mean")
     """Hidden regions get the mean color: black would itself be a strong cue on a bright scene."""
 
@@ -76,16 +76,11 @@ def run_demo(settings: DemoSettings) -> DemoResult:
     logger.info("training: %d epochs", train.schedule.epochs)
     trained = run_training(train)
     checkpoint = trained.checkpoint
-    logger.info("evaluating %s", checkpoint)
-    evaluations = [
-        evaluate(checkpoint, shards[domain], domain=domain, val_fold=train.data.val_fold)
-        for domain in DOMAINS
-    ]
-    linear = logistic_regression_accuracy(shards["ier"], val_fold=train.data.val_fold)
+    linear = logistic_regression_accuracy(shards["ier"], train.split_plan("ier"))
     images = images_from_shards(
         shards["ier"],
         per_class=settings.explained_per_class,
-        fold=train.data.val_fold,
+        fold=train.data.test_fold,
         preprocessing=train.preprocessing,
     )
     logger.info("explaining %d scenes", len(images))
@@ -101,8 +96,8 @@ def run_demo(settings: DemoSettings) -> DemoResult:
     masks = [image.cue_mask for image in images if image.cue_mask is not None]
     ratio = cue_mass_ratio([record.density for record in explained], masks)
     result = DemoResult(
-        fer_accuracy=evaluations[0].accuracy,
-        ier_accuracy=evaluations[1].accuracy,
+        fer_accuracy=trained.test["fer"].accuracy,
+        ier_accuracy=trained.test["ier"].accuracy,
         logistic_regression_ier_accuracy=linear,
         cue_mass_ratio=ratio,
         checkpoint=checkpoint,
@@ -113,7 +108,7 @@ def run_demo(settings: DemoSettings) -> DemoResult:
         title="ier_ray demo",
         settings=train,
         trained=trained,
-        evaluations=evaluations,
+        evaluations=list(trained.test.values()),
         images=images,
         explained=explained,
         figures=headline_figures(result),
@@ -151,19 +146,19 @@ def make_shards(settings: DemoSettings, output: str, *, size: int) -> dict[Domai
     return locations
 
 
-def logistic_regression_accuracy(location: str, *, val_fold: int, size: int = 64) -> float:
-    """Held-out accuracy of multinomial logistic regression on raw pixels, as a control."""
-    split = SplitIndex.read(ShardSet.open(location), val_fold=val_fold)
+def logistic_regression_accuracy(location: str, plan: SplitPlan, *, size: int = 64) -> float:
+    """Test accuracy of multinomial logistic regression on raw pixels, as a control."""
+    split = SplitIndex.read(ShardSet.open(location), plan)
     reader = RowReader.of(split.shards, size)
 
     def pixels(index: RowIndex) -> tuple[Any, Any]:
-        columns = {"file": index.file, "row_group": index.row_group, "row": index.row}
-        images = np.concatenate([rows["image"] for rows in reader.read(columns)], dtype=np.float64)
+        read = reader.read(index.positions)
+        images = np.concatenate([rows["image"] for rows in read], dtype=np.float64)
         return images.reshape(len(index), -1) / 255.0, index.label
 
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=100, tol=1e-2))
     model.fit(*pixels(split.train))
-    return float(model.score(*pixels(split.validation)))
+    return float(model.score(*pixels(split.test)))
 
 
 def headline_figures(result: DemoResult) -> dict[str, str]:

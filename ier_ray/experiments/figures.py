@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ier_ray.cluster.evaluation import Evaluation
 from ier_ray.cluster.explainer import ExplainedImage
 from ier_ray.data.images import encode_png
 from ier_ray.data.samples import NamedImage
+from ier_ray.evaluation.summary import Evaluation
 from ier_ray.explain.rendering import overlay
 
 COLORS = {"fer": "#4477aa", "ier": "#cc6633", "discrepancy": "#228833"}
@@ -27,8 +27,10 @@ def learning_curves(history: list[dict[str, Any]], warmup_epochs: int) -> str:
     losses, accuracies = figure.subplots(1, 2)
     for name, label in (("fer", "cross-entropy FER"), ("ier", "cross-entropy IER")):
         losses.plot(epochs, [r[name] for r in history], "o-", color=COLORS[name], label=label)
-        values = [r[f"{name}_accuracy"] for r in history]
-        accuracies.plot(epochs, values, "o-", color=COLORS[name], label=f"{name.upper()} network")
+        values = [r[f"{name}_accuracy"] for r in history if f"{name}_accuracy" in r]
+        if values:  # a run that may read no IER label has none
+            network = f"{name.upper()} network"
+            accuracies.plot(epochs, values, "o-", color=COLORS[name], label=network)
     trained = [r for r in history if r["epoch"] > warmup_epochs]
     losses.plot(
         [r["epoch"] for r in trained],
@@ -38,7 +40,7 @@ def learning_curves(history: list[dict[str, Any]], warmup_epochs: int) -> str:
         label="discrepancy",
     )
     losses.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
-    accuracies.set(xlabel="epoch", ylabel="held-out accuracy", ylim=(0, 1.02))
+    accuracies.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1.02))
     for axes in (losses, accuracies):
         axes.axvspan(0.5, warmup_epochs + 0.5, color="0.93", label="warm-up")
         axes.set_xlim(0.5, max(epochs) + 0.5)

@@ -9,10 +9,10 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ier_ray import __version__
-from ier_ray.cluster.evaluation import Evaluation
 from ier_ray.cluster.explainer import ExplainedImage
 from ier_ray.cluster.trainer import TrainResult
 from ier_ray.data.samples import NamedImage
+from ier_ray.evaluation.summary import Evaluation
 from ier_ray.experiments import figures
 from ier_ray.training.settings import TrainSettings
 

@@ -19,7 +19,7 @@ class Classifier:
     """Computes class probabilities; requests that arrive together share a forward pass."""
 
     def __init__(self, args: AppArgs) -> None:
-        self._recognizer = Recognizer.load(args.checkpoint)
+        self._recognizer = Recognizer.load(args.checkpoint, adjust_prior=args.adjust_prior)
         self._predict.set_max_batch_size(args.max_batch_size)
         self._predict.set_batch_wait_timeout_s(args.batch_wait_s)
 
@@ -47,6 +47,7 @@ class Explainer:
             size=args.explain_workers,
             num_cpus=args.explain_worker_cpus,
             num_gpus=args.explain_worker_gpus,
+            adjust_prior=args.adjust_prior,
         )
 
     async def explain(self, request: ExplainRequest) -> Explanation:

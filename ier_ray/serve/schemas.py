@@ -11,6 +11,9 @@ class AppArgs(Settings):
 
     checkpoint: str
     """Checkpoint directory or s3:// URI that every node can read."""
+    adjust_prior: bool = False
+    """Shift probabilities from the class frequencies of training, which is balanced, to those of
+    the validation part; explanations then explain the shifted ones."""
     explain_workers: int = Field(2, ge=1)
     """Number of actors in the DnCShap pool."""
     explain_worker_cpus: float = Field(0.5, gt=0)

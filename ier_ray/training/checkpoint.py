@@ -75,6 +75,24 @@ class CheckpointManifest(Settings):
         """The classes as a scheme."""
         return EmotionScheme(self.scheme, tuple(self.classes))
 
+    def priors(self, domain: Domain) -> tuple[dict[str, float], dict[str, float]]:
+        """Class frequencies that a network was trained with, and those of the validation part.
+
+        Raises:
+            CheckpointError: when the validation labels were not to be read.
+        """
+        data = self.data[domain]
+        if data.val_prior is None:
+            raise CheckpointError(
+                f"adjusting to the prior needs the class frequencies of the validation part, which "
+                f"this checkpoint does not have for {domain}: its run could read no {domain} label"
+            )
+        trained, target = (
+            dict(zip(self.classes, prior, strict=True))
+            for prior in (data.train_prior, data.val_prior)
+        )
+        return trained, target
+
     @property
     def preprocessing(self) -> Preprocessing:
         """How images become the networks' input."""

@@ -26,6 +26,7 @@ from ier_ray.cluster.trainer import TrainResult, run_training
 from ier_ray.data.captions import CaptionReader
 from ier_ray.data.images import decode_rgb
 from ier_ray.data.order import held_out_tasks
+from ier_ray.data.parts import SplitPlan
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.shards import RowReader, ShardSet
 from ier_ray.data.splits import SplitIndex
@@ -139,7 +140,7 @@ def test_streams_give_each_samples_tokens_also_of_mixed_in_rows(both: dict[str, 
 
 
 def token_streams(both: dict[str, str]) -> JointStreams:
-    fer, ier = (SplitIndex.read(ShardSet.open(both[name]), val_fold=0) for name in ("fer", "ier"))
+    fer, ier = (SplitIndex.read(ShardSet.open(both[name]), SplitPlan()) for name in ("fer", "ier"))
     return JointStreams(fer, ier, Preprocessing(SIZE, reads_captions=True), batch_size=16, seed=1)
 
 

@@ -18,6 +18,7 @@ from moto.server import ThreadedMotoServer
 from support.cutting_proxy import CuttingProxy, Fault, proxying
 
 from ier_ray import s3, storage
+from ier_ray.data.provenance import SeenRows
 from ier_ray.errors import StorageError
 from ier_ray.models import ModelSettings, build_joint_model
 from ier_ray.training.checkpoint import (
@@ -155,10 +156,15 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             epoch=epoch,
             step=epoch,
             metrics={"ier_accuracy": 0.5},
-            data_hashes={"fer": "a", "ier": "b"},
+            seed=0,
+            criterion="last",
+            score=1.0,
+            data={},
         )
         directory = tmp_path_factory.mktemp("checkpoints") / str(epoch)
-        save_checkpoint(directory, build_joint_model(settings, num_classes=4), manifest, {})
+        save_checkpoint(
+            directory, build_joint_model(settings, num_classes=4), manifest, {}, SeenRows.none()
+        )
         found.append(str(directory))
     assert (Path(found[0]) / "model.safetensors").stat().st_size > 2 * PART
     return found

@@ -21,6 +21,7 @@ from ier_ray.cluster import read_ahead
 from ier_ray.cluster.read_ahead import ReadAhead
 from ier_ray.cluster.streams import open_streams, read_on_cluster, tasks_ahead
 from ier_ray.data.balancing import class_weights
+from ier_ray.data.parts import SplitPlan
 from ier_ray.data.shards import RowReader, ShardSet
 from ier_ray.data.splits import SplitIndex
 from ier_ray.data.streams import JointStreams
@@ -86,7 +87,7 @@ def test_two_train_workers_read_balanced_classes(
     read_by_two_workers: dict[int, list[list[dict[str, list[str]]]]],
 ) -> None:
     for domain in ("fer", "ier"):
-        split = SplitIndex.read(ShardSet.open(unbalanced[domain]), val_fold=0)
+        split = SplitIndex.read(ShardSet.open(unbalanced[domain]), SplitPlan())
         assert_balanced(
             [name for steps in read_by_two_workers[1] for step in steps for name in step[domain]],
             split,

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ier_ray.data.parts import SplitPlan
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.splits import SplitIndex
@@ -48,7 +49,7 @@ def local_streams(
     shards: dict[str, str], *, batch_size: int = 16, rank: int = 0, world_size: int = 1
 ) -> JointStreams:
     fer, ier = (
-        SplitIndex.read(ShardSet.open(shards[domain]), val_fold=0) for domain in ("fer", "ier")
+        SplitIndex.read(ShardSet.open(shards[domain]), SplitPlan()) for domain in ("fer", "ier")
     )
     return JointStreams(
         fer,

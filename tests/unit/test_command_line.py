@@ -96,6 +96,8 @@ def test_text_is_taken_as_it_is(text: str) -> None:
         (["--rate=-1e-3"], "rate", -0.001),
         (["--use-gpu", "true"], "use_gpu", True),
         (["--use_gpu", "yes"], "use_gpu", True),
+        (["--use-gpu"], "use_gpu", True),
+        (["--use-gpu", "--rate", "2"], "use_gpu", True),
         (["--use-gpu=no"], "use_gpu", False),
         (["--target", "none"], "target", None),
         (["--target", "null"], "target", None),
@@ -283,7 +285,7 @@ settings:
   --name TEXT           Its name. [default: job]
   --target TEXT         A class. [default: none]
   --rate NUMBER         A number. [default: 0.5]
-  --use-gpu {true,false}
+  --use-gpu [{true,false}]
                         On a GPU. [default: false]
   --images TEXT [TEXT ...]
                         Files. [default: []]

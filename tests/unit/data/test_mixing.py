@@ -8,6 +8,7 @@ import numpy as np
 from support.runs import local_streams
 from support.streams import named
 
+from ier_ray.data.parts import SplitPlan
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.splits import SplitIndex
 from ier_ray.data.streams import JointStreams
@@ -17,7 +18,7 @@ def test_a_mixed_in_fraction_is_drawn_from_every_class_and_only_from_training_ro
     unbalanced: dict[str, str],
 ) -> None:
     fer, ier = (
-        SplitIndex.read(ShardSet.open(unbalanced[domain]), val_fold=0) for domain in ("fer", "ier")
+        SplitIndex.read(ShardSet.open(unbalanced[domain]), SplitPlan()) for domain in ("fer", "ier")
     )
     half = fer.mixed_with(ier, fraction=0.5, seed=3)
     added = half.train.select(half.train.file >= len(fer.files))

@@ -20,6 +20,7 @@ from ier_ray import storage
 from ier_ray.data.augmentation import AugmentSettings, augment
 from ier_ray.data.captions import CaptionReader
 from ier_ray.data.images import encode_png
+from ier_ray.data.parts import SplitPlan
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.samples import images_from_files, images_from_shards
 from ier_ray.data.schema import SHARD_SCHEMA, Manifest, ShardFile
@@ -87,12 +88,12 @@ def test_the_baseline_is_normalized_with_the_statistics_of_its_image() -> None:
 
 
 def write_shard_set(location: str) -> str:
-    """The photograph twice: a row to validate on and a row to train on."""
+    """The photograph three times: in the test, validation and training part."""
     rows = [
         dict.fromkeys(SHARD_SCHEMA.names)
         | {"image": PHOTOGRAPH, "label": "sad", "sample_id": f"photograph-{fold}", "fold": fold}
         | {"group": f"photograph-{fold}", "pixel_hash": fold}
-        for fold in range(2)
+        for fold in range(3)
     ]
     Path(location).mkdir()
     pq.write_table(pa.Table.from_pylist(rows, SHARD_SCHEMA), f"{location}/0.parquet")
@@ -101,14 +102,14 @@ def write_shard_set(location: str) -> str:
         datasets=["album"],
         scheme=FOUR.name,
         classes=list(FOUR.classes),
-        folds=2,
+        folds=3,
         seed=0,
-        listed=2,
-        rows=2,
-        counts={"sad": [1, 1]},
+        listed=3,
+        rows=3,
+        counts={"sad": [1, 1, 1]},
         dropped={},
         quarantined=[],
-        shards=[ShardFile(file="0.parquet", rows=2, sha256="")],
+        shards=[ShardFile(file="0.parquet", rows=3, sha256="")],
         content_hash="album",
         request_hash="",
     )
@@ -125,7 +126,10 @@ def checkpoint_manifest(model: ModelSettings, normalization: Normalization) -> C
         epoch=1,
         step=1,
         metrics={},
-        data_hashes={},
+        seed=0,
+        criterion="last",
+        score=1.0,
+        data={},
     )
 
 
@@ -167,7 +171,7 @@ def test_training_evaluation_serving_and_explaining_show_the_network_the_same_in
     manifest = checkpoint_manifest(settings.model, normalization)
     recognizer = Recognizer(nn.ModuleDict({"ier": network}), manifest, CPU)
 
-    split = SplitIndex.read(shards, val_fold=0)
+    split = SplitIndex.read(shards, SplitPlan())
     streams = JointStreams(split, split, settings.preprocessing, batch_size=2, seed=0)
     (trained,) = on_device(streams.train(0), settings.preprocessing, CPU)
     expected = trained.ier_images[0]

@@ -9,6 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from ier_ray.data.provenance import SeenRows
 from ier_ray.errors import CheckpointError
 from ier_ray.models import ModelSettings, build_joint_model
 from ier_ray.training.checkpoint import (
@@ -34,11 +35,16 @@ def checkpoint(tmp_path: Path) -> Path:
         epoch=3,
         step=30,
         metrics={"ier_accuracy": 0.5},
-        data_hashes={"fer": "a", "ier": "b"},
+        seed=0,
+        criterion="last",
+        score=1.0,
+        data={},
     )
     torch.manual_seed(5)
     model = build_joint_model(MODEL, num_classes=4)
-    save_checkpoint(directory, model, manifest, {"epoch": 3, "optimizer": {"x": torch.ones(2)}})
+    save_checkpoint(
+        directory, model, manifest, {"epoch": 3, "optimizer": {"x": torch.ones(2)}}, SeenRows.none()
+    )
     return directory
 
 
@@ -65,6 +71,7 @@ def test_export_leaves_the_trainer_state_behind(checkpoint: Path, tmp_path: Path
     assert sorted(p.name for p in Path(exported).iterdir()) == [
         "manifest.json",
         "model.safetensors",
+        "seen.parquet",
     ]
     load_checkpoint(exported)
     with pytest.raises(CheckpointError, match="exported for serving cannot resume"):
@@ -88,7 +95,7 @@ def test_a_directory_without_manifest_is_no_checkpoint(checkpoint: Path) -> None
 
 def test_another_version_is_refused(checkpoint: Path) -> None:
     edit_manifest(checkpoint, format_version=99)
-    with pytest.raises(CheckpointError, match="format version 99, this program reads 1"):
+    with pytest.raises(CheckpointError, match="version 99, this program reads 2; train again"):
         load_checkpoint(str(checkpoint))
 
 
@@ -110,20 +117,21 @@ def test_damaged_trainer_state_is_refused(checkpoint: Path) -> None:
     (checkpoint / "trainer_state.pt").write_bytes(b"nonsense")
     with pytest.raises(CheckpointError, match=r"trainer_state\.pt: sha256 is .* damaged"):
         load_trainer_state(str(checkpoint))
-    edit_manifest(checkpoint, trainer_state_sha256="")  # from before the hash was kept
+    nonsense = hashlib.sha256(b"nonsense").hexdigest()
+    edit_manifest(checkpoint, trainer_state_sha256=nonsense)
     with pytest.raises(CheckpointError, match=r"trainer_state\.pt: not a file of tensors"):
         load_trainer_state(str(checkpoint))
 
 
 def test_checkpoints_that_libraries_wrote_whole_are_read(checkpoint: Path) -> None:
-    """As they were written at first: format version 1, no hash of the trainer state."""
     expected = load_checkpoint(str(checkpoint))[0].state_dict()
     weights = safetensors.torch.save(expected)
     (checkpoint / "model.safetensors").write_bytes(weights)
     torch.save({"epoch": 7}, checkpoint / "trainer_state.pt")
     file = checkpoint / "manifest.json"
     manifest = json.loads(file.read_text())
-    del manifest["trainer_state_sha256"]
+    state = (checkpoint / "trainer_state.pt").read_bytes()
+    manifest["trainer_state_sha256"] = hashlib.sha256(state).hexdigest()
     manifest["weights_sha256"] = hashlib.sha256(weights).hexdigest()
     file.write_text(json.dumps(manifest))
     for name, tensor in load_checkpoint(str(checkpoint))[0].state_dict().items():
