@@ -77,8 +77,9 @@ def test_other_classes_are_not_concatenated() -> None:
 def test_bad_values_are_refused(column: str, value: Any, message: str) -> None:
     values = random_predictions().columns()[column].copy()
     values[4] = value
+    columns: dict[str, Any] = {column: values}
     with pytest.raises(DataError, match=message):
-        random_predictions(**{column: values})
+        random_predictions(**columns)
 
 
 def test_a_negative_probability_is_refused_though_the_sum_is_one() -> None:
