@@ -118,8 +118,8 @@ def f1_of(confusion: Floats) -> Floats:
 
 
 def _accuracy(confusion: Floats) -> Floats:
-    hits: Floats = np.diagonal(confusion, axis1=-2, axis2=-1).sum(-1)
-    return hits / confusion.sum((-2, -1))
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    return _divided(hits.sum(-1), confusion.sum((-2, -1)))
 
 
 def _balanced_accuracy(confusion: Floats) -> Floats:
@@ -132,8 +132,7 @@ def _macro_f1(confusion: Floats) -> Floats:
 
 
 def _majority_share(confusion: Floats) -> Floats:
-    largest: Floats = confusion.sum(-1).max(-1)
-    return largest / confusion.sum((-2, -1))
+    return _divided(confusion.sum(-1).max(-1), confusion.sum((-2, -1)))
 
 
 def _divided(numerator: Floats, denominator: NDArray[np.generic]) -> Floats:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ier_ray.data.schema import Domain
 from ier_ray.errors import DataError
@@ -157,22 +156,16 @@ def fold_table(
 def _interval(
     metric: ConfusionMetric, predictions: Predictions, seed: int, resamples: int
 ) -> Interval | None:
-    groups = _groups(predictions)
-    if len(np.unique(groups)) < 2:
+    if len(np.unique(predictions.groups)) < 2:
         return None
     return bootstrap_interval(
         metric,
         predictions.probabilities,
         predictions.labels,
-        groups,
+        predictions.groups,
         seed=seed,
         resamples=resamples,
     )
-
-
-def _groups(predictions: Predictions) -> NDArray[np.str_]:
-    """Groups of several datasets: one subject's number in two of them is not one subject."""
-    return np.char.add(np.char.add(predictions.datasets, "/"), predictions.groups)
 
 
 def _adjusted(
