@@ -24,6 +24,7 @@ from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DeviceMemoryError, TrainingError
 from ier_ray.training.checkpoint import CheckpointManifest
 from ier_ray.training.context import Streams, TrainContext, share_buffers
+from ier_ray.training.initialization import initialize_new_layers
 from ier_ray.training.meters import LossWatch, Sums, ThroughputMeter
 from ier_ray.training.schedule import epoch_passes, merge_losses
 from ier_ray.training.settings import TrainSettings
@@ -95,6 +96,8 @@ def run_epoch(
         with closing(context.bar(label, streams.steps(epoch))) as bar:
             meter = ThroughputMeter(streams.train(epoch), bar)
             while group := list(islice(meter, settings.optimizer.accumulate)):
+                if step == 0:
+                    initialize_new_layers(state.model, settings, group, context)
                 step += 1
                 batches = on_device(group, settings.preprocessing, context.device, augmented)
                 watch.add(

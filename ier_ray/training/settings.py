@@ -99,6 +99,9 @@ class ScheduleSettings(Settings):
     pretrained: str | None = None
     """Backbone weights of the same architecture (emotion_net: VGG16's): a torchvision name or a
     .pth/.safetensors file."""
+    scale_new_layers: bool = True
+    """Scale the layers that pretrained weights do not fill by the first batch, so that training
+    starts near the loss of even guesses (ln of the number of classes). False: as drawn."""
 
 
 class ScalingSettings(Settings):
