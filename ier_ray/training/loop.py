@@ -25,7 +25,9 @@ from ier_ray.errors import DeviceMemoryError, TrainingError
 from ier_ray.training.checkpoint import CheckpointManifest
 from ier_ray.training.context import Streams, TrainContext, share_buffers
 from ier_ray.training.initialization import initialize_new_layers
+from ier_ray.training.learning_rate import learning_rate
 from ier_ray.training.meters import LossWatch, Sums, ThroughputMeter
+from ier_ray.training.optimization import set_learning_rate, set_train_mode
 from ier_ray.training.schedule import epoch_passes, merge_losses
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.state import STOPS_BY, RunProgress, TrainState, report, start
@@ -68,7 +70,7 @@ def train(
             metrics={name: record[name] for name in VALIDATION_NAMES},
             data_hashes=streams.data_hashes,
         )
-        report(context, state.model, state.optimizer, manifest, progress)
+        report(context, state, manifest)
     if context.rank == 0 and progress.epoch < schedule.epochs:
         logger.info("stopped early: %s has not fallen for %s epochs", STOPS_BY, schedule.patience)
     return progress
@@ -89,16 +91,19 @@ def run_epoch(
     augmented = partial(augment, settings=settings.data.augment, generator=generator)
     losses: dict[str, float] = {}
     images, busy = 0, 0.0
-    for loss in epoch_passes(settings, epoch):
-        state.wrapped.train()
+    passes, steps, batches_done = epoch_passes(settings, epoch), streams.steps(epoch), 0
+    for loss in passes:
+        set_train_mode(state.wrapped)
         watch = LossWatch(context, epoch + 1, settings.optimizer.learning_rate)
         label = f"epoch {epoch + 1}/{settings.schedule.epochs}"
-        with closing(context.bar(label, streams.steps(epoch))) as bar:
+        with closing(context.bar(label, steps)) as bar:
             meter = ThroughputMeter(streams.train(epoch), bar)
             while group := list(islice(meter, settings.optimizer.accumulate)):
                 if step == 0:
                     initialize_new_layers(state.model, settings, group, context)
-                step += 1
+                part = batches_done / (steps * len(passes))
+                set_step_rate(state, settings, step=step, part=part)
+                step, batches_done = step + 1, batches_done + len(group)
                 batches = on_device(group, settings.preprocessing, context.device, augmented)
                 watch.add(
                     step, optimizer_step(state, loss, batches, settings.optimizer, count=len(group))
@@ -106,6 +111,8 @@ def run_epoch(
         losses = merge_losses(losses, watch.means(), loss)  # waits for the device
         images, busy = images + meter.images, busy + meter.seconds()
     share_buffers(state.model, context)
+    if state.averaged is not None:
+        share_buffers(state.averaged.module, context)
     metrics = validate(state, settings, streams, context)
     if not all(math.isfinite(value) for value in metrics.values()):
         raise TrainingError(
@@ -123,15 +130,26 @@ def run_epoch(
     }
 
 
+def set_step_rate(state: TrainState, settings: TrainSettings, *, step: int, part: float) -> None:
+    """Set the learning rate of the next step; ``part`` is the fraction of the epoch before it."""
+    rate = learning_rate(
+        settings.optimizer,
+        step=step,
+        progress=(state.progress.epoch + part) / settings.schedule.epochs,
+        losses=[record[STOPS_BY] for record in state.progress.history],
+    )
+    set_learning_rate(state.optimizer, rate)
+
+
 @torch.no_grad()
 def validate(
     state: TrainState, settings: TrainSettings, streams: Streams, context: TrainContext
 ) -> dict[str, float]:
     """Loss and accuracy of each network on its domain's held-out fold, over all ranks."""
-    state.model.eval()
+    model = state.evaluated.eval()
     sums = Sums(context.device)
     for domain in DOMAINS:
-        network = getattr(state.model, domain)
+        network = getattr(model, domain)
         for batch in streams.validation(domain):
             stored = batch.images.to(context.device, non_blocking=True)
             labels = batch.labels.to(context.device, non_blocking=True)
