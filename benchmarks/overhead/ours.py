@@ -94,7 +94,8 @@ def settings_of(shards: dict[Domain, str], storage: str) -> TrainSettings:
             "data": {**shards, "shuffle_window": 1},
             "model": {"image_size": SIZE, "width": 0.25},
             "optimizer": {"batch_size": 4, "learning_rate": 1e-4},
-            "schedule": {"epochs": EPOCHS, "warmup_epochs": 0},
+            # Both sides train from the same weights: those that the seed draws.
+            "schedule": {"epochs": EPOCHS, "warmup_epochs": 0, "scale_new_layers": False},
             # Two cores: the workers keep both busy, reading runs beside them.
             "scaling": {"num_workers": WORKERS, "cpus_per_worker": 0.5},
         }

@@ -3,7 +3,7 @@
 from ier_ray.losses.adversarial import domain_confusion, reverse_gradient
 from ier_ray.losses.coral import coral
 from ier_ray.losses.discrepancy import class_means, discrepancy, pair_by_label
-from ier_ray.losses.joint import JointLoss, LossParts, Supervision
+from ier_ray.losses.joint import DiscrepancyGradient, JointLoss, LossParts, Supervision
 from ier_ray.losses.mcd import classifier_discrepancy
 from ier_ray.losses.mmd import mmd
 from ier_ray.losses.outputs import Compared, JointOutputs
@@ -12,6 +12,7 @@ from ier_ray.losses.registry import DISCREPANCIES, DiscrepancyMode, DiscrepancyS
 __all__ = [
     "DISCREPANCIES",
     "Compared",
+    "DiscrepancyGradient",
     "DiscrepancyMode",
     "DiscrepancySpec",
     "JointLoss",

@@ -14,6 +14,7 @@ from ier_ray.losses.outputs import Compared, JointOutputs
 from ier_ray.losses.registry import DISCREPANCIES, DiscrepancyMode, DiscrepancySpec
 
 Supervision = Literal["both", "fer"]
+DiscrepancyGradient = Literal["both", "ier"]
 
 
 class LossParts(NamedTuple):
@@ -32,7 +33,7 @@ class JointLoss:
 
     With ``supervision="fer"`` no IER label is read: ``CE_ier`` is the cross-entropy of ``ier`` on
     the FER images. ``classification`` is the weight of both cross-entropies: with 0, only ``D`` and
-    the regularization remain.
+    the regularization remain. With ``gradient="ier"`` the discrepancy has no gradient in ``fer``.
     """
 
     balance: float = 1.0
@@ -40,6 +41,8 @@ class JointLoss:
     mode: DiscrepancyMode = "same_image"
     supervision: Supervision = "both"
     classification: float = 1.0
+    label_smoothing: float = 0.0
+    gradient: DiscrepancyGradient = "both"
 
     @property
     def discrepancy(self) -> DiscrepancySpec:
@@ -73,11 +76,11 @@ class JointLoss:
         dense_weights: Iterable[Tensor],
     ) -> LossParts:
         """Loss of one batch; ``dense_weights`` are the dense layers' weight matrices."""
-        fer = F.cross_entropy(outputs.fer, fer_labels)
+        fer = self._cross_entropy(outputs.fer, fer_labels)
         if outputs.ier_on_fer is None:
-            ier = F.cross_entropy(outputs.ier, ier_labels)
+            ier = self._cross_entropy(outputs.ier, ier_labels)
         else:
-            ier = F.cross_entropy(outputs.ier_on_fer, fer_labels)
+            ier = self._cross_entropy(outputs.ier_on_fer, fer_labels)
         if self.measures_discrepancy:
             discrepancy = self.discrepancy(outputs.compared, fer_labels, ier_labels)
         else:
@@ -89,3 +92,6 @@ class JointLoss:
             + self.regularization * squares
         )
         return LossParts(total, fer, ier, discrepancy, squares)
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)

@@ -79,6 +79,15 @@ class BaselineNetwork(EmotionClassifier):
         return (f"{self._dense[-1]}.",)
 
 
+class ConvolutionalNetwork(BaselineNetwork):
+    """Convolutions, pooled to a fixed size, then dense layers, with ReLU between all of them."""
+
+    def pretrained_chain(self) -> list[nn.Module]:
+        """All layers but the last."""
+        layers = [m for m in self.network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        return layers[:-1]
+
+
 def alexnet(*, num_classes: int, image_size: int, width: float, dropout: float) -> BaselineNetwork:
     """Single-column AlexNet, for images of side ``ALEXNET_MIN_SIDE`` or more; He initialization."""
     del image_size  # pooled to 6x6 at any size
@@ -132,7 +141,7 @@ def vgg16(*, num_classes: int, image_size: int, width: float, dropout: float) ->
 
 def convolutional_network(
     features: nn.Module, classifier: nn.Module, *, side: int
-) -> BaselineNetwork:
+) -> ConvolutionalNetwork:
     """Convolutions, pooled to ``side`` x ``side``, then dense layers."""
     layers = OrderedDict(
         features=features,
@@ -140,7 +149,7 @@ def convolutional_network(
         flatten=nn.Flatten(),
         classifier=classifier,
     )
-    return BaselineNetwork(nn.Sequential(layers).apply(he_initialize), head="classifier")
+    return ConvolutionalNetwork(nn.Sequential(layers).apply(he_initialize), head="classifier")
 
 
 def deep_emotion(

@@ -26,3 +26,16 @@ class EmotionClassifier(nn.Module, ABC):
     @abstractmethod
     def new_layers(self) -> tuple[str, ...]:
         """Name prefixes of the layers that pretrained weights do not fill."""
+
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        """The parameters among the tensors of :meth:`backbone`."""
+        filled = {tensor.data_ptr() for tensor in self.backbone().values()}
+        return [parameter for parameter in self.parameters() if parameter.data_ptr() in filled]
+
+    def pretrained_chain(self) -> list[nn.Module]:
+        """The layers that pretrained weights fill, in forward order, if they are a chain.
+
+        In a chain only ReLU, pools and dropout stand between layers, so that a factor on the
+        output of one is a factor on all that follows. Empty where they are none.
+        """
+        return []

@@ -98,6 +98,10 @@ class EmotionNet(EmotionClassifier):
         trunk = self.features.state_dict(prefix="features.")
         return dict(trunk)
 
+    def pretrained_chain(self) -> list[nn.Module]:
+        """The convolutions of the trunk; branches take their inputs from between them."""
+        return [layer for layer in self.features if isinstance(layer, nn.Conv2d)]
+
 
 def vgg_trunk(channels: Sequence[int], convolutions: Sequence[int]) -> nn.Sequential:
     """Blocks of 3x3 convolutions with ReLU, each closed by a 2x2 max-pool."""

@@ -31,8 +31,12 @@ class JointModel(nn.Module):
         *,
         compared: Compared = "logits",
         ier_on_fer: bool = False,
+        fer_is_fixed: bool = False,
     ) -> JointOutputs:
-        """Logits of each network on its domain, and the other outputs that the loss asks for."""
+        """Logits of each network on its domain, and the other outputs that the loss asks for.
+
+        With ``fer_is_fixed`` the compared pair has no gradient in ``fer``.
+        """
         crossed = compared in ("cross", "contested")
         fer_seen = torch.cat([fer_images, ier_images]) if crossed else fer_images
         ier_seen = torch.cat([ier_images, fer_images]) if ier_on_fer else ier_images
@@ -44,10 +48,14 @@ class JointModel(nn.Module):
             ier_logits, ier_pair = with_features(self.ier, ier_seen)
         own, on_fer = ier_logits[: len(ier_images)], ier_logits[len(ier_images) :]
         fer_pair = fer_pair[len(fer_images) :] if crossed else fer_pair
+        fer_pair = fer_pair.detach() if fer_is_fixed else fer_pair
+        pair = self._compare(compared, fer_pair, ier_pair[: len(ier_images)])
+        if fer_is_fixed and compared == "contested":  # nor may its last layer change
+            pair = pair[0].detach(), pair[1]
         return JointOutputs(
             fer=fer_logits[: len(fer_images)],
             ier=own,
-            compared=self._compare(compared, fer_pair, ier_pair[: len(ier_images)]),
+            compared=pair,
             ier_on_fer=on_fer if ier_on_fer else None,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,10 +82,16 @@ def share_buffers(model: nn.Module, context: TrainContext) -> None:
     DDP does so before each forward pass but not after the last one, which leaves each rank with
     the running statistics of its own last batch.
     """
+    share_tensors(model.buffers(), context)
+
+
+@torch.no_grad()
+def share_tensors(tensors: Iterable[Tensor], context: TrainContext) -> None:
+    """Copy rank 0's tensors into those of every rank."""
     if context.world_size > 1:
-        for buffer in model.buffers():
-            own = buffer if context.rank == 0 else torch.zeros_like(buffer)
-            buffer.copy_(context.sum(own.clone()))
+        for tensor in tensors:
+            own = tensor if context.rank == 0 else torch.zeros_like(tensor)
+            tensor.copy_(context.sum(own.clone()))
 
 
 @dataclass

@@ -25,7 +25,10 @@ from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DeviceMemoryError, TrainingError
 from ier_ray.training.checkpoint import CheckpointManifest, read_seen_rows
 from ier_ray.training.context import Streams, TrainContext, share_buffers
+from ier_ray.training.initialization import initialize_new_layers
+from ier_ray.training.learning_rate import learning_rate
 from ier_ray.training.meters import LossWatch, Sums, ThroughputMeter, gathered
+from ier_ray.training.optimization import set_learning_rate, set_train_mode
 from ier_ray.training.schedule import epoch_passes, merge_losses
 from ier_ray.training.selection import CRITERIA, OfLogits
 from ier_ray.training.settings import TrainSettings
@@ -72,7 +75,7 @@ def train(
             score=record["score"],
             data=streams.data,
         )
-        report(context, state.model, state.optimizer, manifest, progress, seen)
+        report(context, state, manifest, seen)
     if context.rank == 0 and progress.epoch < schedule.epochs:
         logger.info(
             "stopped early: %s has not improved for %s epochs",
@@ -103,14 +106,19 @@ def run_epoch(
     augmented = partial(augment, settings=settings.data.augment, generator=generator)
     losses: dict[str, float] = {}
     images, busy = 0, 0.0
-    for loss in epoch_passes(settings, epoch):
-        state.wrapped.train()
+    passes, steps, batches_done = epoch_passes(settings, epoch), streams.steps(epoch), 0
+    for loss in passes:
+        set_train_mode(state.wrapped)
         watch = LossWatch(context, epoch + 1, settings.optimizer.learning_rate)
         label = f"epoch {epoch + 1}/{settings.schedule.epochs}"
-        with closing(context.bar(label, streams.steps(epoch))) as bar:
+        with closing(context.bar(label, steps)) as bar:
             meter = ThroughputMeter(streams.train(epoch), bar)
             while group := list(islice(meter, settings.optimizer.accumulate)):
-                step += 1
+                if step == 0:
+                    initialize_new_layers(state.model, settings, group, context)
+                part = batches_done / (steps * len(passes))
+                set_step_rate(state, settings, step=step, part=part)
+                step, batches_done = step + 1, batches_done + len(group)
                 batches = on_device(group, settings.preprocessing, context.device, augmented)
                 watch.add(
                     step, optimizer_step(state, loss, batches, settings.optimizer, count=len(group))
@@ -118,6 +126,8 @@ def run_epoch(
         losses = merge_losses(losses, watch.means(), loss)  # waits for the device
         images, busy = images + meter.images, busy + meter.seconds()
     share_buffers(state.model, context)
+    if state.averaged is not None:
+        share_buffers(state.averaged.module, context)
     metrics = validate(state, settings, streams, context)
     if not all(math.isfinite(value) for value in metrics.values()):
         raise TrainingError(
@@ -133,6 +143,17 @@ def run_epoch(
         "images_per_s": images * context.world_size / busy,
         "seconds": time.perf_counter() - started,
     }
+
+
+def set_step_rate(state: TrainState, settings: TrainSettings, *, step: int, part: float) -> None:
+    """Set the learning rate of the next step; ``part`` is the fraction of the epoch before it."""
+    rate = learning_rate(
+        settings.optimizer,
+        step=step,
+        progress=(state.progress.epoch + part) / settings.schedule.epochs,
+        scores=[record["score"] for record in state.progress.history],
+    )
+    set_learning_rate(state.optimizer, rate)
 
 
 def metric_names(settings: TrainSettings) -> tuple[str, ...]:
@@ -151,7 +172,7 @@ def validate(
     of ``ier`` are absent.
     """
     criterion = CRITERIA[settings.criterion]
-    state.model.eval()
+    model = state.evaluated.eval()
     sums = Sums(context.device)
     unlabeled = []
     for domain in DOMAINS:
@@ -159,7 +180,7 @@ def validate(
         scored = domain == "ier" and isinstance(criterion, OfLogits)
         if not labeled and not scored:
             continue
-        network = getattr(state.model, domain)
+        network = getattr(model, domain)
         for batch in streams.validation(domain):
             stored = batch.images.to(context.device, non_blocking=True)
             inputs = settings.preprocessing.inputs(stored)

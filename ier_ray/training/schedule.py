@@ -20,6 +20,8 @@ def epoch_passes(settings: TrainSettings, epoch: int) -> list[JointLoss]:
         regularization=settings.loss.regularization,
         mode=settings.loss.discrepancy,
         supervision=settings.loss.supervision,
+        label_smoothing=settings.loss.label_smoothing,
+        gradient=settings.loss.discrepancy_gradient,
     )
     cross_entropy = replace(loss, balance=0.0)
     if epoch < settings.schedule.warmup_epochs or loss.balance == 0:

@@ -14,7 +14,7 @@ from ier_ray.data.parts import SplitPlan, SplitRule
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.schema import Domain
 from ier_ray.data.transforms import Normalization
-from ier_ray.losses import DISCREPANCIES, DiscrepancyMode, Supervision
+from ier_ray.losses import DISCREPANCIES, DiscrepancyGradient, DiscrepancyMode, Supervision
 from ier_ray.models.registry import ModelSettings
 from ier_ray.models.weights import WEIGHT_FILES
 from ier_ray.storage import absolute
@@ -81,6 +81,11 @@ class LossSettings(Settings):
     the last dense layer), dann (a discriminator on those features; a balance above 1 may make
     them diverge). paired, class_mean, mmd and coral compare samples within one batch on one
     worker."""
+    discrepancy_gradient: DiscrepancyGradient = "both"
+    """Which networks the discrepancy changes. ier: ier alone is drawn towards fer, which learns
+    from its own cross-entropy only."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Probability that the cross-entropies' targets spread evenly over all classes."""
     supervision: Supervision = "both"
     """Whose labels are read. both: each network learns from its own domain's. fer: no IER label is
     used; both networks learn from the FER labels (unsupervised adaptation); with loss.balance 0
@@ -88,17 +93,39 @@ class LossSettings(Settings):
 
 
 class OptimizerSettings(Settings):
-    """Adam, and how a step is computed."""
+    """Adam, its learning rate, and how a step is computed."""
 
     learning_rate: float = Field(8e-5, gt=0)
     """Learning rate of Adam; the paper searches 8e-5 to 8e-4."""
+    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    """How the learning rate falls: constant, not at all; cosine, to 0 over schedule.epochs;
+    plateau, by half whenever the criterion has not improved for plateau_patience epochs."""
+    warmup_steps: int = Field(0, ge=0)
+    """First steps over which the learning rate rises linearly, with any schedule."""
+    plateau_patience: int = Field(5, ge=1)
+    """Epochs without a better score that make a plateau."""
+    trunk_factor: float = Field(1.0, ge=0)
+    """Factor on the learning rate of the layers that pretrained weights fill. 0 freezes them: they
+    keep their weights and running statistics, and only the new layers are trained."""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """Decay of Adam's average of gradients."""
+    beta2: float = Field(0.999, ge=0, lt=1)
+    """Decay of Adam's average of squared gradients."""
+    epsilon: float = Field(1e-8, gt=0)
+    """Added to the root of that average."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay (AdamW); biases and normalization layers do not decay."""
+    ema: float | None = Field(None, gt=0, lt=1)
+    """Decay per step of an exponential moving average of the weights, which is then validated,
+    saved and served in their place; it spans about 1 / (1 - ema) steps. None: no average."""
     batch_size: int = Field(16, ge=1)
     """Images of each domain in a forward pass, on each worker."""
     accumulate: int = Field(1, ge=1)
     """Batches whose gradients are averaged for one optimizer step: a larger batch in the memory of
     a small one."""
     clip_norm: float | None = Field(None, gt=0)
-    """Largest norm of a step's gradient; longer ones are scaled down to it. None: no limit."""
+    """Largest norm of each network's gradient in a step; longer ones are scaled down to it. None:
+    no limit."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of the networks' forward and backward pass. Weights and losses are float32."""
     compile: bool = False
@@ -131,6 +158,9 @@ class ScheduleSettings(Settings):
     pretrained: str | None = None
     """Backbone weights of the same architecture (emotion_net: VGG16's): a torchvision name or a
     .pth/.safetensors file."""
+    scale_new_layers: bool = True
+    """Scale the layers that pretrained weights do not fill by the first batch, so that training
+    starts near the loss of even guesses (ln of the number of classes). False: as drawn."""
 
 
 class ScalingSettings(Settings):

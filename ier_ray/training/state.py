@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from ier_ray.data.provenance import SeenRows
 from ier_ray.emotions import EmotionScheme
@@ -25,12 +26,10 @@ from ier_ray.training.checkpoint import (
     save_checkpoint,
 )
 from ier_ray.training.context import TrainContext
+from ier_ray.training.optimization import averaged_copy, freeze_trunks, make_optimizer
 from ier_ray.training.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
-
-FUSED_DEVICES = ("cuda", "cpu")
-"""Devices on which one fused kernel updates all weights."""
 
 
 @dataclass
@@ -62,6 +61,16 @@ class TrainState:
     """The model, with gradients averaged over ranks."""
     optimizer: torch.optim.Optimizer
     progress: RunProgress
+    averaged: AveragedModel | None = None
+    """The moving average of the weights, with ``optimizer.ema``."""
+
+    @property
+    def evaluated(self) -> JointModel:
+        """The model that is validated and saved: the averaged one, if there is one."""
+        if self.averaged is None:
+            return self.model
+        averaged: JointModel = self.averaged.module
+        return averaged
 
 
 def start(settings: TrainSettings, scheme: EmotionScheme, context: TrainContext) -> TrainState:
@@ -76,20 +85,20 @@ def start(settings: TrainSettings, scheme: EmotionScheme, context: TrainContext)
     )
     if DISCREPANCIES[settings.loss.discrepancy].needs_discriminator:
         model.add_discriminator()
+    if settings.optimizer.trunk_factor == 0:
+        freeze_trunks(model)
     model = model.to(context.device)
     model = model.to(memory_format=torch.channels_last)  # the layout of the decoded pixels: faster
-    optimizer = torch.optim.Adam(
-        model.parameters(),
-        lr=settings.optimizer.learning_rate,
-        fused=context.device.type in FUSED_DEVICES,
-    )
-    progress = restore(context, model, optimizer, scheme)
+    optimizer = make_optimizer(model, settings.optimizer, context.device)
+    decay = settings.optimizer.ema
+    averaged = None if decay is None else averaged_copy(model, decay)
+    progress = restore(context, model, optimizer, averaged, scheme)
     if progress.epoch == 0:
         fill_initial_weights(model, settings, scheme)
     if settings.optimizer.compile:
         model.fer.compile()
         model.ier.compile()
-    return TrainState(model, context.wrap(model), optimizer, progress)
+    return TrainState(model, context.wrap(model), optimizer, progress, averaged)
 
 
 def fill_initial_weights(model: JointModel, settings: TrainSettings, scheme: EmotionScheme) -> None:
@@ -116,9 +125,10 @@ def restore(
     context: TrainContext,
     model: JointModel,
     optimizer: torch.optim.Optimizer,
+    averaged: AveragedModel | None,
     scheme: EmotionScheme,
 ) -> RunProgress:
-    """Fill model and optimizer from the run's last checkpoint, if it has one.
+    """Fill model, optimizer and average from the run's last checkpoint, if it has one.
 
     Raises:
         CheckpointError: before training starts, when it is damaged or does not fit. Weights are
@@ -132,6 +142,10 @@ def restore(
         require_classes(manifest, scheme, location)
         restore_weights(location, manifest, {"fer": model.fer, "ier": model.ier})
         state = load_trainer_state(location)
+    if averaged is not None:  # whose weights are those of the checkpoint
+        averaged.module.load_state_dict(model.state_dict())
+        averaged.n_averaged.fill_(state["averaged_steps"])
+        model.load_state_dict(state["weights"])
     if model.discriminator is not None:
         model.discriminator.load_state_dict(state["discriminator"])
     optimizer.load_state_dict(state["optimizer"])  # on the CPU, keeps the loaded tensors
@@ -149,21 +163,19 @@ def require_classes(manifest: CheckpointManifest, scheme: EmotionScheme, locatio
 
 
 def report(
-    context: TrainContext,
-    model: JointModel,
-    optimizer: torch.optim.Optimizer,
-    manifest: CheckpointManifest,
-    progress: RunProgress,
-    seen: SeenRows,
+    context: TrainContext, state: TrainState, manifest: CheckpointManifest, seen: SeenRows
 ) -> None:
     """Report the epoch's record to the context; rank 0 adds the checkpoint."""
-    record = progress.history[-1]
+    record = state.progress.history[-1]
     if context.rank != 0:
         context.report(record, None)
         return
-    state = {"optimizer": optimizer.state_dict(), **vars(progress)}
-    if model.discriminator is not None:
-        state["discriminator"] = model.discriminator.state_dict()
+    kept = {"optimizer": state.optimizer.state_dict(), **vars(state.progress)}
+    if state.averaged is not None:
+        kept["weights"] = state.model.state_dict()
+        kept["averaged_steps"] = int(state.averaged.n_averaged)
+    if state.model.discriminator is not None:
+        kept["discriminator"] = state.model.discriminator.state_dict()
     with tempfile.TemporaryDirectory(prefix="ier_ray-checkpoint-") as directory:
-        save_checkpoint(Path(directory), model, manifest, state, seen)
+        save_checkpoint(Path(directory), state.evaluated, manifest, kept, seen)
         context.report(record, Path(directory))

@@ -51,6 +51,7 @@ def optimizer_step(
                     batch.ier_images,
                     compared=loss.compared,
                     ier_on_fer=loss.ier_on_fer,
+                    fer_is_fixed=loss.gradient == "ier",
                 )
             batch_parts = loss(
                 outputs.in_full_precision(),
@@ -61,8 +62,11 @@ def optimizer_step(
             torch.autograd.backward(batch_parts.total / count)
         parts.append(LossParts(*(value.detach() for value in batch_parts)))
     if settings.clip_norm is not None:
-        nn.utils.clip_grad_norm_(state.model.parameters(), settings.clip_norm)
+        for network in state.model.children():  # and the discriminator
+            nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
     state.optimizer.step()
+    if state.averaged is not None:
+        state.averaged.update_parameters(state.model)
     return parts
 
 

@@ -20,7 +20,7 @@ from support.runs import SIZE, tiny_settings
 from support.streams import named
 
 from ier_ray.cluster.captions import CaptionModels, CaptionReport, caption_shards
-from ier_ray.cluster.evaluation import evaluate
+from ier_ray.cluster.evaluation import choose_rows
 from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.trainer import TrainResult, run_training
 from ier_ray.data.captions import CaptionReader
@@ -33,10 +33,13 @@ from ier_ray.data.splits import SplitIndex
 from ier_ray.data.streams import JointStreams
 from ier_ray.emotions import FOUR
 from ier_ray.errors import CheckpointError, DataError, SettingsError
+from ier_ray.evaluation.predictions import Predictions
+from ier_ray.evaluation.summary import evaluate_predictions
 from ier_ray.inference import ExplainerSettings, Recognizer
 from ier_ray.models.captions import CAPTION_TOKENS, PADDING, Captioner
 from ier_ray.serve.app import build
 from ier_ray.serve.schemas import AppArgs
+from ier_ray.training.checkpoint import read_checkpoint_manifest
 
 CPU = torch.device("cpu")
 MODEL = {"architecture": "caption_bert", "image_size": SIZE, "width": 0.02}
@@ -180,8 +183,9 @@ def test_training_on_captions_from_shards_to_evaluation(
     """The held-out loss is that of the exported network on the tokens as stored."""
     assert read.history[0]["discrepancy"] > 0
     recognizer = Recognizer.load(read.checkpoint, device="cpu")
+    kept = Predictions.read(read.predictions)
     for domain in ("fer", "ier"):
-        found = evaluate(read.checkpoint, both[domain], domain=domain, val_fold=0)
+        found = evaluate_predictions(kept, domain=domain, part="val")
         assert found.samples == 32
         assert found.accuracy == pytest.approx(read.metrics[f"{domain}_accuracy"])
         losses: list[float] = []
@@ -201,8 +205,9 @@ def test_shard_sets_without_captions_are_refused_before_anything_starts(
         ):
             run_training(settings)
     assert not any(tmp_path.iterdir())
+    manifest = read_checkpoint_manifest(read.checkpoint)
     with pytest.raises(DataError, match="has no captions"):
-        evaluate(read.checkpoint, shards["ier"], domain="ier", val_fold=0)
+        choose_rows(read.checkpoint, manifest, shards["ier"], domain="ier", parts=["all"])
 
 
 def test_domains_of_different_vocabularies_are_refused_before_anything_starts(

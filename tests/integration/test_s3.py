@@ -16,13 +16,14 @@ from support.processes import training_workers
 from support.runs import SIZE, tiny_settings
 
 from ier_ray import storage
-from ier_ray.cluster.evaluation import evaluate
 from ier_ray.cluster.ingest import ingest
 from ier_ray.cluster.trainer import run_training
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.sources import SyntheticSource
 from ier_ray.emotions import FOUR
 from ier_ray.errors import StorageError
+from ier_ray.evaluation.predictions import Predictions
+from ier_ray.evaluation.summary import evaluate_predictions
 from ier_ray.training.checkpoint import load_checkpoint
 
 BUCKET = "ier-ray-test"
@@ -132,13 +133,15 @@ def test_training_reads_from_and_writes_to_s3_and_survives_a_kill(
     killer.join()
     assert killed
     assert not psutil.pid_exists(killed[0])
-    assert (result.epochs, result.steps) == (4, 4 * 5)  # 76 rows, two workers of 8
+    assert (result.epochs, result.steps) == (4, 4 * 4)  # 57 rows, two workers of 8
     assert [record["epoch"] for record in result.history] == [1, 2, 3, 4]
     assert result.checkpoint == f"{bucket}/runs/run/best"
     assert result.last_checkpoint.startswith(f"{bucket}/runs/run/checkpoint_")
     load_checkpoint(result.checkpoint)
-    found = evaluate(result.checkpoint, remote_shards["ier"], domain="ier", val_fold=0)
+    kept = Predictions.read(result.predictions)
+    found = evaluate_predictions(kept, domain="ier", part="val")
     assert found.accuracy == pytest.approx(result.metrics["ier_accuracy"])
+    assert evaluate_predictions(kept, domain="ier", part="test") == result.test["ier"]
 
 
 def listed(location: str) -> list[str]:

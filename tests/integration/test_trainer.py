@@ -17,11 +17,12 @@ from support.streams import named
 from support.tensorboard import read_scalars
 
 from ier_ray import storage
-from ier_ray.cluster.evaluation import compare, evaluate
 from ier_ray.cluster.streams import read_on_cluster
 from ier_ray.cluster.trainer import TrainResult, make_trainer, run_training
 from ier_ray.data.streams import JointBatch
-from ier_ray.errors import CapacityError, CheckpointError, DataError, SettingsError, TrainingError
+from ier_ray.errors import CapacityError, DataError, SettingsError, TrainingError
+from ier_ray.evaluation.predictions import Predictions
+from ier_ray.evaluation.summary import evaluate_predictions
 from ier_ray.inference import Recognizer
 from ier_ray.training.checkpoint import load_trainer_state, read_checkpoint_manifest
 
@@ -57,6 +58,7 @@ def test_a_run_leaves_its_best_and_last_checkpoints(trained: TrainResult) -> Non
     assert sorted(p.name for p in Path(trained.checkpoint).iterdir()) == [
         "manifest.json",
         "model.safetensors",
+        "seen.parquet",
     ]
     assert read_checkpoint_manifest(trained.checkpoint).epoch == best["epoch"]
     last = load_trainer_state(trained.last_checkpoint)
@@ -83,25 +85,23 @@ def test_evaluation_agrees_with_training_and_with_a_forward_pass(
     trained: TrainResult, shards: dict[str, str]
 ) -> None:
     recognizer = Recognizer.load(trained.checkpoint, device="cpu")
+    kept = Predictions.read(trained.predictions)
     for domain in ("fer", "ier"):
-        found = evaluate(trained.checkpoint, shards[domain], domain=domain, val_fold=0)
+        found = evaluate_predictions(kept, domain=domain, part="val")
         truth, predicted = [], []
         for batch in local_streams(shards).validation(domain):
             truth += batch.labels.tolist()
             scores = recognizer.probabilities(batch.images.numpy(), domain=domain)
-            predicted += scores.argmax(1).tolist()
+            predicted += scores.tolist()
         assert found.accuracy == pytest.approx(trained.metrics[f"{domain}_accuracy"])
-        assert found == compare(
-            domain, np.array(truth), np.array(predicted), ("happy", "sad", "hate", "anger")
-        )
+        rows = kept.select((kept.domains == domain) & (kept.parts == "val"))
+        assert rows.labels.tolist() == truth
+        np.testing.assert_allclose(rows.probabilities, predicted, rtol=1e-5, atol=1e-7)
+        assert rows.seen.all()
         assert found.samples == 32
-
-
-def test_comparison_by_hand() -> None:
-    found = compare("ier", np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), ("a", "b", "c"))
-    assert found.accuracy == 0.75
-    assert found.confusion == [[1, 1, 0], [0, 2, 0], [0, 0, 0]]
-    assert found.f1 == pytest.approx({"a": 2 / 3, "b": 0.8, "c": 0.0})
+        assert trained.test[domain] == evaluate_predictions(kept, domain=domain, part="test")
+        assert trained.test[domain].samples == 32
+        assert trained.test[domain].seen == 0
 
 
 def test_other_settings_do_not_continue_a_run(trained: TrainResult, shards: dict[str, str]) -> None:
@@ -141,8 +141,6 @@ def test_bad_data_is_refused_before_anything_starts(shards: dict[str, str], tmp_
         run_training(tiny_settings(swapped, tmp_path))
     with pytest.raises(DataError, match="no shard set here"):
         run_training(tiny_settings({**shards, "ier": f"{tmp_path}/x"}, tmp_path))
-    with pytest.raises(CheckpointError, match="no checkpoint here"):
-        evaluate(f"{tmp_path}/x", shards["fer"], domain="fer", val_fold=0)
     assert not any(tmp_path.iterdir())
 
 

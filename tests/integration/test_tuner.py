@@ -48,8 +48,10 @@ def test_a_sweep_exports_its_best_checkpoint(
         assert 0 <= trial.balance <= 2
         assert trial.epochs == 2
         assert trial.error is None
-    scores = [trial.ier_accuracy or 0.0 for trial in result.trials]
-    assert result.best.ier_accuracy == max(scores)
+    scores = [trial.score or 0.0 for trial in result.trials]
+    assert result.best.score == result.best.metrics["ier_accuracy"] == max(scores)
+    assert result.test["ier"].samples == 32
+    assert result.test["ier"].seen == 0
     _, manifest = load_checkpoint(result.checkpoint)
     assert manifest.metrics["ier_accuracy"] == max(scores)
 
@@ -71,7 +73,7 @@ def assert_in_mlflow(result: SweepResult, tracking: TrackingSettings) -> None:
         assert run.data.params["optimizer.learning_rate"] == str(trial.learning_rate)
         logged = client.get_metric_history(run.info.run_id, "validation/ier_accuracy")
         assert [metric.step for metric in logged] == [1, 2]
-        assert max(metric.value for metric in logged) == trial.ier_accuracy
+        assert max(metric.value for metric in logged) == trial.score
 
 
 def test_concurrency_is_what_the_cluster_holds(shards: dict[str, str], tmp_path: Path) -> None:

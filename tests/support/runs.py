@@ -20,8 +20,8 @@ from ier_ray.training.settings import TrainSettings
 ROOT = Path(__file__).parents[2]
 SIZE = 32
 SAMPLES = 160
-EPOCHS, STEPS = 5, 5 * 8
-"""Of a run that others are compared with: 128 balanced rows, two workers of 8."""
+EPOCHS, STEPS = 5, 5 * 6
+"""Of a run that others are compared with: 96 balanced rows, two workers of 8."""
 
 
 def tiny_settings(shards: dict[str, str], storage: Path | str, **changes: Any) -> TrainSettings:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,3 +85,55 @@ def write_domains(source: Source, root: Path, layout: LayoutSettings) -> dict[st
         ).location
         for domain in source.domains
     }
+
+
+@dataclass(frozen=True)
+class Labeled:
+    """Random pictures of the four classes, with groups and own parts as asked for."""
+
+    per_class: int
+    groups_of: int = 1
+    """Pictures in each group, of one class."""
+    splits: Sequence[str | None] = ()
+    """Own parts of a class's pictures, in order."""
+    rare: int | None = None
+    """Pictures of the last class, if they are fewer."""
+    seed: int = 0
+    """Pictures of one seed and number are the same."""
+    domain: Domain = "ier"
+    relabeled: int | None = None
+    """Seed by which the labels are shuffled among the pictures."""
+    name: str = "labeled"
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        return (self.domain,)
+
+    def list(self, domain: Domain) -> Iterator[Listed]:
+        listed = []
+        for label in FOUR.classes:
+            last = label == FOUR.classes[-1] and self.rare is not None
+            for number in range(self.rare or 0 if last else self.per_class):
+                name = f"{label}-{number}"
+                split = self.splits[number] if self.splits else None
+                group = f"{label}-{number // self.groups_of}"
+                listed.append(Listed(name, label, group, str(len(listed)), split=split))
+        labels = [sample.source_label for sample in listed]
+        if self.relabeled is not None:
+            random.Random(self.relabeled).shuffle(labels)
+        for sample, label in zip(listed, labels, strict=True):
+            yield sample._replace(source_label=label)
+
+    def load(self, domain: Domain, sample: Listed) -> Loaded:
+        pixels = random.Random(f"{self.seed} {sample.locator}").randbytes(SIZE * SIZE * 3)
+        picture = io.BytesIO()
+        Image.frombytes("RGB", (SIZE, SIZE), pixels).save(picture, format="PNG")
+        return Loaded(picture.getvalue(), None)
+
+
+def write_labeled(source: Labeled, path: Path, *, folds: int = 5) -> str:
+    """A shard set of the pictures; its location."""
+    layout = LayoutSettings(folds=folds, rows_per_shard=32, rows_per_group=16)
+    location = str(path / source.domain)
+    write_shard_set(source, source.domain, location, scheme=FOUR, layout=layout)
+    return location

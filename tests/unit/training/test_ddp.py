@@ -9,19 +9,33 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed
-from support.steps import RANKS, descending, double_batches, weights_after
+from support.steps import RANKS, descending, double_batches, train_state, weights_after
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
+from ier_ray.data.streams import Batch, JointBatch
 from ier_ray.losses import JointLoss
 from ier_ray.training.context import LocalContext, share_buffers
+from ier_ray.training.initialization import initialize_new_layers
+from ier_ray.training.optimization import freeze_trunks
+from ier_ray.training.settings import TrainSettings
+from ier_ray.training.state import TrainState
 
 LOSSES = {
     "same_image": JointLoss(balance=2.0, regularization=0.01),
     "mcd": JointLoss(balance=2.0, mode="mcd"),
     "dann": JointLoss(balance=2.0, mode="dann"),
+    "frozen": JointLoss(balance=2.0, gradient="ier"),
 }
+
+
+def prepared(name: str) -> TrainState:
+    """The train state of a case."""
+    state = descending(LOSSES[name].mode)
+    if name == "frozen":
+        freeze_trunks(state.model)
+    return state
 
 
 def run_rank(rank: int, directory: str) -> None:
@@ -33,13 +47,14 @@ def run_rank(rank: int, directory: str) -> None:
     for name in LOSSES:
         torch.save(train_rank(rank, name), f"{directory}/{name}-{rank}.pt")
     torch.save(run_batch_norm(rank, directory), f"{directory}/batch_norm-{rank}.pt")
+    torch.save(run_initialization(rank, directory), f"{directory}/initialization-{rank}.pt")
     torch.distributed.barrier()  # else a rank may leave while the other still communicates
     os._exit(0)  # without tearing torch's threads down, which aborts the process now and then
 
 
 def train_rank(rank: int, name: str) -> dict[str, Tensor]:
     """Every second batch of four images, two of them a step."""
-    plain = descending(LOSSES[name].mode)
+    plain = prepared(name)
     trained = replace(plain, wrapped=DistributedDataParallel(plain.model))
     return weights_after(trained, LOSSES[name], double_batches(12, 4)[rank::RANKS], accumulate=2)
 
@@ -64,6 +79,22 @@ def run_batch_norm(rank: int, directory: str) -> list[dict[str, Tensor]]:
     return [before, dict(model.named_buffers())]
 
 
+def run_initialization(rank: int, directory: str) -> dict[str, Tensor]:
+    """New layers scaled by images of the rank's own."""
+    generator = torch.Generator().manual_seed(rank)
+    pixels = torch.randint(256, (8, 32, 32, 3), generator=generator, dtype=torch.uint8)
+    batch = Batch(pixels, torch.zeros(8, dtype=torch.int64))
+    values = {"data": {"fer": "a", "ier": "b"}, "model": {"image_size": 32, "width": 0.05}}
+    model = train_state().model
+    initialize_new_layers(
+        model,
+        TrainSettings.model_validate(values),
+        [JointBatch(batch, batch)],
+        GlooRank(Path(directory), rank=rank, world_size=RANKS),
+    )
+    return model.state_dict()
+
+
 @pytest.fixture(scope="module")
 def saved_by_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes that train together leave."""
@@ -77,13 +108,15 @@ def test_two_ranks_of_two_batches_are_one_process_with_all_sixteen_images(
     name: str, saved_by_ranks: Path
 ) -> None:
     first, second = (torch.load(saved_by_ranks / f"{name}-{rank}.pt") for rank in range(RANKS))
-    mode = LOSSES[name].mode
-    start = weights_after(descending(mode), LOSSES[name], [], accumulate=1)
-    alone = weights_after(descending(mode), LOSSES[name], double_batches(3, 16), accumulate=1)
+    start = weights_after(prepared(name), LOSSES[name], [], accumulate=1)
+    alone = weights_after(prepared(name), LOSSES[name], double_batches(3, 16), accumulate=1)
     for weight, expected in alone.items():
         torch.testing.assert_close(first[weight], second[weight], rtol=0, atol=0, msg=weight)
         torch.testing.assert_close(first[weight], expected, rtol=0, atol=1e-9, msg=weight)
-        assert (expected - start[weight]).abs().max() > 1e-4
+        if name == "frozen" and ".features." in weight:
+            assert torch.equal(expected, start[weight])
+        else:
+            assert (expected - start[weight]).abs().max() > 1e-4
 
 
 def test_ranks_validate_with_the_running_statistics_of_the_checkpoint(
@@ -97,3 +130,13 @@ def test_ranks_validate_with_the_running_statistics_of_the_checkpoint(
     for name, expected in saved.items():
         torch.testing.assert_close(first[name], expected, rtol=0, atol=0, msg=name)
         torch.testing.assert_close(second[name], expected, rtol=0, atol=0, msg=name)
+
+
+def test_ranks_start_with_the_new_layers_that_the_first_one_scaled(saved_by_ranks: Path) -> None:
+    first, second = (
+        torch.load(saved_by_ranks / f"initialization-{rank}.pt") for rank in range(RANKS)
+    )
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+    drawn = train_state().model.state_dict()
+    assert not torch.equal(first["ier.classifier.6.weight"], drawn["ier.classifier.6.weight"])

@@ -69,7 +69,7 @@ def test_aligning_after_each_epoch_pulls_the_networks_together(
             tmp_path,
             loss={"balance": balance},
             schedule={"epochs": 4, "warmup_epochs": 1, "alignment": "per_epoch"},
-            optimizer={"learning_rate": 1e-3, "batch_size": 16},
+            optimizer={"learning_rate": 3e-3, "batch_size": 16},
         )
         directory = tmp_path / str(balance)
         histories[balance] = run(settings, shards, directory)

@@ -1,0 +1,184 @@
+"""Initial scale of the layers that pretrained weights do not fill, from the first batch.
+
+He initialization expects inputs of unit variance. The maps of a pretrained trunk have any other
+scale: the one of the data that its weights were trained on, and of their normalization.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ier_ray.data.schema import Domain
+from ier_ray.data.streams import JointBatch
+from ier_ray.models.classifier import EmotionClassifier
+from ier_ray.models.joint import JointModel, last_dense
+from ier_ray.training.context import TrainContext, share_tensors
+from ier_ray.training.settings import TrainSettings
+
+logger = logging.getLogger(__name__)
+
+LOGIT_RMS = 0.1
+"""Root mean square of the first logits: their cross-entropy is about ln K + LOGIT_RMS² / 2."""
+SENSIBLE_RMS = (0.01, 100.0)
+"""Root mean squares of a trunk's output within which its weights are believed to fit the images."""
+
+
+def initialize_new_layers(
+    model: JointModel, settings: TrainSettings, batches: Sequence[JointBatch], context: TrainContext
+) -> None:
+    """Scale the new layers of both networks by rank 0's first batches, each by its own domain's.
+
+    Networks that start from a trained checkpoint stay as they are, and a copy of ``fer`` remains
+    one. No label is read. Every rank calls it; all of them get rank 0's weights.
+    """
+    schedule = settings.schedule
+    if not schedule.scale_new_layers:
+        return
+    domains: list[Domain] = [] if schedule.fer_checkpoint else ["fer"]
+    if schedule.ier_start == "own":
+        domains.append("ier")
+    if context.rank == 0:
+        for domain in domains:
+            pixels = torch.cat([getattr(joint, domain).images for joint in batches])
+            inputs = settings.preprocessing.inputs(pixels.to(context.device))
+            initialize_network(getattr(model, domain), inputs, settings)
+        if schedule.ier_start == "fer":
+            model.ier.load_state_dict(model.fer.state_dict())
+    share_tensors(model.parameters(), context)
+
+
+def initialize_network(network: EmotionClassifier, inputs: Tensor, settings: TrainSettings) -> None:
+    """Scale one network's new layers, and its trunk where its weights do not fit the images."""
+    found = scale_new_layers(network, inputs)
+    source = settings.schedule.pretrained
+    lowest, highest = SENSIBLE_RMS
+    strange = [rms for rms in found if not lowest <= rms <= highest]
+    if source is None or not strange:
+        return
+    chain = network.pretrained_chain() if all(map(math.isfinite, found)) else []
+    logger.warning(
+        "schedule.pretrained %s: the trunk's activations on the first batch have a root mean "
+        "square of %.4g, expected are %g to %g: the weights were probably made for other inputs, "
+        "such as pixels from 0 to 255 (Keras, Caffe) or another normalization than "
+        "data.normalization %s. %s Set data.normalization to what the weights were made with "
+        "(torchvision's: imagenet), or use other weights",
+        source,
+        strange[0],
+        lowest,
+        highest,
+        settings.data.normalization,
+        "Its layers are scaled to unit activations." if chain else "They stay as they are.",
+    )
+    if chain:
+        scale_chain(network, chain, inputs)
+        scale_new_layers(network, inputs)
+
+
+@torch.no_grad()
+def scale_new_layers(network: EmotionClassifier, inputs: Tensor) -> list[float]:
+    """Give each new layer's outputs zero mean and unit variance, and the logits a small scale.
+
+    In forward order, as LSUV (Mishkin and Matas, *All you need is a good init*, 2016): a layer's
+    weights are multiplied by one factor. Its biases center every unit, because the maps of a ReLU
+    network have a mean that would otherwise be most of the variance. The last layer is scaled to
+    logits of :data:`LOGIT_RMS` without being centered. A layer with constant or non-finite outputs
+    stays as it is.
+
+    Args:
+        inputs: a first batch: normalized images ``(N, 3, S, S)``, or token ids.
+
+    Returns:
+        Root mean square of each new layer's input as it was met, in forward order.
+    """
+    filled = {id(parameter) for parameter in network.pretrained_parameters()}
+    last = last_dense(network)
+    seen: list[float] = []
+
+    def scale(layer: Any, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        seen.append(root_mean_square(arguments[0]))
+        if layer is last:
+            mean, spread = output.new_zeros(1), root_mean_square(output) / LOGIT_RMS
+        else:
+            mean, spread = unit_statistics(layer, output)
+        if not (math.isfinite(spread) and spread > 0):
+            return output
+        layer.weight /= spread
+        layer.bias.sub_(mean.flatten()).div_(spread)
+        return (output - mean) / spread
+
+    with ExitStack() as hooks, as_trained(network):
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear) and id(layer.weight) not in filled:
+                hooks.callback(layer.register_forward_hook(scale).remove)
+        network.forward(inputs)  # not through __call__, which may be compiled
+    return seen
+
+
+def unit_statistics(layer: nn.Module, output: Tensor) -> tuple[Tensor, float]:
+    """Mean of each unit or channel, and the root of the mean of their variances."""
+    dims = (0, 2, 3) if isinstance(layer, nn.Conv2d) else tuple(range(output.ndim - 1))
+    variance, mean = torch.var_mean(output, dim=dims, keepdim=True, correction=0)
+    return mean, float(variance.mean().sqrt())
+
+
+@torch.no_grad()
+def scale_chain(network: EmotionClassifier, chain: Sequence[nn.Module], inputs: Tensor) -> None:
+    """Give each layer of a chain of ReLU layers outputs with a root mean square of 1.
+
+    Only the scale of the chain's activations changes: ReLU and pools commute with a positive
+    factor, so each layer's biases are divided by the product of all factors before it.
+
+    Args:
+        chain: the layers in forward order (:meth:`EmotionClassifier.pretrained_chain`).
+    """
+    product = 1.0
+
+    def divide_bias(layer: Any, _: object) -> None:
+        layer.bias /= product
+
+    def scale(layer: Any, _: object, output: Tensor) -> Tensor:
+        nonlocal product
+        factor = root_mean_square(output)
+        if not (math.isfinite(factor) and factor > 0):
+            return output
+        layer.weight /= factor
+        layer.bias /= factor
+        product *= factor
+        return output / factor
+
+    with ExitStack() as hooks, as_trained(network):
+        for layer in chain:
+            hooks.callback(layer.register_forward_pre_hook(divide_bias).remove)
+            hooks.callback(layer.register_forward_hook(scale).remove)
+        network.forward(inputs)
+
+
+@contextmanager
+def as_trained(network: nn.Module) -> Iterator[None]:
+    """A network in its own mode without dropout, and without a change of its running statistics."""
+    modes = {module: module.training for module in network.modules()}
+    kept = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    network.eval()
+    for module, training in modes.items():
+        if isinstance(module, _BatchNorm):
+            module.train(training)
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for buffer, content in kept:
+            buffer.copy_(content)
+
+
+def root_mean_square(values: Tensor) -> float:
+    """Root of the mean square of all elements."""
+    return float(values.float().square().mean().sqrt())
