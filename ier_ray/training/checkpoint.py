@@ -250,7 +250,11 @@ def load_trainer_state(location: str) -> dict[str, Any]:
 
 
 def export_checkpoint(source: str, target: str) -> str:
-    """Copy what serving needs from a run's checkpoint to ``target``; returns ``target``."""
-    read_checkpoint_manifest(source)
-    storage.copy_directory(source, target, skip=frozenset({TRAINER_STATE}))
+    """Copy what serving needs from a run's checkpoint to ``target``; returns ``target``.
+
+    The manifest comes last, without the hash of the trainer state, which stays behind.
+    """
+    manifest = read_checkpoint_manifest(source).model_copy(update={"trainer_state_sha256": ""})
+    storage.copy_directory(source, target, skip=frozenset({TRAINER_STATE, MANIFEST}))
+    storage.write_json(storage.join(target, MANIFEST), manifest.model_dump(mode="json"))
     return target
