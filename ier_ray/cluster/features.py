@@ -32,6 +32,8 @@ BATCH = 64
 """Images per forward pass."""
 WINDOW = 8
 """Row groups per read task."""
+OUTPUTS = 2
+"""Classes of a network without a checkpoint: its output layer is not trained."""
 
 
 class NetworkSource(Protocol):
@@ -44,6 +46,9 @@ class NetworkSource(Protocol):
     @property
     def preprocessing(self) -> Preprocessing:
         """How images become its input."""
+
+    def outline(self) -> EmotionClassifier:
+        """The network in eval mode on torch's device ``meta``: shapes, no memory for values."""
 
     def load(self) -> EmotionClassifier:
         """The network on the CPU, in eval mode."""
@@ -76,6 +81,10 @@ class CheckpointNetwork:
         """As in training."""
         return self.manifest.preprocessing
 
+    def outline(self) -> EmotionClassifier:
+        """The architecture."""
+        return _outline(self.model)
+
     def load(self) -> EmotionClassifier:
         """Read the weights."""
         joint, _ = load_checkpoint(self.location)
@@ -98,10 +107,21 @@ class PretrainedNetwork:
         """Of the size and normalization given."""
         return Preprocessing(self.model.image_size, self.normalization, self.model.reads_captions)
 
+    def outline(self) -> EmotionClassifier:
+        """The architecture.
+
+        Raises:
+            CheckpointError: when the weights are missing or do not fit it.
+        """
+        network = _outline(self.model)
+        if self.weights is not None:
+            load_pretrained([network], self.weights)
+        return network
+
     def load(self) -> EmotionClassifier:
         """Initialize the network, then fill its backbone."""
         torch.manual_seed(self.seed)
-        network = build_network(self.model, num_classes=2)  # nothing reads its logits
+        network = build_network(self.model, num_classes=OUTPUTS)
         if self.weights is not None:
             load_pretrained([network], self.weights)
         return network.eval()
@@ -133,18 +153,24 @@ class Extract:
 
 
 def require_layer(source: NetworkSource, layer: str | None, pool: Pool) -> None:
-    """Raise :class:`SettingsError` if a layer has no features, before the cluster starts to work.
+    """Check the weights and the layer before the cluster starts to work.
 
-    The network is built and run without memory for its values: only shapes are computed.
+    Raises:
+        SettingsError: when the layer does not exist or has no features.
+        CheckpointError: when pretrained weights are missing or do not fit.
     """
-    with torch.device("meta"):
-        network = build_network(source.model, num_classes=2).eval()
-        if source.model.reads_captions:  # its mask has values, which decide how it runs
-            if layer is not None:
-                layer_named(network, layer)
-            return
+    network = source.outline()
+    if not source.model.reads_captions:
         side = source.model.image_size
-        layer_features(network, torch.zeros(2, 3, side, side), layer=layer, pool=pool)
+        images = torch.zeros(2, 3, side, side, device="meta")
+        layer_features(network, images, layer=layer, pool=pool)
+    elif layer is not None:  # caption_bert reads values of its mask, so it cannot run here
+        layer_named(network, layer)
+
+
+def _outline(model: ModelSettings) -> EmotionClassifier:
+    with torch.device("meta"):
+        return build_network(model, num_classes=OUTPUTS).eval()
 
 
 def extract_features(
@@ -165,7 +191,7 @@ def extract_features(
         workers: copies of the network.
 
     Raises:
-        SettingsError: see :func:`require_layer`.
+        SettingsError, CheckpointError: see :func:`require_layer`.
     """
     require_layer(source, layer, pool)
     tasks = held_out_tasks(index, rank=0, world_size=1, window=WINDOW)

@@ -85,6 +85,7 @@ def probe(
 
     Raises:
         SettingsError: when the layer does not exist or has no features.
+        CheckpointError: when pretrained weights are missing or do not fit.
         DataError: when the network reads captions and there are none.
     """
     if source.model.reads_captions:

@@ -14,7 +14,7 @@ from support.runs import SIZE
 from ier_ray.cluster.features import CheckpointNetwork, PretrainedNetwork, extract_features
 from ier_ray.cluster.probing import ProbeParts, probe
 from ier_ray.cluster.trainer import TrainResult
-from ier_ray.data.shards import ShardSet
+from ier_ray.data.shards import RowIndex, ShardSet
 from ier_ray.errors import CheckpointError, DataError, SettingsError
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.evaluation.probe import fit_probe
@@ -40,7 +40,8 @@ def test_features_equal_those_of_this_process_in_the_order_of_the_index(
     source = CheckpointNetwork.at(trained.checkpoint, "fer")
     reader = source.preprocessing.reader(ier.files, ier.scheme.classes)
     index = ier.index()
-    index = index.select(np.random.default_rng(0).permutation(len(index))[:70])
+    chosen = np.random.default_rng(0).permutation(len(index))[:70]
+    index = RowIndex(**{name: column[chosen] for name, column in vars(index).items()})
     found = extract_features(source, reader, index, layer="features.7", workers=2)
     columns = {"file": index.file, "row_group": index.row_group, "row": index.row}
     pixels = np.concatenate([rows["image"] for rows in reader.read(columns)])
@@ -83,6 +84,13 @@ def test_what_cannot_be_probed_is_refused_before_work_starts(
         probe(source, ier, parts, layer="feature.28", run="r", seed=0)
     with pytest.raises(CheckpointError, match="no checkpoint here"):
         CheckpointNetwork.at(f"{tmp_path}/none", "ier")
+    for weights, message in (
+        ("nonsense", "neither a torchvision weight name nor"),
+        (f"{trained.checkpoint}/model.safetensors", "does not fit the network"),
+    ):
+        pretrained = PretrainedNetwork(TINY, "imagenet", weights, seed=0)
+        with pytest.raises(CheckpointError, match=message):
+            probe(pretrained, ier, parts, run="r", seed=0)
     with pytest.raises(DataError, match=r"val_fold 9 leave no rows for validation"):
         ProbeParts.read(ier, test_fold=0, val_fold=9)
     captions = PretrainedNetwork(
