@@ -59,7 +59,8 @@ def layer_named(network: nn.Module, layer: str) -> nn.Module:
     Raises:
         SettingsError: when there is none, with the nearest names.
     """
-    layers = {name: module for name, module in network.named_modules() if name}
+    layers: dict[str, nn.Module] = dict(network.named_modules())
+    del layers[""]  # the network itself
     if layer not in layers:
         inside = [name for name in layers if name.endswith(f".{layer}")]
         near = (inside + difflib.get_close_matches(layer, layers, n=3))[:3]

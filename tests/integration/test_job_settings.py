@@ -15,6 +15,7 @@ from ier_ray.cluster.tuner import SweepSettings
 from ier_ray.command_line import from_command_line
 from ier_ray.config import parse_settings, read_settings_file
 from ier_ray.data.listing import LayoutSettings
+from ier_ray.errors import SettingsError
 from ier_ray.experiments.demo import DemoSettings
 from ier_ray.inference import ExplainerSettings
 
@@ -26,6 +27,7 @@ SECTIONS = {
     "evaluate": [],
     "explain": ["explainer"],
     "ingest": ["layout"],
+    "probe": ["model"],
     "train": TRAIN,
     "tune": [
         "search",
@@ -85,6 +87,21 @@ def test_explain_knows_its_explainer_by_short_names() -> None:
     assert settings.explainer == ExplainerSettings(
         depth=5, contexts="absent", baseline="#ff0000", first_axis="y"
     )
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "give either checkpoint or pretrained"),
+        (["--checkpoint", "c", "--pretrained", "random"], "give either checkpoint or pretrained"),
+        (["--checkpoint", "c", "--model.width", "0.5"], "the checkpoint has its own"),
+        (["--pretrained", "random", "--network", "fer"], "one of a checkpoint's"),
+        (["--checkpoint", "c", "--val-fold", "0"], "must differ, both are 0"),
+    ],
+)
+def test_a_probe_has_one_network_and_two_folds(flags: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        settings_of("probe", "ProbeSettings", "--shards", "s", *flags)
 
 
 def test_the_demo_keeps_its_baseline_beside_another_setting() -> None:

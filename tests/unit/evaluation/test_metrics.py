@@ -99,6 +99,15 @@ def test_calibration_error_by_hand() -> None:
     assert calibration_error(probabilities, labels, bins=2) == pytest.approx(expected, abs=1e-12)
 
 
+def test_images_of_equal_confidence_share_their_accuracy() -> None:
+    # In each of two bins, confidence .7 and accuracy 3/4, wherever the wrong one stands.
+    probabilities = np.tile([0.7, 0.3], (4, 1))
+    for wrong in range(4):
+        labels = (np.arange(4) == wrong).astype(np.int64)
+        found = calibration_error(probabilities, labels, bins=2)
+        assert found == pytest.approx(0.05, abs=1e-12)
+
+
 def test_calibration_error_equals_bins_made_by_hand() -> None:
     probabilities, labels = random_probabilities(1003, seed=2)
     order = np.argsort(probabilities.max(1))

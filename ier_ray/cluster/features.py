@@ -1,0 +1,210 @@
+"""Features of images from any layer of a frozen network, extracted on the cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import ray
+import torch
+from numpy.typing import NDArray
+
+from ier_ray.cluster.streams import decoded_rows, tasks_ahead
+from ier_ray.data.balancing import hash_ids
+from ier_ray.data.order import held_out_tasks
+from ier_ray.data.preprocessing import Preprocessing
+from ier_ray.data.schema import Domain
+from ier_ray.data.shards import RowIndex, RowReader
+from ier_ray.data.transforms import Normalization
+from ier_ray.models.classifier import EmotionClassifier
+from ier_ray.models.features import Pool, layer_features, layer_named
+from ier_ray.models.registry import ModelSettings, build_network
+from ier_ray.models.weights import load_pretrained
+from ier_ray.storage import absolute
+from ier_ray.training.checkpoint import (
+    CheckpointManifest,
+    load_checkpoint,
+    read_checkpoint_manifest,
+)
+
+BATCH = 64
+"""Images per forward pass."""
+WINDOW = 8
+"""Row groups per read task."""
+OUTPUTS = 2
+"""Classes of a network without a checkpoint: its output layer is not trained."""
+
+
+class NetworkSource(Protocol):
+    """Where a frozen network comes from; small enough to be sent to any worker."""
+
+    @property
+    def model(self) -> ModelSettings:
+        """Its architecture and size."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images become its input."""
+
+    def outline(self) -> EmotionClassifier:
+        """The network in eval mode on torch's device ``meta``: shapes, no memory for values."""
+
+    def load(self) -> EmotionClassifier:
+        """The network on the CPU, in eval mode."""
+
+
+@dataclass(frozen=True)
+class CheckpointNetwork:
+    """One of the two networks of a checkpoint."""
+
+    location: str
+    domain: Domain
+    manifest: CheckpointManifest
+
+    @classmethod
+    def at(cls, location: str, domain: Domain) -> CheckpointNetwork:
+        """The network of a domain in a checkpoint directory or ``s3://`` URI.
+
+        Raises:
+            CheckpointError: when there is no checkpoint.
+        """
+        return cls(absolute(location), domain, read_checkpoint_manifest(location))
+
+    @property
+    def model(self) -> ModelSettings:
+        """As in the checkpoint."""
+        return self.manifest.model
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """As in training."""
+        return self.manifest.preprocessing
+
+    def outline(self) -> EmotionClassifier:
+        """The architecture."""
+        return _outline(self.model)
+
+    def load(self) -> EmotionClassifier:
+        """Read the weights."""
+        joint, _ = load_checkpoint(self.location)
+        return joint.fer if self.domain == "fer" else joint.ier
+
+
+@dataclass(frozen=True)
+class PretrainedNetwork:
+    """A network of any architecture with pretrained weights, or freshly initialized ones."""
+
+    model: ModelSettings
+    normalization: Normalization
+    weights: str | None
+    """See :func:`ier_ray.models.weights.load_pretrained`; None for the initial weights alone."""
+    seed: int
+    """Of the layers that are not pretrained; the same on every worker."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Of the size and normalization given."""
+        return Preprocessing(self.model.image_size, self.normalization, self.model.reads_captions)
+
+    def outline(self) -> EmotionClassifier:
+        """The architecture.
+
+        Raises:
+            CheckpointError: when the weights are missing or do not fit it.
+        """
+        network = _outline(self.model)
+        if self.weights is not None:
+            load_pretrained([network], self.weights)
+        return network
+
+    def load(self) -> EmotionClassifier:
+        """Initialize the network, then fill its backbone."""
+        torch.manual_seed(self.seed)
+        network = build_network(self.model, num_classes=OUTPUTS)
+        if self.weights is not None:
+            load_pretrained([network], self.weights)
+        return network.eval()
+
+
+@dataclass
+class Extract:
+    """Ray Data stage: an actor with a copy of the network; returns sample ids and features."""
+
+    source: NetworkSource
+    layer: str | None
+    pool: Pool
+
+    def __post_init__(self) -> None:
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._network = self.source.load().to(self._device)
+
+    @torch.inference_mode()
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Features of a batch of decoded rows."""
+        pixels = torch.tensor(batch["image"], device=self._device)  # a copy: Ray's is read-only
+        features = layer_features(
+            self._network,
+            self.source.preprocessing.inputs(pixels),
+            layer=self.layer,
+            pool=self.pool,
+        )
+        return {"sample_id": batch["sample_id"], "features": features.float().cpu().numpy()}
+
+
+def require_layer(source: NetworkSource, layer: str | None, pool: Pool) -> None:
+    """Check the weights and the layer before the cluster starts to work.
+
+    Raises:
+        SettingsError: when the layer does not exist or has no features.
+        CheckpointError: when pretrained weights are missing or do not fit.
+    """
+    network = source.outline()
+    if not source.model.reads_captions:
+        side = source.model.image_size
+        images = torch.zeros(2, 3, side, side, device="meta")
+        layer_features(network, images, layer=layer, pool=pool)
+    elif layer is not None:  # caption_bert reads values of its mask, so it cannot run here
+        layer_named(network, layer)
+
+
+def _outline(model: ModelSettings) -> EmotionClassifier:
+    with torch.device("meta"):
+        return build_network(model, num_classes=OUTPUTS).eval()
+
+
+def extract_features(
+    source: NetworkSource,
+    reader: RowReader,
+    index: RowIndex,
+    *,
+    layer: str | None = None,
+    pool: Pool = "mean",
+    workers: int = 1,
+) -> NDArray[np.float32]:
+    """Features ``(N, d)`` of the rows of an index, in its order.
+
+    Args:
+        reader: gives the source's input (see :meth:`Preprocessing.reader`).
+        index: N rows, at least one; each sample occurs once.
+        layer, pool: see :func:`ier_ray.models.features.layer_features`.
+        workers: copies of the network.
+
+    Raises:
+        SettingsError, CheckpointError: see :func:`require_layer`.
+    """
+    require_layer(source, layer, pool)
+    tasks = held_out_tasks(index, rank=0, world_size=1, window=WINDOW)
+    extracted = decoded_rows(reader, tasks, ahead=tasks_ahead(streams=1)).map_batches(
+        Extract,
+        fn_constructor_args=(source, layer, pool),
+        batch_size=BATCH,
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        num_gpus=1 if ray.cluster_resources().get("GPU") else 0,
+    )
+    batches = list(extracted.iter_batches(batch_size=None, batch_format="numpy"))
+    ids = np.concatenate([batch["sample_id"] for batch in batches])
+    features = np.concatenate([batch["features"] for batch in batches])
+    position = {key: row for row, key in enumerate(hash_ids(ids.tolist()).tolist())}
+    found: NDArray[np.float32] = features[[position[key] for key in index.hash.tolist()]]
+    return found
