@@ -10,10 +10,12 @@ from pydantic import Field, model_validator
 
 from ier_ray.cluster.features import CheckpointNetwork, NetworkSource, PretrainedNetwork
 from ier_ray.cluster.job import run_job
-from ier_ray.cluster.probing import ProbeParts, probe
+from ier_ray.cluster.probing import probe
 from ier_ray.config import Settings
+from ier_ray.data.parts import SplitPlan
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import ShardSet
+from ier_ray.data.splits import SplitIndex
 from ier_ray.data.transforms import Normalization
 from ier_ray.models.features import Pool
 from ier_ray.models.registry import ModelSettings
@@ -40,16 +42,13 @@ class ProbeSettings(Settings):
     layer."""
     pool: Pool = "mean"
     """What becomes of a layer's maps: their mean over positions, or flatten (all values)."""
-    test_fold: int = Field(0, ge=0)
-    """Fold that the probe is tested on; give the one that the checkpoint did not see."""
-    val_fold: int = Field(1, ge=0)
-    """Fold that chooses the regularization; all other folds train the probe."""
     seed: int = Field(0, ge=0)
     """Seed of layers that are not pretrained, and of the intervals."""
     workers: int = Field(1, ge=1)
     """Copies of the network that run in parallel."""
     output: str | None = None
     """Parquet file for the predictions. If omitted, they are not kept."""
+    split: SplitPlan = SplitPlan()
     model: ModelSettings = ModelSettings()
 
     @model_validator(mode="after")
@@ -60,8 +59,6 @@ class ProbeSettings(Settings):
             raise ValueError("model is for pretrained weights; the checkpoint has its own")
         if self.pretrained is not None and self.network is not None:
             raise ValueError("network chooses one of a checkpoint's; leave it out with pretrained")
-        if self.test_fold == self.val_fold:
-            raise ValueError(f"test_fold and val_fold must differ, both are {self.val_fold}")
         return self
 
     def source(self, domain: Domain) -> NetworkSource:
@@ -74,11 +71,9 @@ class ProbeSettings(Settings):
 
 def main(settings: ProbeSettings) -> dict[str, Any]:
     shards = ShardSet.open(settings.shards)
-    parts = ProbeParts.read(shards, test_fold=settings.test_fold, val_fold=settings.val_fold)
     result = probe(
         settings.source(shards.manifest.domain),
-        shards,
-        parts,
+        SplitIndex.read(shards, settings.split),
         layer=settings.layer,
         pool=settings.pool,
         workers=settings.workers,

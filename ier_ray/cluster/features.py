@@ -14,6 +14,7 @@ from ier_ray.cluster.streams import decoded_rows, tasks_ahead
 from ier_ray.data.balancing import hash_ids
 from ier_ray.data.order import held_out_tasks
 from ier_ray.data.preprocessing import Preprocessing
+from ier_ray.data.provenance import SeenRows
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import RowIndex, RowReader
 from ier_ray.data.transforms import Normalization
@@ -26,6 +27,7 @@ from ier_ray.training.checkpoint import (
     CheckpointManifest,
     load_checkpoint,
     read_checkpoint_manifest,
+    read_seen_rows,
 )
 
 BATCH = 64
@@ -46,6 +48,9 @@ class NetworkSource(Protocol):
     @property
     def preprocessing(self) -> Preprocessing:
         """How images become its input."""
+
+    def seen(self) -> SeenRows:
+        """The rows that trained or selected it."""
 
     def outline(self) -> EmotionClassifier:
         """The network in eval mode on torch's device ``meta``: shapes, no memory for values."""
@@ -81,6 +86,10 @@ class CheckpointNetwork:
         """As in training."""
         return self.manifest.preprocessing
 
+    def seen(self) -> SeenRows:
+        """As recorded with the checkpoint."""
+        return read_seen_rows(self.location)
+
     def outline(self) -> EmotionClassifier:
         """The architecture."""
         return _outline(self.model)
@@ -106,6 +115,10 @@ class PretrainedNetwork:
     def preprocessing(self) -> Preprocessing:
         """Of the size and normalization given."""
         return Preprocessing(self.model.image_size, self.normalization, self.model.reads_captions)
+
+    def seen(self) -> SeenRows:
+        """None: what published weights were trained on is not known."""
+        return SeenRows.none()
 
     def outline(self) -> EmotionClassifier:
         """The architecture.

@@ -10,39 +10,12 @@ from numpy.typing import NDArray
 from ier_ray.cluster.features import NetworkSource, extract_features
 from ier_ray.data.captions import require_captions
 from ier_ray.data.shards import RowIndex, RowReader, ShardSet
-from ier_ray.data.streams import SplitIndex
+from ier_ray.data.splits import SplitIndex
 from ier_ray.errors import DataError
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.evaluation.probe import fit_probe
 from ier_ray.evaluation.summary import Evaluation, evaluate_predictions
 from ier_ray.models.features import Pool
-
-
-@dataclass(frozen=True)
-class ProbeParts:
-    """Rows that the probe is fit on, that choose its regularization, and that it is tested on."""
-
-    train: RowIndex
-    validation: RowIndex
-    test: RowIndex
-
-    @classmethod
-    def read(cls, shards: ShardSet, *, test_fold: int, val_fold: int) -> ProbeParts:
-        """Parts by fold; all other folds are for training.
-
-        Raises:
-            DataError: when a fold does not exist or a part is empty.
-        """
-        split = SplitIndex.read(shards, val_fold=test_fold)
-        inner = split.train.fold == val_fold
-        parts = cls(split.train.select(~inner), split.train.select(inner), split.validation)
-        for name, part in vars(parts).items():
-            if not len(part):
-                raise DataError(
-                    f"{shards.location}: test_fold {test_fold} and val_fold {val_fold} leave no "
-                    f"rows for {name}; the folds are 0 to {shards.manifest.folds - 1}"
-                )
-        return parts
 
 
 @dataclass(frozen=True)
@@ -64,8 +37,7 @@ class ProbeResult:
 
 def probe(
     source: NetworkSource,
-    shards: ShardSet,
-    parts: ProbeParts,
+    split: SplitIndex,
     *,
     layer: str | None = None,
     pool: Pool = "mean",
@@ -77,6 +49,8 @@ def probe(
     """Extract features on the cluster, fit a probe here, and measure it.
 
     Args:
+        split: the probe is fit on the training rows, the validation rows choose its regularization,
+            and it is tested on the test rows.
         layer, pool: see :func:`ier_ray.models.features.layer_features`.
         workers: copies of the network.
         run: name that the predictions carry.
@@ -86,21 +60,29 @@ def probe(
     Raises:
         SettingsError: when the layer does not exist or has no features.
         CheckpointError: when pretrained weights are missing or do not fit.
-        DataError: when the network reads captions and there are none.
+        DataError: when the network has seen test rows, or reads captions and there are none.
     """
+    shards = split.shards
+    seen = source.seen().among(split.test.pixels)
+    if seen.any():
+        raise DataError(
+            f"{shards.location}: {int(seen.sum())} of the {len(seen)} test rows trained or "
+            f"selected the network of {run}; divide the rows as its manifest says (split.test_fold, "
+            f"split.rule)"
+        )
     if source.model.reads_captions:
         require_captions(shards)
     reader = source.preprocessing.reader(shards.files, shards.scheme.classes)
-    rows = RowIndex.concatenated([parts.train, parts.validation, parts.test])
+    rows = RowIndex.concatenated([split.train, split.validation, split.test])
     features = extract_features(source, reader, rows, layer=layer, pool=pool, workers=workers)
     train, validation, test = np.split(
-        features, np.cumsum([len(parts.train), len(parts.validation)])
+        features, np.cumsum([len(split.train), len(split.validation)])
     )
     fitted = fit_probe(
         train,
-        parts.train.label,
+        split.train.label,
         validation,
-        parts.validation.label,
+        split.validation.label,
         classes=len(reader.classes),
     )
     kept = Predictions.concatenated(
@@ -109,8 +91,8 @@ def probe(
                 shards, reader, index, fitted.probabilities(own), part=part, run=run, seed=seed
             )
             for part, index, own in (
-                ("val", parts.validation, validation),
-                ("test", parts.test, test),
+                ("val", split.validation, validation),
+                ("test", split.test, test),
             )
         ]
     )
@@ -141,8 +123,7 @@ def predictions_of(
 
     Those of the parts ``train`` and ``val`` are marked as seen.
     """
-    position = {"file": index.file, "row_group": index.row_group, "row": index.row}
-    table = reader.table(position, ["sample_id", "group", "dataset"])
+    table = reader.table(index.positions, ["sample_id", "group", "dataset"])
     ids, groups, datasets = (
         np.asarray(table[name].to_pylist(), dtype=str) for name in table.column_names
     )

@@ -29,7 +29,7 @@ SplitRule = Literal["folds", "inner", "own"]
 
 
 class SplitPlan(Settings):
-    """How the rows of a shard set are divided; stored in the checkpoint."""
+    """How the rows of a shard set are divided into training, validation and test."""
 
     rule: SplitRule = "folds"
     """folds: one fold is the test part, another one the validation part. inner: one fold is the
