@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 import ray
 
-from ier_ray.data.ingestion import IngestReport, write_shard_set
+from ier_ray.data.ingestion import BlockTask, IngestReport, write_shard_set
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.schema import Domain
-from ier_ray.data.shard_writer import ShardWriter
 from ier_ray.data.sources import Source
 from ier_ray.emotions import EmotionScheme
 
@@ -23,16 +22,13 @@ def ingest(
     scheme: EmotionScheme,
     layout: LayoutSettings,
 ) -> IngestReport:
-    """:func:`~ier_ray.data.ingestion.write_shard_set` with Ray tasks that write the files."""
+    """:func:`~ier_ray.data.ingestion.write_shard_set` , its images read by Ray tasks."""
     return write_shard_set(
-        source, domain, location, scheme=scheme, layout=layout, execute=write_on_cluster
+        source, domain, location, scheme=scheme, layout=layout, execute=run_on_cluster
     )
 
 
-def write_on_cluster(writer: ShardWriter, blocks: list[pa.Table]) -> Iterator[str]:
-    """Write every block by a Ray task; yields the summaries."""
-    written = ray.data.from_arrow(blocks).map_batches(
-        writer, batch_size=None, batch_format="pyarrow"
-    )
-    for row in written.iter_rows():
-        yield row["summary"]
+def run_on_cluster(task: BlockTask, blocks: list[pa.Table]) -> Iterator[pa.Table]:
+    """Apply the task to every block by a Ray task; yields the results."""
+    done = ray.data.from_arrow(blocks).map_batches(task, batch_size=None, batch_format="pyarrow")
+    yield from done.iter_batches(batch_size=None, batch_format="pyarrow")

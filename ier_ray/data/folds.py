@@ -24,8 +24,8 @@ def assign_folds(
     distinct = len(set(groups))
     if distinct < folds:
         raise DataError(
-            f"folds={folds} needs as many groups, but the data has only {distinct}; "
-            f"lower --folds or add data"
+            f"folds={folds} needs as many groups, but the data has only {distinct} (copies of an "
+            f"image are one group); lower --folds or add data"
         )
     if distinct == len(groups):
         return _stratified(labels, folds=folds, seed=seed)

@@ -1,8 +1,9 @@
 """From a source to a shard set: Parquet files, then the manifest that marks them complete.
 
-Listing, label mapping, folds and shuffling need no images; images are loaded, verified and written
-wherever ``execute`` runs the writer. The manifest is written last, so a killed ingest leaves
-nothing that looks complete. Repeating a completed request does nothing.
+Listing, label mapping, folds and shuffling need no images; images are loaded wherever ``execute``
+runs a task: once to recognize duplicates, and once to verify and write them. The manifest is
+written last, so a killed ingest leaves nothing that looks complete. Repeating a completed request
+does nothing.
 """
 
 from __future__ import annotations
@@ -14,19 +15,39 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
 from ier_ray import storage
-from ier_ray.data.listing import LayoutSettings, list_samples, numbered_blocks, request_hash
-from ier_ray.data.schema import MANIFEST, Domain, Manifest, Rejected, ShardFile, made_before
+from ier_ray.data.duplicates import Treated, treat_duplicates
+from ier_ray.data.fingerprints import Fingerprinter
+from ier_ray.data.listing import (
+    LayoutSettings,
+    in_folds,
+    list_samples,
+    numbered_blocks,
+    request_hash,
+)
+from ier_ray.data.schema import (
+    MANIFEST,
+    Domain,
+    Duplicates,
+    Manifest,
+    Rejected,
+    ShardFile,
+    made_before,
+)
 from ier_ray.data.shard_writer import ShardWriter
 from ier_ray.data.sources import Source
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DataError
 
-ExecuteWrites = Callable[[ShardWriter, list[pa.Table]], Iterable[str]]
-"""Applies the writer to every block, in any order, and yields the blocks' JSON summaries."""
+BlockTask = Callable[[pa.Table], pa.Table]
+"""What is done with a block of the listing: taking fingerprints, or writing a shard."""
+
+Execute = Callable[[BlockTask, list[pa.Table]], Iterable[pa.Table]]
+"""Applies the task to every block and yields the results, in any order."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +60,21 @@ class IngestReport:
     """Whether the shard set existed already, so that nothing was written."""
 
 
-def write_locally(writer: ShardWriter, blocks: list[pa.Table]) -> Iterator[str]:
-    """Write the blocks one after another in this process."""
-    for block in blocks:
-        yield from writer(block)["summary"].to_pylist()
+@dataclass(frozen=True)
+class Accounting:
+    """What became of the listed samples before any shard was written."""
+
+    listed: int
+    """Samples the source listed."""
+    dropped: Counter[str]
+    """Samples without a class, per label."""
+    duplicates: Duplicates
+    """Copies of images, and how many of them were dropped."""
+
+
+def run_locally(task: BlockTask, blocks: list[pa.Table]) -> Iterator[pa.Table]:
+    """Apply the task to the blocks one after another in this process."""
+    return map(task, blocks)
 
 
 def write_shard_set(
@@ -52,7 +84,7 @@ def write_shard_set(
     *,
     scheme: EmotionScheme,
     layout: LayoutSettings,
-    execute: ExecuteWrites = write_locally,
+    execute: Execute = run_locally,
 ) -> IngestReport:
     """Write one domain of a source as a shard set.
 
@@ -64,18 +96,29 @@ def write_shard_set(
     found = made_before(location, request)
     if found is not None:
         return IngestReport(location, found, unchanged=True)
-    listing, dropped = list_samples(source, domain, scheme, layout)
+    samples, dropped = list_samples(source, domain, scheme)
+    treated = without_leaks(samples, Fingerprinter(source, domain), layout, execute)
+    before = Accounting(len(samples) + dropped.total(), dropped, treated.record)
+    listing = in_folds(treated.listing, layout)
     writer = ShardWriter(source, domain, location, layout.rows_per_group, layout.resize)
-    summaries = []
+    blocks = numbered_blocks(listing, layout.rows_per_shard)
     with tqdm(total=len(listing), unit="image", desc=f"ingest {domain}", disable=None) as bar:
-        for written in execute(writer, numbered_blocks(listing, layout.rows_per_shard)):
-            summaries.append(json.loads(written))
-            bar.update(summaries[-1]["listed"])
+        summaries = []
+        for written in execute(writer, blocks):
+            for summary in map(json.loads, written["summary"].to_pylist()):
+                summaries.append(summary)
+                bar.update(summary["listed"])
     summaries.sort(key=lambda summary: int(summary["shard"]))
-    listed = len(listing) + dropped.total()
     datasets = sorted(listing["dataset"].unique().to_pylist())
     manifest = make_manifest(
-        source, domain, scheme, layout, datasets, summaries, dropped, listed, request
+        source,
+        domain,
+        scheme,
+        layout,
+        datasets,
+        summaries,
+        before,
+        request,
     )
     if len(manifest.quarantined) > layout.max_bad:
         named = ", ".join(f"{bad.sample_id} ({bad.reason})" for bad in manifest.quarantined[:5])
@@ -87,6 +130,23 @@ def write_shard_set(
     return IngestReport(location, manifest, unchanged=False)
 
 
+def without_leaks(
+    samples: pa.Table, task: Fingerprinter, layout: LayoutSettings, execute: Execute
+) -> Treated:
+    """The listing after its duplicates were looked for and grouped or dropped, unless kept."""
+    if layout.duplicates == "keep":
+        return Treated(samples, Duplicates(mode="keep"))
+    numbered = samples.append_column("row", pa.array(np.arange(len(samples))))
+    blocks = numbered_blocks(numbered, layout.rows_per_shard)
+    name = f"duplicates {task.domain}"
+    with tqdm(total=len(blocks), unit="block", desc=name, disable=None) as bar:
+        fingerprints = []
+        for fingerprint in execute(task, blocks):
+            fingerprints.append(fingerprint)
+            bar.update()
+    return treat_duplicates(samples, fingerprints, layout.duplicates)
+
+
 def make_manifest(
     source: Source,
     domain: Domain,
@@ -94,8 +154,7 @@ def make_manifest(
     layout: LayoutSettings,
     datasets: list[str],
     summaries: list[dict[str, Any]],
-    dropped: Counter[str],
-    listed: int,
+    before: Accounting,
     request: str,
 ) -> Manifest:
     """Combine the shards' summaries, and check that every listed sample is accounted for."""
@@ -108,10 +167,12 @@ def make_manifest(
             counts[label][int(fold)] += count
     quarantined = [Rejected(**bad) for summary in summaries for bad in summary["quarantined"]]
     rows = sum(shard.rows for shard in shards)
-    if listed != rows + dropped.total() + len(quarantined):
+    dropped, copies = before.dropped.total(), before.duplicates.dropped
+    if before.listed != rows + dropped + len(quarantined) + copies:
         raise DataError(
-            f"source {source.name!r}: {listed} samples listed, but {rows} kept, "
-            f"{dropped.total()} dropped and {len(quarantined)} quarantined; shards were lost"
+            f"source {source.name!r}: {before.listed} samples listed, but {rows} kept, {dropped} "
+            f"dropped, {len(quarantined)} quarantined and {copies} duplicates left out; "
+            f"shards were lost"
         )
     content = hashlib.sha256("".join(shard.sha256 for shard in shards).encode()).hexdigest()
     return Manifest(
@@ -121,11 +182,12 @@ def make_manifest(
         classes=list(scheme.classes),
         folds=layout.folds,
         seed=layout.seed,
-        listed=listed,
+        listed=before.listed,
         rows=rows,
         counts=counts,
-        dropped=dict(dropped),
+        dropped=dict(before.dropped),
         quarantined=quarantined,
+        duplicates=before.duplicates,
         shards=shards,
         content_hash=content,
         request_hash=request,

@@ -45,6 +45,7 @@ def inspect_shards(shards: ShardSet) -> dict[str, Any]:
         "sizes": {side: _spread(measured[side].to_numpy()) for side in ("height", "width")},
         "dropped": manifest.dropped,
         "quarantined": [bad.model_dump() for bad in manifest.quarantined],
+        "duplicates": manifest.duplicates.model_dump(),
     }
 
 
@@ -79,7 +80,22 @@ def as_text(described: dict[str, Any]) -> str:
         f"quarantined {bad['sample_id']}: {bad['reason']} ({bad['detail']})"
         for bad in described["quarantined"]
     ]
-    return "\n".join(lines)
+    return "\n".join(lines + _duplicates_as_text(described["duplicates"]))
+
+
+def _duplicates_as_text(found: dict[str, Any]) -> list[str]:
+    if found["mode"] == "keep":
+        return ["duplicates: not looked for (--duplicates keep)"]
+    lines = [
+        f"duplicates ({found['mode']}): {found['images']} images in {found['clusters']} clusters, "
+        f"{found['exact']} exact and {found['near']} near copies; {found['dropped']} dropped, "
+        f"{found['left_out_of_own_split']} left out of their own split",
+        f"clusters with conflicting labels: {found['conflicting']}",
+    ]
+    for conflict in found["conflicts"]:
+        pairs = zip(conflict["sample_ids"], conflict["labels"], strict=True)
+        lines.append("conflicting " + ", ".join(f"{name} ({label})" for name, label in pairs))
+    return lines
 
 
 def contact_sheet(shards: ShardSet) -> bytes:

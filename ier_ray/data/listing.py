@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from pydantic import Field
 
 from ier_ray.config import Settings
 from ier_ray.data.folds import assign_folds
-from ier_ray.data.schema import SHARD_SCHEMA, Domain
+from ier_ray.data.schema import SHARD_SCHEMA, Domain, DuplicatesMode
 from ier_ray.data.sources import Listed, Source
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DataError
@@ -28,6 +29,9 @@ class LayoutSettings(Settings):
     """Seed of folds, shuffling and synthetic drawings."""
     max_bad: int = Field(0, ge=0)
     """Most unusable images tolerated: they are quarantined and named. More fail the job."""
+    duplicates: DuplicatesMode = "group"
+    """Copies of an image, also re-encoded, resized or mirrored ones: group (they share a fold),
+    drop (one of them remains), or keep (do not look for any, which saves one reading)."""
     resize: int | None = Field(None, ge=32)
     """Shorter side in pixels: larger images are downscaled to it, as JPEG. By default, none are."""
     rows_per_shard: int = Field(4096, ge=1)
@@ -51,12 +55,12 @@ def request_hash(
 
 
 def list_samples(
-    source: Source, domain: Domain, scheme: EmotionScheme, layout: LayoutSettings
+    source: Source, domain: Domain, scheme: EmotionScheme
 ) -> tuple[pa.Table, Counter[str]]:
-    """The samples that have a class, shuffled, with folds; and how many of each label were dropped.
+    """The samples that have a class, as the source lists them; and each dropped label's count.
 
     Raises:
-        DataError: when no sample has a class, an id is listed twice, or groups are too few.
+        DataError: when no sample has a class, or an id is listed twice.
     """
     kept: list[tuple[Listed, str]] = []
     dropped: Counter[str] = Counter()
@@ -76,20 +80,34 @@ def list_samples(
     repeated = [name for name, count in Counter(ids).items() if count > 1]
     if repeated:
         raise DataError(f"source {source.name!r}: sample id {repeated[0]!r} is listed twice")
-    folds = assign_folds(labels, groups, folds=layout.folds, seed=layout.seed)
     columns = {
         "sample_id": ids,
         "source_label": source_labels,
         "group": groups,
         "dataset": [dataset or source.name for dataset in datasets],
         "label": labels,
-        "fold": folds,
         "split": pa.array(splits, pa.string()),
         "locator": locators,
         **affect_columns(affects),
     }
-    order = np.random.default_rng(layout.seed).permutation(len(ids))
-    return pa.table(columns).take(order), dropped
+    return pa.table(columns), dropped
+
+
+def in_folds(listing: pa.Table, layout: LayoutSettings) -> pa.Table:
+    """The listing with the fold of each sample, shuffled.
+
+    Raises:
+        DataError: when there are fewer groups than folds.
+    """
+    labels, groups = listing["label"].to_pylist(), listing["group"].to_pylist()
+    folds = assign_folds(labels, groups, folds=layout.folds, seed=layout.seed)
+    order = np.random.default_rng(layout.seed).permutation(len(listing))
+    return listing.append_column("fold", pa.array(folds)).take(order)
+
+
+def listed_of(entry: Mapping[str, Any]) -> Listed:
+    """The sample that a row of the listing stands for, as far as a source needs it to load."""
+    return Listed(entry["sample_id"], entry["source_label"], entry["group"], entry["locator"])
 
 
 def affect_columns(affects: Sequence[tuple[float, float, float] | None]) -> dict[str, pa.Array]:

@@ -17,6 +17,8 @@ MANIFEST = "manifest.json"
 
 Domain = Literal["fer", "ier"]
 
+DuplicatesMode = Literal["group", "drop", "keep"]
+
 Split = Literal["train", "val", "test"]
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -66,6 +68,38 @@ class Rejected(Settings):
     """Message of the error."""
 
 
+class ConflictingLabels(Settings):
+    """A cluster of duplicate images that do not all have the same label."""
+
+    sample_ids: list[str]
+    """The images, as listed."""
+    labels: list[str]
+    """The class of each."""
+
+
+class Duplicates(Settings):
+    """Duplicate images that ingest found: ``images = clusters + exact + near``."""
+
+    mode: DuplicatesMode = "keep"
+    """What was done: ``group``, ``drop``, or ``keep``, which looks for none."""
+    clusters: int = 0
+    """Sets of two or more images that show the same picture."""
+    images: int = 0
+    """Images in these clusters."""
+    exact: int = 0
+    """Images whose pixels are those of another image listed before."""
+    near: int = 0
+    """The others beside the first of each cluster: re-encoded, resized or mirrored copies."""
+    dropped: int = 0
+    """Images left out by ``drop``."""
+    left_out_of_own_split: int = 0
+    """Images that lost their own split, as a copy is in a part that is held out further."""
+    conflicting: int = 0
+    """Clusters whose images have different labels."""
+    conflicts: tuple[ConflictingLabels, ...] = ()
+    """The first hundred of these."""
+
+
 class Manifest(Settings):
     """Description of a shard set; written last, so that it marks the shard set complete."""
 
@@ -84,7 +118,7 @@ class Manifest(Settings):
     seed: int
     """Seed of folds and shuffling."""
     listed: int
-    """Samples the source listed: ``rows + dropped + quarantined``."""
+    """Samples the source listed: ``rows + dropped + quarantined + duplicates.dropped``."""
     rows: int
     """Samples kept."""
     counts: dict[str, list[int]]
@@ -93,6 +127,8 @@ class Manifest(Settings):
     """Samples left out because their label has no class in the scheme: count per label."""
     quarantined: list[Rejected]
     """Samples left out because their image is unusable."""
+    duplicates: Duplicates = Duplicates()
+    """Duplicate images, and what was done with them."""
     shards: list[ShardFile]
     """The Parquet files, in order."""
     content_hash: str

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 
 from ier_ray import storage
 from ier_ray.data.images import decode_rgb, pixel_hash, reduced
+from ier_ray.data.listing import listed_of
 from ier_ray.data.schema import SHARD_SCHEMA, Domain
-from ier_ray.data.sources import Listed, Source
+from ier_ray.data.sources import Source
 from ier_ray.errors import ImageError
 
 
@@ -55,9 +56,7 @@ class ShardWriter:
 
     def _rows(self, block: pa.Table, quarantined: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
         for entry in block.drop_columns(["shard"]).to_pylist():
-            listed = Listed(
-                entry["sample_id"], entry["source_label"], entry["group"], entry.pop("locator")
-            )
+            listed = listed_of(entry)
             try:
                 loaded = self.source.load(self.domain, listed)
                 encoded, image = loaded.image, decode_rgb(loaded.image)

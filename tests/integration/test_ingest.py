@@ -75,7 +75,9 @@ def test_all_datasets_of_a_domain_are_ingested_at_once(
         source = open_source("auto", str(root))
         sources += [source] if source.domains == (domain,) else []
     combined = CombinedSource(tuple(sources))
-    layout = LayoutSettings(folds=4, max_bad=len(sources), rows_per_shard=30, rows_per_group=7)
+    layout = LayoutSettings(
+        folds=4, max_bad=len(sources), rows_per_shard=30, rows_per_group=7, duplicates="keep"
+    )
     location, here = f"{tmp_path}/shards", f"{tmp_path}/here"
     found = ingest(combined, domain, location, scheme=FOUR, layout=layout)
     write_shard_set(combined, domain, here, scheme=FOUR, layout=layout)

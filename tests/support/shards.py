@@ -26,7 +26,8 @@ GOOD = io.BytesIO()
 Image.new("RGB", (9, 7), "teal").save(GOOD, format="PNG")
 
 
-LAYOUT = LayoutSettings(seed=1, max_bad=2, rows_per_shard=8, rows_per_group=3)
+LAYOUT = LayoutSettings(seed=1, max_bad=2, rows_per_shard=8, rows_per_group=3, duplicates="keep")
+"""The images of an album are all the same."""
 
 
 FREQUENCY = (240, 90, 40, 30)

@@ -50,11 +50,11 @@ class EmoticSource(ImageFiles):
             return
         images = read_images(storage.join(self.root, annotations))
         vote, on_disk = read_vote(), _by_tail(images_among(files))
-        for path, persons in sorted(images.items()):
+        for path, (persons, split) in sorted(images.items()):
             sample_id = f"{self.name}/{path}"
             label = vote.winner([name for person in persons for name in person.categories])
             locator = on_disk.get(unicodedata.normalize("NFC", path), path)
-            yield Listed(sample_id, label, sample_id, locator, affect_of(persons))
+            yield Listed(sample_id, label, sample_id, locator, affect_of(persons), split=split)
 
 
 def _annotations_among(files: Sequence[str]) -> str | None:

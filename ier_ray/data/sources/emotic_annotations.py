@@ -12,9 +12,9 @@ import numpy as np
 from scipy.io import loadmat
 
 from ier_ray import storage
+from ier_ray.data.schema import SPLITS, Split
+from ier_ray.data.sources.splits import most_held_out
 from ier_ray.errors import DataError
-
-SPLITS = ("train", "val", "test")
 
 Affect = tuple[float, float, float]
 """Valence, arousal and dominance, from 1 to 10."""
@@ -29,8 +29,16 @@ class Person(NamedTuple):
     """Mean over the annotators; None without ratings."""
 
 
-def read_images(location: str) -> dict[str, list[Person]]:
-    """Read the persons by the path of their image; repeated entries of an image are merged.
+class Annotated(NamedTuple):
+    """One image."""
+
+    persons: list[Person]
+    split: Split | None
+    """EMOTIC's own part; of several, the one that is held out furthest."""
+
+
+def read_images(location: str) -> dict[str, Annotated]:
+    """Read the images by their path; repeated entries of an image are merged.
 
     Raises:
         DataError: when the file cannot be read.
@@ -40,12 +48,14 @@ def read_images(location: str) -> dict[str, list[Person]]:
         splits = loadmat(content, squeeze_me=True, struct_as_record=False)
     except Exception as error:  # scipy raises errors of many types for a damaged file
         raise DataError(f"{location}: cannot be read as a MATLAB 5 file: {error}") from error
-    images: dict[str, list[Person]] = {}
-    for image in (image for split in SPLITS for image in _items(splits.get(split))):
+    images: dict[str, Annotated] = {}
+    for split, image in ((name, image) for name in SPLITS for image in _items(splits.get(name))):
         parts = [str(part).replace("\\", "/").strip("/") for part in (image.folder, image.filename)]
         path = "/".join(filter(None, parts))
         persons = [_person(person) for person in _items(getattr(image, "person", None))]
-        images.setdefault(path, []).extend(persons)
+        before = images.get(path, Annotated([], None))
+        both = most_held_out((before.split, split))
+        images[path] = Annotated([*before.persons, *persons], both)
     return images
 
 

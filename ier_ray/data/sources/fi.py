@@ -11,11 +11,15 @@ from ier_ray.data.schema import Domain
 from ier_ray.data.sources.annotations import MIKELS, MIKELS_ONLY
 from ier_ray.data.sources.base import Listed
 from ier_ray.data.sources.files import ImageFiles, images_among
+from ier_ray.data.sources.splits import split_called
 
 
 @dataclass(frozen=True)
 class FiSource(ImageFiles):
-    """``<emotion>/<id>.jpg`` with Mikels' eight emotions, at any depth."""
+    """``<emotion>/<id>.jpg`` with Mikels' eight emotions, at any depth.
+
+    A folder train, val or test above the emotion's tells the part.
+    """
 
     name: str = "fi"
 
@@ -37,8 +41,10 @@ class FiSource(ImageFiles):
         for path in images_among(storage.list_files(self.root)):
             if _folder(path) in MIKELS:
                 sample_id = f"{self.name}/{path}"
-                yield Listed(sample_id, _folder(path), sample_id, path)
+                split = split_called(_folder(path, above=2))
+                yield Listed(sample_id, _folder(path), sample_id, path, split=split)
 
 
-def _folder(path: str) -> str:
-    return f"/{path}".split("/")[-2].lower()
+def _folder(path: str, *, above: int = 1) -> str:
+    """The folder that many levels above the file; empty where there is none."""
+    return f"//{path}".split("/")[-1 - above].lower()

@@ -14,6 +14,7 @@ from ier_ray.data.sources.annotations import agreed_label, read_delimited
 from ier_ray.data.sources.base import Listed, Loaded
 from ier_ray.data.sources.files import is_visible, load_image
 from ier_ray.data.sources.parquet import read_cell
+from ier_ray.data.sources.splits import split_in_cell
 from ier_ray.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -23,11 +24,13 @@ _CELL = re.compile(r"(\d+):(\d+)")
 
 @dataclass(frozen=True)
 class TableSource:
-    """Columns ``label`` and ``path``, or in Parquet ``bytes``; optional ``group`` and ``id``.
+    """Columns ``label`` and ``path``, or in Parquet ``bytes``; optional others.
 
     ``root`` is the path or URI of the table. ``path`` holds absolute paths, URIs, or paths relative
-    to the table's folder. A locator is such a path, or ``row_group:row`` of the bytes. Without
-    ``id``, rows with the same path are one sample.
+    to the table's folder. A locator is such a path, or ``row_group:row`` of the bytes.
+
+    Optional are ``group``, ``id`` and ``split``. Without ``id``, rows with the same path are one
+    sample. ``split`` is the dataset's own part: train, val, test, or a synonym as validation.
     """
 
     root: str
@@ -52,7 +55,8 @@ class TableSource:
         """List the samples in the order of the table.
 
         Raises:
-            DataError: when the table cannot be read or lacks a column.
+            DataError: when the table cannot be read, lacks a column, has an unknown split, or two
+                splits for one sample.
         """
         samples: dict[int | str, tuple[Listed, set[str]]] = {}
         for number, row in enumerate(_rows(self.root)):
@@ -60,9 +64,17 @@ class TableSource:
             given_id = _text(row.get("id"))
             sample_id = f"{self.name}/{given_id or locator}"
             label = _text(row["label"])
-            sample = Listed(sample_id, label, _text(row.get("group")) or sample_id, locator)
+            group = _text(row.get("group")) or sample_id
+            split = split_in_cell(_text(row.get("split")), self.root, number)
+            sample = Listed(sample_id, label, group, locator, split=split)
             unique = number if given_id else locator  # ingest rejects duplicate ids
-            samples.setdefault(unique, (sample, set()))[1].add(label)
+            first, labels = samples.setdefault(unique, (sample, set()))
+            labels.add(label)
+            if first.split != split:
+                raise DataError(
+                    f"{self.root}: row {number} has split {split}, but an earlier row of "
+                    f"{locator!r} has {first.split}; give all rows of an image one split"
+                )
         for sample, labels in samples.values():
             yield sample._replace(source_label=agreed_label(labels))
 
@@ -100,7 +112,7 @@ def _rows(location: str) -> Iterator[dict[str, Any]]:
         with open_parquet(location) as file:
             columns = file.schema_arrow.names
             _require(location, columns, "bytes" if "bytes" in columns else "path")
-            wanted = [name for name in ("label", "path", "group", "id") if name in columns]
+            wanted = [name for name in ("label", "path", "group", "id", "split") if name in columns]
             for group in range(file.num_row_groups):
                 for row, cells in enumerate(file.read_row_group(group, wanted).to_pylist()):
                     inside = "bytes" in columns

@@ -152,7 +152,7 @@ def jaffe(root: Path) -> Path:
 
 def test_a_dataset_as_downloaded_becomes_shards(tmp_path: Path) -> None:
     source = open_source("auto", str(jaffe(tmp_path / "jaffe")))
-    layout = LayoutSettings(max_bad=1, resize=32)
+    layout = LayoutSettings(max_bad=1, resize=32, duplicates="keep")
     location = f"{tmp_path}/shards/fer"
     manifest = write_shard_set(source, "fer", location, scheme=FOUR, layout=layout).manifest
     assert (source.name, manifest.datasets, manifest.domain) == ("jaffe", ["jaffe"], "fer")
@@ -199,7 +199,7 @@ def test_several_datasets_in_one_shard_set(tmp_path: Path) -> None:
     source = CombinedSource(sources)
     assert (source.name, source.domains) == ("ferg+jaffe", ("fer",))
     location = f"{tmp_path}/all/fer"
-    layout = LayoutSettings(max_bad=1, rows_per_shard=5)
+    layout = LayoutSettings(max_bad=1, rows_per_shard=5, duplicates="keep")
     manifest = write_shard_set(source, "fer", location, scheme=FOUR, layout=layout).manifest
     assert manifest.datasets == ["ferg", "jaffe"]
     assert (manifest.listed, manifest.rows) == (12 + 19, 12 + 12)
