@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ier_ray.data.balancing import uniforms
+from ier_ray.data.balancing import hash_ids, uniforms
 from ier_ray.data.order import (
     Columns,
     EpochOrder,
@@ -41,6 +41,8 @@ class Batch:
 
     images: Tensor
     labels: Tensor
+    keys: Tensor | None = None
+    """Hashes of the sample ids, int64 ``(N,)``; None where samples have no ids."""
 
 
 @dataclass(frozen=True)
@@ -209,4 +211,5 @@ class JointStreams:
             yield Batch(
                 images=torch.as_tensor(np.array(rows["image"])),
                 labels=torch.as_tensor(np.array(rows["label"])),
+                keys=torch.as_tensor(hash_ids(rows["sample_id"].tolist()).astype(np.int64)),
             )

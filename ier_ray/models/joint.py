@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from ier_ray.losses import Compared, JointOutputs, reverse_gradient
-from ier_ray.models.classifier import EmotionClassifier
+from ier_ray.models.classifier import DividedClassifier, EmotionClassifier
 
 DISCRIMINATOR_UNITS = 256
+Forward = Callable[[Tensor], Tensor]
 
 
 class JointModel(nn.Module):
@@ -32,20 +36,23 @@ class JointModel(nn.Module):
         compared: Compared = "logits",
         ier_on_fer: bool = False,
         fer_is_fixed: bool = False,
+        from_features: bool = False,
     ) -> JointOutputs:
         """Logits of each network on its domain, and the other outputs that the loss asks for.
 
-        With ``fer_is_fixed`` the compared pair has no gradient in ``fer``.
+        With ``fer_is_fixed`` the compared pair has no gradient in ``fer``. With ``from_features``
+        the inputs are the features of both networks' equal trunks, in place of images.
         """
         crossed = compared in ("cross", "contested")
         fer_seen = torch.cat([fer_images, ier_images]) if crossed else fer_images
         ier_seen = torch.cat([ier_images, fer_images]) if ier_on_fer else ier_images
+        fer, ier = self._heads() if from_features else (self.fer, self.ier)
         if compared in ("logits", "cross"):
-            fer_logits, ier_logits = self.fer(fer_seen), self.ier(ier_seen)
+            fer_logits, ier_logits = fer(fer_seen), ier(ier_seen)
             fer_pair, ier_pair = fer_logits, ier_logits
         else:
-            fer_logits, fer_pair = with_features(self.fer, fer_seen)
-            ier_logits, ier_pair = with_features(self.ier, ier_seen)
+            fer_logits, fer_pair = with_features(self.fer, fer, fer_seen)
+            ier_logits, ier_pair = with_features(self.ier, ier, ier_seen)
         own, on_fer = ier_logits[: len(ier_images)], ier_logits[len(ier_images) :]
         fer_pair = fer_pair[len(fer_images) :] if crossed else fer_pair
         fer_pair = fer_pair.detach() if fer_is_fixed else fer_pair
@@ -58,6 +65,10 @@ class JointModel(nn.Module):
             compared=pair,
             ier_on_fer=on_fer if ier_on_fer else None,
         )
+
+    def _heads(self) -> tuple[Forward, Forward]:
+        fer, ier = cast("DividedClassifier", self.fer), cast("DividedClassifier", self.ier)
+        return fer.head, ier.head
 
     def _compare(self, compared: Compared, fer: Tensor, ier: Tensor) -> tuple[Tensor, Tensor]:
         if compared == "contested":
@@ -87,12 +98,17 @@ def last_dense(network: EmotionClassifier) -> nn.Linear:
     return next(m for m in network.modules() if isinstance(m, nn.Linear) and m.weight is weight)
 
 
-def with_features(network: EmotionClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits ``(N, classes)`` and features ``(N, d)``: the input of the last dense layer."""
+def with_features(
+    network: EmotionClassifier, forward: Forward, inputs: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Logits ``(N, classes)`` and features ``(N, d)``: the input of the last dense layer.
+
+    ``forward`` computes the network's logits of the inputs.
+    """
     seen: list[Tensor] = []
     hook = last_dense(network).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:
-        logits = network(images)
+        logits = forward(inputs)
     finally:
         hook.remove()
     return logits, seen[0]

@@ -27,11 +27,12 @@ from ier_ray.training.context import Streams, TrainContext, share_buffers
 from ier_ray.training.initialization import initialize_new_layers
 from ier_ray.training.learning_rate import learning_rate
 from ier_ray.training.meters import LossWatch, Sums, ThroughputMeter
-from ier_ray.training.optimization import set_learning_rate, set_train_mode
+from ier_ray.training.optimization import autocast, set_learning_rate, set_train_mode
 from ier_ray.training.schedule import epoch_passes, merge_losses
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.state import STOPS_BY, RunProgress, TrainState, report, start
-from ier_ray.training.step import DeviceBatch, autocast, optimizer_step
+from ier_ray.training.step import DeviceBatch, optimizer_step
+from ier_ray.training.trunk_cache import TrunkCache
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +105,10 @@ def run_epoch(
                 part = batches_done / (steps * len(passes))
                 set_step_rate(state, settings, step=step, part=part)
                 step, batches_done = step + 1, batches_done + len(group)
-                batches = on_device(group, settings.preprocessing, context.device, augmented)
+                if state.cache is not None:
+                    batches = features_on_device(group, state.cache)
+                else:
+                    batches = on_device(group, settings.preprocessing, context.device, augmented)
                 watch.add(
                     step, optimizer_step(state, loss, batches, settings.optimizer, count=len(group))
                 )
@@ -151,11 +155,14 @@ def validate(
     for domain in DOMAINS:
         network = getattr(model, domain)
         for batch in streams.validation(domain):
-            stored = batch.images.to(context.device, non_blocking=True)
             labels = batch.labels.to(context.device, non_blocking=True)
-            inputs = settings.preprocessing.inputs(stored)
+            if state.cache is not None:
+                forward, inputs = network.head, state.cache.features(domain, batch)
+            else:
+                stored = batch.images.to(context.device, non_blocking=True)
+                forward, inputs = network, settings.preprocessing.inputs(stored)
             with autocast(context.device, settings.optimizer):
-                logits = network(inputs)
+                logits = forward(inputs)
             total = F.cross_entropy(logits.float(), labels, reduction="sum")
             sums.add(f"{domain}_val_loss", total, len(labels))
             correct = (logits.argmax(1) == labels).sum()
@@ -179,6 +186,17 @@ def on_device(
             stored = batch.images.to(device, non_blocking=True)
             labels = batch.labels.to(device, non_blocking=True)
             moved += [preprocessing.inputs(stored, augment=augment), labels]
+        yield DeviceBatch(*moved)
+
+
+def features_on_device(batches: Iterable[JointBatch], cache: TrunkCache) -> Iterator[DeviceBatch]:
+    """Batches on the device, with the features of a frozen trunk in place of images."""
+    for joint in batches:
+        moved = []
+        for domain in DOMAINS:
+            batch = getattr(joint, domain)
+            labels = batch.labels.to(cache.device, non_blocking=True)
+            moved += [cache.features(domain, batch), labels]
         yield DeviceBatch(*moved)
 
 

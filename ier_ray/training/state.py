@@ -6,7 +6,7 @@ import logging
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -27,6 +27,7 @@ from ier_ray.training.checkpoint import (
 from ier_ray.training.context import TrainContext
 from ier_ray.training.optimization import averaged_copy, freeze_trunks, make_optimizer
 from ier_ray.training.settings import TrainSettings
+from ier_ray.training.trunk_cache import TrunkCache, trunk_cache
 
 logger = logging.getLogger(__name__)
 
@@ -65,14 +66,15 @@ class TrainState:
     progress: RunProgress
     averaged: AveragedModel | None = None
     """The moving average of the weights, with ``optimizer.ema``."""
+    cache: TrunkCache | None = None
+    """Features of a frozen trunk."""
 
     @property
     def evaluated(self) -> JointModel:
         """The model that is validated and saved: the averaged one, if there is one."""
         if self.averaged is None:
             return self.model
-        averaged: JointModel = self.averaged.module
-        return averaged
+        return cast("JointModel", self.averaged.module)
 
 
 def start(settings: TrainSettings, scheme: EmotionScheme, context: TrainContext) -> TrainState:
@@ -100,7 +102,8 @@ def start(settings: TrainSettings, scheme: EmotionScheme, context: TrainContext)
     if settings.optimizer.compile:
         model.fer.compile()
         model.ier.compile()
-    return TrainState(model, context.wrap(model), optimizer, progress, averaged)
+    cache = trunk_cache(model, settings, context.device)
+    return TrainState(model, context.wrap(model), optimizer, progress, averaged, cache)
 
 
 def fill_initial_weights(model: JointModel, settings: TrainSettings, scheme: EmotionScheme) -> None:
