@@ -85,7 +85,10 @@ class ConvolutionalNetwork(BaselineNetwork, DividedClassifier):
 
     def pretrained_chain(self) -> list[nn.Module]:
         """All layers but the last."""
-        return [m for m in self.network.modules() if isinstance(m, nn.Conv2d | nn.Linear)][:-1]
+        layers: list[nn.Module] = [
+            m for m in self.network.modules() if isinstance(m, nn.Conv2d | nn.Linear)
+        ]
+        return layers[:-1]
 
     def trunk(self, images: Tensor) -> Tensor:
         """The last maps, flattened."""
@@ -97,10 +100,11 @@ class ConvolutionalNetwork(BaselineNetwork, DividedClassifier):
         convolutions = [m for m in self.network.modules() if isinstance(m, nn.Conv2d)]
         channels = convolutions[-1].out_channels
         side = math.isqrt(features.shape[1] // channels)
-        hidden = features.unflatten(1, (channels, side, side))
-        for name in ("avgpool", "flatten", "classifier"):
+        hidden = features.reshape(len(features), channels, side, side)
+        for name in ("avgpool", "flatten"):
             hidden = self.network.get_submodule(name)(hidden)
-        return hidden
+        logits: Tensor = self.network.get_submodule("classifier")(hidden)
+        return logits
 
 
 class ResidualNetwork(BaselineNetwork, DividedClassifier):

@@ -96,12 +96,12 @@ class EmotionNet(DividedClassifier):
 
     def head(self, features: Tensor) -> Tensor:
         """Logits of the trunk's features: the branches' convolutions and the dense layers."""
-        convolutions = [cast("nn.Sequential", branch)[-1] for branch in self.branches]
+        convolutions = [cast("nn.Conv2d", cast("nn.Sequential", b)[-1]) for b in self.branches]
         channels = [*(layer.in_channels for layer in convolutions), self._last_channels]
         area = features.shape[1] // sum(channels)
         side = math.isqrt(area)
-        parts = features.split([count * area for count in channels], dim=1)
-        maps = [part.unflatten(1, (-1, side, side)) for part in parts]
+        parts = torch.split(features, [count * area for count in channels], dim=1)
+        maps = [part.reshape(len(features), -1, side, side) for part in parts]
         branches = [layer(part) for layer, part in zip(convolutions, maps, strict=False)]
         logits: Tensor = self.classifier(torch.cat([*branches, maps[-1]], dim=1).flatten(1))
         return logits
