@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ EPOCHS = 3
 """Of which the first and the second are reported: the third shows that the second is typical."""
 
 
-def settings_of(shards: dict[str, str], size: int, width: float, gib: float) -> TrainSettings:
+def settings_of(shards: Mapping[Domain, str], size: int, width: float, gib: float) -> TrainSettings:
     return TrainSettings.model_validate(
         {
             "data": shards,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ier_ray.config import Settings
 from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
+from ier_ray.errors import CheckpointError
 from ier_ray.explain.anytime import AnytimeExplainer, FirstAxis
 from ier_ray.explain.baselines import Baseline, baseline_image
 from ier_ray.explain.dncshap import Contexts, Variant
@@ -107,11 +108,27 @@ class Recognizer:
         return cls(networks, manifest, chosen)
 
     @torch.inference_mode()
-    def probabilities(self, pixels: Pixels, *, domain: Domain = "ier") -> NDArray[np.float64]:
-        """Class probabilities ``(N, K)`` of images ``(N, S, S, 3)``, or of token ids ``(N, L)``."""
+    def probabilities(
+        self, pixels: Pixels, *, domain: Domain = "ier", flip: bool = False
+    ) -> NDArray[np.float64]:
+        """Class probabilities ``(N, K)`` of images ``(N, S, S, 3)``, or of token ids ``(N, L)``.
+
+        Args:
+            flip: average those of each image and of its mirror image, at twice the cost.
+
+        Raises:
+            CheckpointError: when the network reads captions, which cannot be mirrored.
+        """
+        if flip and self.manifest.model.reads_captions:
+            raise CheckpointError(
+                f"flip mirrors images, but {self.manifest.model.architecture} reads captions: "
+                f"leave it out"
+            )
         inputs = self.manifest.preprocessing.inputs(self._tensor(pixels))
-        logits: Tensor = self.networks[domain](inputs)
-        return logits.double().softmax(1).cpu().numpy()
+        views = [inputs, inputs.flip(-1)] if flip else [inputs]
+        each = [self.networks[domain](view).double().softmax(1) for view in views]
+        found: NDArray[np.float64] = torch.stack(each).mean(0).cpu().numpy()
+        return found
 
     def evaluator(
         self,
