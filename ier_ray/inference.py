@@ -102,7 +102,7 @@ class Recognizer:
         """
         model, manifest = load_checkpoint(location)
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        networks = nn.ModuleDict({"fer": model.fer, "ier": model.ier}).eval()
+        networks = nn.ModuleDict({**model.networks}).eval()
         # The layout in which convolutions on CPU are fastest, and which windows are cut from.
         networks = networks.to(chosen).to(memory_format=torch.channels_last)
         return cls(networks, manifest, chosen)
@@ -126,7 +126,8 @@ class Recognizer:
             )
         inputs = self.manifest.preprocessing.inputs(self._tensor(pixels))
         views = [inputs, inputs.flip(-1)] if flip else [inputs]
-        each = [self.networks[domain](view).double().softmax(1) for view in views]
+        network = self._network(domain)
+        each = [network(view).double().softmax(1) for view in views]
         found: NDArray[np.float64] = torch.stack(each).mean(0).cpu().numpy()
         return found
 
@@ -151,7 +152,7 @@ class Recognizer:
             both = torch.stack([image, baseline])
             image, baseline = image.bfloat16(), baseline.bfloat16()
             with torch.inference_mode():
-                exact = score(self.networks[domain](both).double())
+                exact = score(self._network(domain)(both).double())
                 rounded = score(prepared.network(both.bfloat16()).double())
             error = float((rounded - exact).abs().max())
             remark = f"; in bfloat16, v(image) and v(baseline) are off by up to {error:.1e}"
@@ -160,11 +161,24 @@ class Recognizer:
     def _exact(self, domain: Domain, precision: Precision) -> ExactInference:
         """The network prepared for exact inference, once for each domain and precision."""
         if (domain, precision) not in self._prepared:
-            network = self.networks[domain]
+            network = self._network(domain)
             if precision == "bfloat16":
                 network = copy.deepcopy(network).bfloat16()
             self._prepared[domain, precision] = ExactInference.of(network)
         return self._prepared[domain, precision]
+
+    def _network(self, domain: Domain) -> nn.Module:
+        """The network of a domain.
+
+        Raises:
+            CheckpointError: when the checkpoint has none.
+        """
+        if domain not in self.networks:
+            raise CheckpointError(
+                f"the checkpoint holds the {', '.join(self.networks)} network alone "
+                f"(schedule.networks), there is no {domain} network in it"
+            )
+        return self.networks[domain]
 
     def _tensor(self, pixels: Pixels) -> Tensor:
         return torch.tensor(pixels, device=self.device)  # a copy: Ray hands out read-only memory

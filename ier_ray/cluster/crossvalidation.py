@@ -82,16 +82,15 @@ def number_of_folds(settings: TrainSettings) -> int:
     Raises:
         SettingsError: when the two domains have different numbers of folds.
     """
-    fer, ier = (
-        ShardSet.open(location).manifest.folds
-        for location in (settings.data.fer, settings.data.ier)
-    )
-    if fer != ier:
+    folds = [
+        ShardSet.open(settings.data.location(domain)).manifest.folds for domain in settings.domains
+    ]
+    if len(set(folds)) > 1:
         raise SettingsError(
-            f"data.fer has {fer} folds, data.ier has {ier}; cross-validation holds the same fold "
-            f"of both out: ingest one of them again with the other's --folds"
+            f"data.fer has {folds[0]} folds, data.ier has {folds[1]}; cross-validation holds the "
+            f"same fold of both out: ingest one of them again with the other's --folds"
         )
-    return fer
+    return folds[0]
 
 
 def run_fold(

@@ -18,7 +18,7 @@ from ier_ray.data.shards import ShardSet
 from ier_ray.data.streams import SplitIndex
 from ier_ray.inference import Recognizer
 from ier_ray.storage import absolute
-from ier_ray.training.checkpoint import read_checkpoint_manifest
+from ier_ray.training.checkpoint import read_checkpoint_manifest, require_network
 
 BATCH = 64
 """Images per forward pass."""
@@ -66,6 +66,7 @@ def evaluate(
             differ, or the network reads captions and there are none.
     """
     manifest = read_checkpoint_manifest(checkpoint)
+    require_network(manifest, checkpoint, domain)
     shards = ShardSet.open(location)
     require_scheme(shards.manifest, manifest.label_scheme, location)
     if manifest.model.reads_captions:

@@ -22,15 +22,24 @@ logger = logging.getLogger(__name__)
 
 BEST_BY = "ier_accuracy"
 """Metric by which the best epoch and trial are chosen; higher is better."""
+
+
+def best_by(settings: TrainSettings) -> str:
+    """The metric of a run, which may have no IER network."""
+    return BEST_BY if "ier" in settings.domains else "fer_accuracy"
+
+
 CHANGEABLE = ("schedule", "scaling", "tracking")
 """Settings that may change when a run is resumed."""
 
 
 def check_data(settings: TrainSettings) -> None:
     """Raise if shard sets are missing, lack captions, or do not belong together."""
-    fer, ier = ShardSet.open(settings.data.fer), ShardSet.open(settings.data.ier)
-    require_scheme(fer.manifest, ier.scheme, settings.data.fer)
-    for shards, domain in ((fer, "fer"), (ier, "ier")):
+    opened = {domain: ShardSet.open(settings.data.location(domain)) for domain in settings.domains}
+    first, *others = opened.values()
+    for other in others:
+        require_scheme(first.manifest, other.scheme, first.location)
+    for domain, shards in opened.items():
         if shards.manifest.domain != domain:
             raise SettingsError(
                 f"data.{domain} is {shards.location}, a shard set of domain "
@@ -38,7 +47,7 @@ def check_data(settings: TrainSettings) -> None:
             )
     if settings.model.reads_captions:
         transformers()  # if it is missing here, it is missing on the workers
-        require_captions(fer, ier)
+        require_captions(*opened.values())
 
 
 def check_capacity(settings: TrainSettings, *, driver_cpus: float = 0.0) -> None:
@@ -93,9 +102,9 @@ def outcome(result: ray.train.Result) -> RunProgress:
     return progress
 
 
-def best_checkpoint(result: ray.train.Result) -> tuple[str, dict[str, Any]]:
+def best_checkpoint(result: ray.train.Result, metric: str = BEST_BY) -> tuple[str, dict[str, Any]]:
     """Location and metrics of the epoch with the best score; of equals Ray keeps the latest."""
     checkpoint, metrics = max(
-        result.best_checkpoints, key=lambda pair: (pair[1][BEST_BY], pair[1]["epoch"])
+        result.best_checkpoints, key=lambda pair: (pair[1][metric], pair[1]["epoch"])
     )
     return checkpoint_location(checkpoint), metrics

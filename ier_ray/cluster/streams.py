@@ -31,15 +31,18 @@ def open_streams(settings: TrainSettings, *, rank: int, world_size: int) -> Join
     scaling = settings.scaling
     ahead = tasks_ahead(streams=2 * world_size, busy_cpus=world_size * scaling.cpus_per_worker)
     splits = {
-        domain: SplitIndex.read(ShardSet.open(location), val_fold=settings.data.val_fold)
-        for domain, location in (("fer", settings.data.fer), ("ier", settings.data.ier))
+        domain: SplitIndex.read(
+            ShardSet.open(settings.data.location(domain)), val_fold=settings.data.val_fold
+        )
+        for domain in settings.domains
     }
     if settings.data.mix > 0:
         splits["fer"] = splits["fer"].mixed_with(
             splits["ier"], fraction=settings.data.mix, seed=settings.seed
         )
     return JointStreams(
-        **splits,
+        splits.get("fer"),
+        splits.get("ier"),
         preprocessing=settings.preprocessing,
         batch_size=settings.optimizer.batch_size,
         seed=settings.seed,

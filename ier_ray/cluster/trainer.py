@@ -15,7 +15,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ier_ray import storage
 from ier_ray.cluster.failures import fit
 from ier_ray.cluster.runs import (
-    BEST_BY,
+    best_by,
     best_checkpoint,
     check_capacity,
     check_data,
@@ -75,7 +75,7 @@ def run_training(settings: TrainSettings) -> TrainResult:
     )
     result = train_tracked(settings, resumed=resumed)
     progress = outcome(result)
-    best, metrics = best_checkpoint(result)
+    best, metrics = best_checkpoint(result, best_by(settings))
     exported = export_checkpoint(best, storage.join(run, "best"))
     storage.write_json(storage.join(run, "history.json"), progress.history)
     return TrainResult(
@@ -142,7 +142,9 @@ def make_trainer(
             ),
             # Ray also keeps the newest checkpoint, whatever its score.
             checkpoint_config=CheckpointConfig(
-                num_to_keep=1, checkpoint_score_attribute=BEST_BY, checkpoint_score_order="max"
+                num_to_keep=1,
+                checkpoint_score_attribute=best_by(settings),
+                checkpoint_score_order="max",
             ),
             callbacks=callbacks,
             logging_config=LoggingConfig(log_level="WARNING"),

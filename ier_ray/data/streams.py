@@ -29,6 +29,7 @@ from ier_ray.data.order import (
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import RowIndex, RowReader, ShardSet
+from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DataError
 
 ExecuteReads = Callable[[RowReader, list[Columns], int], Iterator[dict[str, Any]]]
@@ -43,6 +44,10 @@ class Batch:
     labels: Tensor
     keys: Tensor | None = None
     """Hashes of the sample ids, int64 ``(N,)``; None where samples have no ids."""
+
+    def empty(self) -> Batch:
+        """A batch of no samples."""
+        return Batch(self.images[:0], self.labels[:0])
 
 
 @dataclass(frozen=True)
@@ -146,10 +151,13 @@ class JointStreams:
 
     An epoch is one pass over the balanced IER rows. FER rows have their own seeded order, which is
     truncated or repeated to the same length. Every rank takes the same number of steps.
+
+    One domain may be absent: its batches are empty, and without IER rows an epoch is a pass over
+    the FER rows.
     """
 
-    fer: SplitIndex
-    ier: SplitIndex
+    fer: SplitIndex | None
+    ier: SplitIndex | None
     preprocessing: Preprocessing
     batch_size: int
     seed: int
@@ -162,21 +170,26 @@ class JointStreams:
     def steps(self, epoch: int) -> int:
         """Steps per epoch, the same on every rank."""
         return steps_in(
-            self._order(self.ier, epoch), world_size=self.world_size, batch_size=self.batch_size
+            self._order(self._paced, epoch),
+            world_size=self.world_size,
+            batch_size=self.batch_size,
         )
 
     def train(self, epoch: int) -> Iterator[JointBatch]:
         """The epoch's batches, ``steps(epoch)`` of them."""
-        ier_order = self._order(self.ier, epoch)
-        steps = steps_in(ier_order, world_size=self.world_size, batch_size=self.batch_size)
-        fer = self._batches(self.fer, self._order(self.fer, epoch), steps)
-        ier = self._batches(self.ier, ier_order, steps)
-        for fer_batch, ier_batch in zip(fer, ier, strict=True):
-            yield JointBatch(fer_batch, ier_batch)
+        steps = self.steps(epoch)
+        batches = {
+            domain: self._batches(split, self._order(split, epoch), steps)
+            for domain, split in self.splits.items()
+        }
+        for found in zip(*batches.values(), strict=True):
+            given = dict(zip(batches, found, strict=True))
+            nothing = found[0].empty()
+            yield JointBatch(given.get("fer", nothing), given.get("ier", nothing))
 
     def validation(self, domain: Domain) -> Iterator[Batch]:
         """This rank's part of the validation rows; each row occurs once over all ranks."""
-        split: SplitIndex = getattr(self, domain)
+        split = self.splits[domain]
         tasks = held_out_tasks(
             split.validation, rank=self.rank, world_size=self.world_size, window=self.window
         )
@@ -185,9 +198,24 @@ class JointStreams:
     @cached_property
     def data_hashes(self) -> dict[str, str]:
         """Content hash of each domain's shard set."""
-        return {
-            domain: getattr(self, domain).shards.manifest.content_hash for domain in ("fer", "ier")
-        }
+        return {domain: split.shards.manifest.content_hash for domain, split in self.splits.items()}
+
+    @property
+    def splits(self) -> dict[Domain, SplitIndex]:
+        """The rows of each domain that is present."""
+        both: dict[Domain, SplitIndex | None] = {"fer": self.fer, "ier": self.ier}
+        return {domain: split for domain, split in both.items() if split is not None}
+
+    @property
+    def scheme(self) -> EmotionScheme:
+        """The label scheme, the same in all domains."""
+        return self._paced.shards.scheme
+
+    @property
+    def _paced(self) -> SplitIndex:
+        """The rows that an epoch passes over."""
+        *_, last = self.splits.values()
+        return last
 
     def _order(self, split: SplitIndex, epoch: int) -> EpochOrder:
         return epoch_order(

@@ -3,20 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from ier_ray.errors import CheckpointError
 from ier_ray.losses import Compared, JointOutputs, reverse_gradient
 from ier_ray.models.classifier import DividedClassifier, EmotionClassifier
 
 DISCRIMINATOR_UNITS = 256
 Forward = Callable[[Tensor], Tensor]
+NetworkName = Literal["fer", "ier"]
+
+
+class AbsentNetwork(DividedClassifier):
+    """In the place of a network that a run does not have: no parameters, no images."""
+
+    new_layers = ()
+
+    def __init__(self, name: NetworkName) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, images: Tensor) -> Tensor:
+        """No logits of no images.
+
+        Raises:
+            CheckpointError: when there are images.
+        """
+        if len(images):
+            raise CheckpointError(
+                f"there is no {self.name} network: the model was trained with schedule.networks "
+                f"{'ier' if self.name == 'fer' else 'fer'}"
+            )
+        return images.new_zeros((0, 0), dtype=torch.float32)
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """As :meth:`forward`."""
+        return self.forward(images)
+
+    def head(self, features: Tensor) -> Tensor:
+        """As :meth:`forward`."""
+        return self.forward(features)
+
+    def dense_weights(self) -> list[Tensor]:
+        """None."""
+        return []
+
+    def backbone(self) -> dict[str, Tensor]:
+        """Empty."""
+        return {}
 
 
 class JointModel(nn.Module):
     """``fer`` and ``ier`` under one forward pass, so that one DDP wrap serves both.
+
+    One of them may be an :class:`AbsentNetwork`.
 
     ``discriminator`` is None unless :meth:`add_discriminator` was called; checkpoints keep it with
     the optimizer's state, apart from the networks.
@@ -78,6 +121,12 @@ class JointModel(nn.Module):
             discriminator = self.discriminator
             return discriminator(reverse_gradient(fer)), discriminator(reverse_gradient(ier))
         return fer, ier
+
+    @property
+    def networks(self) -> dict[NetworkName, EmotionClassifier]:
+        """The networks that the model has."""
+        both: dict[NetworkName, EmotionClassifier] = {"fer": self.fer, "ier": self.ier}
+        return {name: net for name, net in both.items() if not isinstance(net, AbsentNetwork)}
 
     def add_discriminator(self) -> None:
         """Add a domain discriminator: two dense layers on the networks' features."""

@@ -42,17 +42,21 @@ def initialize_new_layers(
     schedule = settings.schedule
     if not schedule.scale_new_layers:
         return
-    domains: list[Domain] = [] if schedule.fer_checkpoint else ["fer"]
-    if schedule.ier_start == "own":
-        domains.append("ier")
+    kept: list[Domain] = []
+    if schedule.fer_checkpoint is not None:
+        kept.append("fer")
+    if schedule.ier_start == "fer":
+        kept.append("ier")
+    domains = [domain for domain in settings.domains if domain not in kept]
     if context.rank == 0:
         inputs: dict[Domain, Tensor] = {}
         for domain in domains:
             pixels = torch.cat([getattr(joint, domain).images for joint in batches])
             inputs[domain] = settings.preprocessing.inputs(pixels.to(context.device))
         networks: dict[Domain, EmotionClassifier] = {d: getattr(model, d) for d in domains}
-        initialize_networks(networks, inputs, settings)
-        if schedule.ier_start == "fer":
+        if networks:
+            initialize_networks(networks, inputs, settings)
+        if schedule.ier_start == "fer" and "fer" in model.networks:
             model.ier.load_state_dict(model.fer.state_dict())
     share_tensors(model.parameters(), context)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from ier_ray.data.schema import Domain
 from ier_ray.data.streams import JointBatch
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DeviceMemoryError, TrainingError
+from ier_ray.models.classifier import DividedClassifier
 from ier_ray.training.checkpoint import CheckpointManifest
 from ier_ray.training.context import Streams, TrainContext, share_buffers
 from ier_ray.training.initialization import initialize_new_layers
@@ -30,14 +31,18 @@ from ier_ray.training.meters import LossWatch, Sums, ThroughputMeter
 from ier_ray.training.optimization import autocast, set_learning_rate, set_train_mode
 from ier_ray.training.schedule import epoch_passes, merge_losses
 from ier_ray.training.settings import TrainSettings
-from ier_ray.training.state import STOPS_BY, RunProgress, TrainState, report, start
+from ier_ray.training.state import RunProgress, TrainState, report, start
 from ier_ray.training.step import DeviceBatch, optimizer_step
 from ier_ray.training.trunk_cache import TrunkCache
 
 logger = logging.getLogger(__name__)
 
 DOMAINS: tuple[Domain, ...] = ("fer", "ier")
-VALIDATION_NAMES = tuple(f"{d}_{what}" for d in DOMAINS for what in ("val_loss", "accuracy"))
+
+
+def validation_names(domains: Iterable[Domain]) -> tuple[str, ...]:
+    """Names of the validation metrics of the networks of some domains."""
+    return tuple(f"{d}_{what}" for d in domains for what in ("val_loss", "accuracy"))
 
 
 def train(
@@ -52,7 +57,9 @@ def train(
     schedule = settings.schedule
     state = start(settings, scheme, context)
     progress = state.progress
-    while progress.epoch < schedule.epochs and not progress.has_stalled(schedule.patience):
+    while progress.epoch < schedule.epochs and not progress.has_stalled(
+        schedule.patience, settings.stops_by
+    ):
         try:
             record = run_epoch(state, settings, streams, context)
         except torch.OutOfMemoryError as error:
@@ -63,17 +70,20 @@ def train(
             logger.info(epoch_line(record, schedule.epochs))
         manifest = CheckpointManifest(
             model=settings.model,
+            networks=settings.domains,
             scheme=scheme.name,
             classes=list(scheme.classes),
             normalization=settings.data.normalization,
             epoch=progress.epoch,
             step=progress.step,
-            metrics={name: record[name] for name in VALIDATION_NAMES},
+            metrics={name: record[name] for name in validation_names(settings.domains)},
             data_hashes=streams.data_hashes,
         )
         report(context, state, manifest)
     if context.rank == 0 and progress.epoch < schedule.epochs:
-        logger.info("stopped early: %s has not fallen for %s epochs", STOPS_BY, schedule.patience)
+        logger.info(
+            "stopped early: %s has not fallen for %s epochs", settings.stops_by, schedule.patience
+        )
     return progress
 
 
@@ -124,10 +134,11 @@ def run_epoch(
             f"lower optimizer.learning_rate (now {settings.optimizer.learning_rate:g}); the last "
             f"checkpoint is {context.last_checkpoint()}"
         )
+    absent = set(DOMAINS) - set(settings.domains)
     return {
         "epoch": epoch + 1,
         "step": step,
-        **losses,
+        **{name: loss for name, loss in losses.items() if name not in absent},
         **metrics,
         "images_per_s": images * context.world_size / busy,
         "seconds": time.perf_counter() - started,
@@ -140,7 +151,7 @@ def set_step_rate(state: TrainState, settings: TrainSettings, *, step: int, part
         settings.optimizer,
         step=step,
         progress=(state.progress.epoch + part) / settings.schedule.epochs,
-        losses=[record[STOPS_BY] for record in state.progress.history],
+        losses=[record[settings.stops_by] for record in state.progress.history],
     )
     set_learning_rate(state.optimizer, rate)
 
@@ -152,12 +163,14 @@ def validate(
     """Loss and accuracy of each network on its domain's held-out fold, over all ranks."""
     model = state.evaluated.eval()
     sums = Sums(context.device)
-    for domain in DOMAINS:
-        network = getattr(model, domain)
+    for domain, network in model.networks.items():
         for batch in streams.validation(domain):
             labels = batch.labels.to(context.device, non_blocking=True)
             if state.cache is not None:
-                forward, inputs = network.head, state.cache.features(domain, batch)
+                forward, inputs = (
+                    cast("DividedClassifier", network).head,
+                    state.cache.features(domain, batch),
+                )
             else:
                 stored = batch.images.to(context.device, non_blocking=True)
                 forward, inputs = network, settings.preprocessing.inputs(stored)
@@ -167,7 +180,7 @@ def validate(
             sums.add(f"{domain}_val_loss", total, len(labels))
             correct = (logits.argmax(1) == labels).sum()
             sums.add(f"{domain}_accuracy", correct.double(), len(labels))
-    return sums.means(VALIDATION_NAMES, context.sum)
+    return sums.means(validation_names(settings.domains), context.sum)
 
 
 def on_device(
@@ -185,7 +198,9 @@ def on_device(
         for batch in (joint.fer, joint.ier):
             stored = batch.images.to(device, non_blocking=True)
             labels = batch.labels.to(device, non_blocking=True)
-            moved += [preprocessing.inputs(stored, augment=augment), labels]
+            if len(labels):  # else it is for a network that the run does not have
+                stored = preprocessing.inputs(stored, augment=augment)
+            moved += [stored, labels]
         yield DeviceBatch(*moved)
 
 
@@ -217,10 +232,11 @@ def epoch_seed(seed: int, epoch: int, rank: int) -> int:
 
 def epoch_line(record: dict[str, Any], epochs: int) -> str:
     """An epoch's record as a log line."""
+    domains = [domain for domain in DOMAINS if domain in record]
+    losses = ", ".join(f"{name} {record[name]:.3f}" for name in (*domains, "discrepancy"))
+    accuracies = ", ".join(f"{domain} {record[f'{domain}_accuracy']:.3f}" for domain in domains)
     return (
-        f"epoch {record['epoch']}/{epochs}  loss {record['total']:.3f} "
-        f"(fer {record['fer']:.3f}, ier {record['ier']:.3f}, "
-        f"discrepancy {record['discrepancy']:.3f})  "
-        f"accuracy fer {record['fer_accuracy']:.3f}, ier {record['ier_accuracy']:.3f}  "
+        f"epoch {record['epoch']}/{epochs}  loss {record['total']:.3f} ({losses})  "
+        f"accuracy {accuracies}  "
         f"{record['images_per_s']:.0f} images/s, {record['seconds']:.1f} s"
     )

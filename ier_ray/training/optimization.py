@@ -38,7 +38,7 @@ def parameter_groups(model: JointModel, settings: OptimizerSettings) -> Iterator
     """
     trunk = {
         id(parameter)
-        for network in (model.fer, model.ier)
+        for network in model.networks.values()
         for parameter in network.pretrained_parameters()
     }
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -59,7 +59,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 def freeze_trunks(model: JointModel) -> None:
     """Exclude from training all parameters that pretrained weights fill."""
-    for network in (model.fer, model.ier):
+    for network in model.networks.values():
         for parameter in network.pretrained_parameters():
             parameter.requires_grad_(False)
 

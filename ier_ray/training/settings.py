@@ -11,7 +11,9 @@ from pydantic import Field, field_validator, model_validator
 from ier_ray.config import Settings
 from ier_ray.data.augmentation import AugmentSettings
 from ier_ray.data.preprocessing import Preprocessing
+from ier_ray.data.schema import Domain
 from ier_ray.data.transforms import Normalization
+from ier_ray.errors import SettingsError
 from ier_ray.losses import DISCREPANCIES, DiscrepancyGradient, DiscrepancyMode, Supervision
 from ier_ray.models.registry import ModelSettings
 from ier_ray.models.weights import WEIGHT_FILES
@@ -24,10 +26,10 @@ SQLITE = "sqlite:///"
 class DataSettings(Settings):
     """Where the two domains' data come from, and how they are read."""
 
-    fer: str
+    fer: str | None = None
     """Shard set of facial expressions: a path or s3:// URI made by jobs/ingest.py."""
-    ier: str
-    """Shard set of generic images."""
+    ier: str | None = None
+    """Shard set of generic images. Both are required, but for schedule.networks fer or ier."""
     val_fold: int = Field(0, ge=0)
     """Fold held out for validation; all other folds are for training."""
     normalization: Normalization = "per_image"
@@ -40,6 +42,22 @@ class DataSettings(Settings):
     """Fraction of the IER training images that FER trains on as well (Table 5 of the paper)."""
     augment: AugmentSettings = AugmentSettings()
     """Random changes of training images; none with caption_bert."""
+
+    def location(self, domain: Domain) -> str:
+        """Shard set of a domain that the run trains on.
+
+        Raises:
+            SettingsError: when there is none.
+        """
+        found = self.fer if domain == "fer" else self.ier
+        if found is None:
+            raise SettingsError(required(domain))
+        return found
+
+
+def required(domain: Domain) -> str:
+    """The message for a domain's missing shard set."""
+    return f"data.{domain} is required; set it in the file or with --data.{domain}"
 
 
 class LossSettings(Settings):
@@ -113,6 +131,9 @@ class ScheduleSettings(Settings):
     """Passes over the balanced IER data."""
     warmup_epochs: int = Field(1, ge=0)
     """First epochs with cross-entropy only."""
+    networks: Literal["both", "fer", "ier"] = "both"
+    """Which networks are trained. fer or ier: that one alone at half the cost, as a control
+    without adaptation. It needs only its own domain's data, and loss.balance 0."""
     alignment: Literal["per_step", "per_epoch"] = "per_step"
     """When the discrepancy is minimized: per_step, together with the cross-entropy; per_epoch, in
     a second pass over the data of its own after each epoch's cross-entropy."""
@@ -216,10 +237,21 @@ class TrainSettings(Settings):
             self.model.image_size, self.data.normalization, self.model.reads_captions
         )
 
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """The domains whose networks are trained."""
+        alone = self.schedule.networks
+        return ("fer", "ier") if alone == "both" else (alone,)
+
+    @property
+    def stops_by(self) -> str:
+        """Validation loss that early stopping and the plateau schedule read: ``ier``'s, if any."""
+        return f"{self.domains[-1]}_val_loss"
+
     def located(self) -> TrainSettings:
         """The same settings with absolute locations, valid in every process."""
         data = self.data.model_copy(
-            update={"fer": absolute(self.data.fer), "ier": absolute(self.data.ier)}
+            update={domain: absolute(self.data.location(domain)) for domain in self.domains}
         )
         schedule = self.schedule
         if schedule.pretrained and Path(schedule.pretrained).suffix in WEIGHT_FILES:
@@ -242,6 +274,37 @@ class TrainSettings(Settings):
                 f"schedule.warmup_epochs ({self.schedule.warmup_epochs}) must not exceed "
                 f"schedule.epochs ({self.schedule.epochs})"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _data_are_given(self) -> TrainSettings:
+        for domain in self.domains:
+            if getattr(self.data, domain) is None:
+                raise ValueError(required(domain))
+        return self
+
+    @model_validator(mode="after")
+    def _one_network_is_alone(self) -> TrainSettings:
+        alone, schedule = self.schedule.networks, self.schedule
+        if alone == "both":
+            return self
+        transfer = alone == "ier" and schedule.fer_checkpoint is not None
+        unlike = {
+            f"loss.balance must be 0, got {self.loss.balance:g}": self.loss.balance > 0,
+            f"loss.supervision must be both, got {self.loss.supervision}": (
+                self.loss.supervision != "both"
+            ),
+            f"loss.discrepancy {self.loss.discrepancy} has a discriminator of both": (
+                DISCREPANCIES[self.loss.discrepancy].needs_discriminator
+            ),
+            f"data.mix must be 0, got {self.data.mix:g}": self.data.mix > 0,
+            "schedule.ier_start must be fer with schedule.fer_checkpoint, own without": (
+                (schedule.ier_start == "fer") != transfer
+            ),
+        }
+        problems = [problem for problem, found in unlike.items() if found]
+        if problems:
+            raise ValueError(f"schedule.networks {alone} trains one network: {problems[0]}")
         return self
 
     @model_validator(mode="after")

@@ -44,12 +44,12 @@ class RunProgress:
     history: list[dict[str, Any]]
     """One record per epoch: losses, validation metrics, seconds."""
 
-    def has_stalled(self, patience: int | None) -> bool:
-        """Whether the last ``patience`` epochs all failed to lower the lowest validation loss.
+    def has_stalled(self, patience: int | None, metric: str = STOPS_BY) -> bool:
+        """Whether the last ``patience`` epochs all failed to lower the lowest of a metric.
 
         Every rank has the same history; a resumed run continues the history of its checkpoint.
         """
-        losses = [record[STOPS_BY] for record in self.history]
+        losses = [record[metric] for record in self.history]
         if patience is None or not losses:
             return False
         return len(losses) - 1 - losses.index(min(losses)) >= patience
@@ -85,7 +85,10 @@ def start(settings: TrainSettings, scheme: EmotionScheme, context: TrainContext)
     """
     torch.manual_seed(settings.seed)
     model = build_joint_model(
-        settings.model, num_classes=len(scheme.classes), pretrained=settings.schedule.pretrained
+        settings.model,
+        num_classes=len(scheme.classes),
+        pretrained=settings.schedule.pretrained,
+        networks=settings.domains,
     )
     if DISCREPANCIES[settings.loss.discrepancy].needs_discriminator:
         model.add_discriminator()
@@ -100,14 +103,16 @@ def start(settings: TrainSettings, scheme: EmotionScheme, context: TrainContext)
     if progress.epoch == 0:
         fill_initial_weights(model, settings, scheme)
     if settings.optimizer.compile:
-        model.fer.compile()
-        model.ier.compile()
+        for network in model.networks.values():
+            network.compile()
     cache = trunk_cache(model, settings, context.device)
     return TrainState(model, context.wrap(model), optimizer, progress, averaged, cache)
 
 
 def fill_initial_weights(model: JointModel, settings: TrainSettings, scheme: EmotionScheme) -> None:
     """Fill ``fer`` from a trained checkpoint and ``ier`` from ``fer``, where the settings say so.
+
+    Without a ``fer`` network, ``ier`` is filled from that of the checkpoint.
 
     Raises:
         CheckpointError: when the checkpoint is of another architecture or other classes.
@@ -121,8 +126,8 @@ def fill_initial_weights(model: JointModel, settings: TrainSettings, scheme: Emo
                 f"schedule.fer_checkpoint {source}: is of model {manifest.model}, this run's is "
                 f"{settings.model}"
             )
-        restore_weights(source, manifest, {"fer": model.fer})
-    if settings.schedule.ier_start == "fer":
+        restore_weights(source, manifest, {"fer": model.networks.get("fer", model.ier)})
+    if settings.schedule.ier_start == "fer" and "fer" in model.networks:
         model.ier.load_state_dict(model.fer.state_dict())
 
 
@@ -145,7 +150,12 @@ def restore(
         location = str(directory)
         manifest = read_checkpoint_manifest(location)
         require_classes(manifest, scheme, location)
-        restore_weights(location, manifest, {"fer": model.fer, "ier": model.ier})
+        if manifest.networks != tuple(model.networks):
+            raise CheckpointError(
+                f"{location}: holds the networks {', '.join(manifest.networks)}, this run trains "
+                f"{', '.join(model.networks)} (schedule.networks)"
+            )
+        restore_weights(location, manifest, model.networks)
         state = load_trainer_state(location)
     if averaged is not None:  # whose weights are those of the checkpoint
         averaged.module.load_state_dict(model.state_dict())

@@ -42,6 +42,8 @@ class TrunkCache:
 
     def features(self, domain: Domain, batch: Batch) -> Tensor:
         """Features ``(N, d)`` of a batch's images, on the device, without a gradient."""
+        if not len(batch.labels):  # of a network that the run does not have
+            return torch.empty(0, 0, device=self.device)
         if batch.keys is None:
             return self._compute(batch.images)
         keys: list[Key] = [(domain, key) for key in batch.keys.tolist()]
@@ -73,6 +75,7 @@ def trunk_cache(
     if settings.optimizer.trunk_factor > 0:
         return None
     capacity = int(settings.scaling.trunk_cache_gib * 2**30)
+    network, *_ = model.networks.values()
     reason = ""
     if capacity == 0:
         reason = "scaling.trunk_cache_gib is 0"
@@ -80,17 +83,17 @@ def trunk_cache(
         reason = "data.augment changes the images"
     elif settings.data.mix > 0:
         reason = "with data.mix, ids of samples may be those of two data sets"
-    elif not isinstance(model.ier, DividedClassifier):
+    elif not isinstance(network, DividedClassifier):
         reason = f"{settings.model.architecture} is not divided into trunk and head"
     elif not equal_trunks(model):
         reason = "fer and ier have different trunks"
     else:
-        return TrunkCache(model.ier, settings, device, capacity)
+        return TrunkCache(network, settings, device, capacity)
     logger.info("the frozen trunk is computed anew in each epoch: %s", reason)
     return None
 
 
 def equal_trunks(model: JointModel) -> bool:
-    """Whether both networks have the same backbone, bit by bit."""
-    fer, ier = model.fer.backbone(), model.ier.backbone()
-    return all(torch.equal(tensor, ier[name]) for name, tensor in fer.items())
+    """Whether all networks have the same backbone, bit by bit."""
+    first, *others = (network.backbone() for network in model.networks.values())
+    return all(torch.equal(tensor, first[n]) for other in others for n, tensor in other.items())

@@ -66,6 +66,25 @@ def test_a_run_leaves_its_best_and_last_checkpoints(trained: TrainResult) -> Non
     assert len(kept) == len({best["epoch"], EPOCHS})
 
 
+def test_one_network_alone_is_trained_evaluated_and_nothing_else(
+    shards: dict[str, str], tmp_path: Path
+) -> None:
+    settings = tiny_settings(
+        {"fer": shards["fer"]},
+        tmp_path,
+        loss={"balance": 0},
+        schedule={"networks": "fer", "epochs": 2},
+    )
+    result = run_training(settings)
+    assert set(result.metrics) == {"fer_val_loss", "fer_accuracy"}
+    best = max(result.history, key=lambda r: (r["fer_accuracy"], r["epoch"]))
+    assert result.best_epoch == best["epoch"]
+    found = evaluate(result.checkpoint, shards["fer"], domain="fer", val_fold=0)
+    assert found.accuracy == pytest.approx(best["fer_accuracy"])
+    with pytest.raises(CheckpointError, match=r"holds the fer network alone .* no ier network"):
+        evaluate(result.checkpoint, shards["ier"], domain="ier", val_fold=0)
+
+
 def test_a_run_is_in_tensorboard_as_in_its_history(trained: TrainResult) -> None:
     found = read_scalars(f"{trained.run}/tensorboard")
     for tag, name in (
