@@ -102,7 +102,7 @@ class Recognizer:
         """
         model, manifest = load_checkpoint(location)
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        networks = nn.ModuleDict({**model.networks}).eval()
+        networks = nn.ModuleDict({str(name): net for name, net in model.networks.items()}).eval()
         # The layout in which convolutions on CPU are fastest, and which windows are cut from.
         networks = networks.to(chosen).to(memory_format=torch.channels_last)
         return cls(networks, manifest, chosen)

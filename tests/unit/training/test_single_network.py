@@ -29,7 +29,7 @@ DOMAINS: tuple[Domain, ...] = ("fer", "ier")
 
 def alone(domain: Domain, shards: dict[str, str], storage: Path, **changes: Any) -> TrainSettings:
     schedule = {"epochs": 2, "warmup_epochs": 1, "networks": domain} | changes.pop("schedule", {})
-    data = {domain: shards[domain]}
+    data: dict[str, str] = {domain: shards[domain]}
     return tiny_settings(data, storage, loss={"balance": 0}, schedule=schedule, **changes)
 
 
