@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ier_ray.config import Settings
 from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
+from ier_ray.errors import CheckpointError
 from ier_ray.evaluation.prior_shift import adjusted
 from ier_ray.explain.anytime import AnytimeExplainer, FirstAxis
 from ier_ray.explain.baselines import Baseline, baseline_image
@@ -95,7 +96,7 @@ def shift_logits(
     """
     uniform = np.full((1, len(target)), 1 / len(target))
     offsets = np.log(adjusted(uniform, trained, target)[0])
-    last_dense(network).bias += torch.from_numpy(offsets).float()
+    last_dense(network).bias.add_(torch.from_numpy(offsets).float())
 
 
 @dataclass(frozen=True)
@@ -125,20 +126,37 @@ class Recognizer:
         """
         model, manifest = load_checkpoint(location)
         if adjust_prior:
-            for domain in manifest.data:
-                shift_logits(getattr(model, domain), *manifest.priors(domain))
+            for domain, network in model.networks.items():
+                shift_logits(network, *manifest.priors(domain))
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        networks = nn.ModuleDict({"fer": model.fer, "ier": model.ier}).eval()
+        networks = nn.ModuleDict({str(name): net for name, net in model.networks.items()}).eval()
         # The layout in which convolutions on CPU are fastest, and which windows are cut from.
         networks = networks.to(chosen).to(memory_format=torch.channels_last)
         return cls(networks, manifest, chosen)
 
     @torch.inference_mode()
-    def probabilities(self, pixels: Pixels, *, domain: Domain = "ier") -> NDArray[np.float64]:
-        """Class probabilities ``(N, K)`` of images ``(N, S, S, 3)``, or of token ids ``(N, L)``."""
+    def probabilities(
+        self, pixels: Pixels, *, domain: Domain = "ier", flip: bool = False
+    ) -> NDArray[np.float64]:
+        """Class probabilities ``(N, K)`` of images ``(N, S, S, 3)``, or of token ids ``(N, L)``.
+
+        Args:
+            flip: average those of each image and of its mirror image, at twice the cost.
+
+        Raises:
+            CheckpointError: when the network reads captions, which cannot be mirrored.
+        """
+        if flip and self.manifest.model.reads_captions:
+            raise CheckpointError(
+                f"flip mirrors images, but {self.manifest.model.architecture} reads captions: "
+                f"leave it out"
+            )
         inputs = self.manifest.preprocessing.inputs(self._tensor(pixels))
-        logits: Tensor = self.networks[domain](inputs)
-        return logits.double().softmax(1).cpu().numpy()
+        views = [inputs, inputs.flip(-1)] if flip else [inputs]
+        network = self._network(domain)
+        each = [network(view).double().softmax(1) for view in views]
+        found: NDArray[np.float64] = torch.stack(each).mean(0).cpu().numpy()
+        return found
 
     def evaluator(
         self,
@@ -161,7 +179,7 @@ class Recognizer:
             both = torch.stack([image, baseline])
             image, baseline = image.bfloat16(), baseline.bfloat16()
             with torch.inference_mode():
-                exact = score(self.networks[domain](both).double())
+                exact = score(self._network(domain)(both).double())
                 rounded = score(prepared.network(both.bfloat16()).double())
             error = float((rounded - exact).abs().max())
             remark = f"; in bfloat16, v(image) and v(baseline) are off by up to {error:.1e}"
@@ -170,11 +188,24 @@ class Recognizer:
     def _exact(self, domain: Domain, precision: Precision) -> ExactInference:
         """The network prepared for exact inference, once for each domain and precision."""
         if (domain, precision) not in self._prepared:
-            network = self.networks[domain]
+            network = self._network(domain)
             if precision == "bfloat16":
                 network = copy.deepcopy(network).bfloat16()
             self._prepared[domain, precision] = ExactInference.of(network)
         return self._prepared[domain, precision]
+
+    def _network(self, domain: Domain) -> nn.Module:
+        """The network of a domain.
+
+        Raises:
+            CheckpointError: when the checkpoint has none.
+        """
+        if domain not in self.networks:
+            raise CheckpointError(
+                f"the checkpoint holds the {', '.join(self.networks)} network alone "
+                f"(schedule.networks), there is no {domain} network in it"
+            )
+        return self.networks[domain]
 
     def _tensor(self, pixels: Pixels) -> Tensor:
         return torch.tensor(pixels, device=self.device)  # a copy: Ray hands out read-only memory

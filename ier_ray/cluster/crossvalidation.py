@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from ier_ray import storage
 from ier_ray.cluster.runs import check_data, claim_settings
 from ier_ray.cluster.trainer import PREDICTIONS, TrainResult, run_training
-from ier_ray.data.provenance import DOMAINS
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import ShardSet
 from ier_ray.errors import SettingsError
@@ -78,18 +77,19 @@ def rotating_domains(settings: TrainSettings) -> list[Domain]:
     """The domains whose test part is one fold after another; others have a test part of their own.
 
     Raises:
-        SettingsError: when IER has its own split, or the validation fold is fixed.
+        SettingsError: when IER (FER, if alone) has its own split, or the validation fold is fixed.
     """
     if settings.data.val_fold is not None:
         raise SettingsError(
             f"data.val_fold is {settings.data.val_fold}; in cross-validation every fold is the "
             f"test part once: leave it out (the fold after the test fold), or set data.split inner"
         )
-    if settings.split_plan("ier").rule == "own":
+    domains = settings.domains
+    if settings.split_plan(domains[-1]).rule == "own":
         raise SettingsError(
             "data.split is own: the dataset's own test part cannot rotate; use folds or inner"
         )
-    return [domain for domain in DOMAINS if settings.split_plan(domain).rule != "own"]
+    return [domain for domain in domains if settings.split_plan(domain).rule != "own"]
 
 
 def number_of_folds(settings: TrainSettings, domains: list[Domain]) -> int:
@@ -98,14 +98,15 @@ def number_of_folds(settings: TrainSettings, domains: list[Domain]) -> int:
     Raises:
         SettingsError: when two domains have different numbers of folds.
     """
-    locations: dict[Domain, str] = {"fer": settings.data.fer, "ier": settings.data.ier}
-    folds = {domain: ShardSet.open(locations[domain]).manifest.folds for domain in domains}
+    folds = {
+        domain: ShardSet.open(settings.data.location(domain)).manifest.folds for domain in domains
+    }
     if len(set(folds.values())) > 1:
         raise SettingsError(
             f"data.fer has {folds['fer']} folds, data.ier has {folds['ier']}; cross-validation "
             f"tests on the same fold of both: ingest one of them again with the other's --folds"
         )
-    return folds["ier"]
+    return folds[domains[0]]
 
 
 def run_fold(settings: TrainSettings, location: str, fold: int, count: int) -> TrainResult:

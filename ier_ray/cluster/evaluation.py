@@ -26,6 +26,7 @@ from ier_ray.training.checkpoint import (
     CheckpointManifest,
     read_checkpoint_manifest,
     read_seen_rows,
+    require_network,
 )
 from ier_ray.training.settings import TrainSettings
 
@@ -68,6 +69,7 @@ def choose_rows(
         DataError: when the schemes differ, a part is asked for of data that the checkpoint was not
             trained with, or rows have been seen in training and that is not allowed.
     """
+    require_network(manifest, checkpoint, domain)
     shards = ShardSet.open(location)
     if shards.manifest.domain != domain:
         raise DataError(
@@ -121,7 +123,7 @@ class Predict:
         for number in np.unique(batch["set"]):
             rows = batch["set"] == number
             probabilities[rows] = self._recognizer.probabilities(
-                batch["image"][rows], domain=self.domains[number]
+                batch["image"][rows], domain=self.domains[number], flip=self.flip
             )
         return {
             "set": batch["set"],
@@ -203,12 +205,16 @@ def as_predictions(
 def predict_held_out(checkpoint: str, settings: TrainSettings) -> Predictions:
     """Predict the validation and test rows of a run's data with the run's checkpoint."""
     manifest = read_checkpoint_manifest(checkpoint)
-    locations: dict[Domain, str] = {"fer": settings.data.fer, "ier": settings.data.ier}
     sets = [
         choose_rows(
-            checkpoint, manifest, location, domain=domain, parts=("val", "test"), allow_seen=True
+            checkpoint,
+            manifest,
+            settings.data.location(domain),
+            domain=domain,
+            parts=("val", "test"),
+            allow_seen=True,
         )
-        for domain, location in locations.items()
+        for domain in settings.domains
     ]
     return Predictions.concatenated(predict(checkpoint, sets, run=settings.name))
 

@@ -27,7 +27,7 @@ from ier_ray.explain.metrics import positive_mass_inside
 from ier_ray.explain.rendering import overlay, strip, to_npz
 from ier_ray.inference import ExplainerSettings
 from ier_ray.records import ExplanationRecord
-from ier_ray.training.checkpoint import read_checkpoint_manifest, require_images
+from ier_ray.training.checkpoint import read_checkpoint_manifest, require_images, require_network
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,12 @@ def explain_images(
 
     Raises:
         SettingsError: when ``target`` is not a class of the checkpoint.
-        CheckpointError: when the checkpoint is missing, or its network reads captions.
+        CheckpointError: when the checkpoint is missing, it has no network of the domain, or its
+            networks read captions.
     """
-    require_images(read_checkpoint_manifest(checkpoint), checkpoint, use="explained")
+    manifest = read_checkpoint_manifest(checkpoint)
+    require_images(manifest, checkpoint, use="explained")
+    require_network(manifest, checkpoint, domain)
     if target is not None and target not in scheme.classes:
         raise SettingsError(f"target must be one of {list(scheme.classes)}, got {target!r}")
     chosen = None if target is None else scheme.index(target)

@@ -67,8 +67,8 @@ def probe(
     if seen.any():
         raise DataError(
             f"{shards.location}: {int(seen.sum())} of the {len(seen)} test rows trained or "
-            f"selected the network of {run}; divide the rows as its manifest says (split.test_fold, "
-            f"split.rule)"
+            f"selected the network of {run}; divide the rows as its manifest says "
+            f"(split.test_fold, split.rule)"
         )
     if source.model.reads_captions:
         require_captions(shards)

@@ -35,9 +35,11 @@ def check_data(settings: TrainSettings) -> None:
     No test image may be among what trains or selects, be it in the other domain or in the
     checkpoint that the run starts from.
     """
-    fer, ier = ShardSet.open(settings.data.fer), ShardSet.open(settings.data.ier)
-    require_scheme(fer.manifest, ier.scheme, settings.data.fer)
-    for shards, domain in ((fer, "fer"), (ier, "ier")):
+    opened = {domain: ShardSet.open(settings.data.location(domain)) for domain in settings.domains}
+    first, *others = opened.values()
+    for other in others:
+        require_scheme(first.manifest, other.scheme, first.location)
+    for domain, shards in opened.items():
         if shards.manifest.domain != domain:
             raise SettingsError(
                 f"data.{domain} is {shards.location}, a shard set of domain "
@@ -45,7 +47,7 @@ def check_data(settings: TrainSettings) -> None:
             )
     if settings.model.reads_captions:
         transformers()  # if it is missing here, it is missing on the workers
-        require_captions(fer, ier)
+        require_captions(*opened.values())
     splits = open_splits(settings)
     check_test_rows(splits)
     start = settings.schedule.fer_checkpoint

@@ -29,15 +29,16 @@ PREFETCHED_BATCHES = 2
 
 
 def open_splits(settings: TrainSettings) -> dict[Domain, SplitIndex]:
-    """Both domains' rows, divided; FER's with the IER rows that ``data.mix`` adds.
+    """The rows of each domain of a run, divided; FER's with the IER rows that ``data.mix`` adds.
 
     Raises:
         DataError: as :meth:`SplitPlan.parts`.
     """
-    locations: dict[Domain, str] = {"fer": settings.data.fer, "ier": settings.data.ier}
     splits = {
-        domain: SplitIndex.read(ShardSet.open(location), settings.split_plan(domain))
-        for domain, location in locations.items()
+        domain: SplitIndex.read(
+            ShardSet.open(settings.data.location(domain)), settings.split_plan(domain)
+        )
+        for domain in settings.domains
     }
     if settings.data.mix > 0:
         splits["fer"] = splits["fer"].mixed_with(
@@ -52,7 +53,8 @@ def open_streams(settings: TrainSettings, *, rank: int, world_size: int) -> Join
     ahead = tasks_ahead(streams=2 * world_size, busy_cpus=world_size * scaling.cpus_per_worker)
     splits = open_splits(settings)
     return JointStreams(
-        **splits,
+        splits.get("fer"),
+        splits.get("ier"),
         preprocessing=settings.preprocessing,
         batch_size=settings.optimizer.batch_size,
         seed=settings.seed,

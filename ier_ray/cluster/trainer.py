@@ -154,7 +154,9 @@ def make_trainer(
             ),
             # Ray also keeps the newest checkpoint, whatever its score.
             checkpoint_config=CheckpointConfig(
-                num_to_keep=1, checkpoint_score_attribute=BEST_BY, checkpoint_score_order="max"
+                num_to_keep=1,
+                checkpoint_score_attribute=BEST_BY,
+                checkpoint_score_order="max",
             ),
             callbacks=callbacks,
             logging_config=LoggingConfig(log_level="WARNING"),

@@ -91,6 +91,15 @@ class SweepSettings(Settings):
     train: TrainSettings
     """Settings of every trial; the sweep sets name, storage and the searched settings."""
 
+    @model_validator(mode="after")
+    def _both_networks(self) -> SweepSettings:
+        if self.train.schedule.networks != "both":
+            raise ValueError(
+                f"train.schedule.networks must be both, got {self.train.schedule.networks}: a "
+                f"sweep searches loss.balance, which is 0 for one network"
+            )
+        return self
+
 
 @dataclass(frozen=True)
 class Trial:

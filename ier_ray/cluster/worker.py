@@ -48,7 +48,7 @@ def train_worker(config: dict[str, Any]) -> RunProgress | TrainingError:
     )
     streams = open_streams(settings, rank=context.rank, world_size=context.world_size)
     try:
-        return train(settings, streams, streams.ier.shards.scheme, context)
+        return train(settings, streams, streams.scheme, context)
     except TrainingError as error:
         if isinstance(error, DeviceMemoryError) and context.world_size > 1:
             raise  # the other workers wait for this one: only Ray can stop them

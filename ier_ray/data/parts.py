@@ -105,7 +105,9 @@ class SplitPlan(Settings):
                 f"{found}; no part may be empty: choose other folds, ingest with more --folds, or "
                 f"give another data.val_fraction"
             )
-        present = np.unique(index.label[parts != NONE]) if self.reads_labels else []
+        if not self.reads_labels:
+            return
+        present = np.unique(index.label[parts != NONE])
         for number, name in enumerate(PARTS):
             missing = np.setdiff1d(present, index.label[parts == number])
             if len(missing):

@@ -197,9 +197,7 @@ class RowReader:
         """Rows per chunk."""
         return max(1, CHUNK_BYTES // self.row_bytes)
 
-    def read(
-        self, columns: dict[str, NDArray[np.int32]]
-    ) -> Iterator[dict[str, Pixels | NDArray[np.int64]]]:
+    def read(self, columns: dict[str, NDArray[np.int32]]) -> Iterator[dict[str, NDArray[Any]]]:
         """Rows in the requested order, with repeats, in chunks of about :data:`CHUNK_BYTES`.
 
         Args:

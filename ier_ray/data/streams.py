@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ier_ray.data.balancing import hash_ids
 from ier_ray.data.order import (
     Columns,
     EpochOrder,
@@ -29,6 +30,7 @@ from ier_ray.data.provenance import DomainData, SeenRows, domain_data
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import RowReader
 from ier_ray.data.splits import SplitIndex
+from ier_ray.emotions import EmotionScheme
 
 ExecuteReads = Callable[[RowReader, list[Columns], int], Iterator[dict[str, Any]]]
 """Runs read tasks and yields their rows, in order, in batches of a given size."""
@@ -40,6 +42,12 @@ class Batch:
 
     images: Tensor
     labels: Tensor
+    keys: Tensor | None = None
+    """Hashes of the sample ids, int64 ``(N,)``; None where samples have no ids."""
+
+    def empty(self) -> Batch:
+        """A batch of no samples."""
+        return Batch(self.images[:0], self.labels[:0])
 
 
 @dataclass(frozen=True)
@@ -81,10 +89,13 @@ class JointStreams:
 
     An epoch is one pass over the balanced IER rows. FER rows have their own seeded order, which is
     truncated or repeated to the same length. Every rank takes the same number of steps.
+
+    One domain may be absent: its batches are empty, and without IER rows an epoch is a pass over
+    the FER rows.
     """
 
-    fer: SplitIndex
-    ier: SplitIndex
+    fer: SplitIndex | None
+    ier: SplitIndex | None
     preprocessing: Preprocessing
     batch_size: int
     seed: int
@@ -98,21 +109,26 @@ class JointStreams:
     def steps(self, epoch: int) -> int:
         """Steps per epoch, the same on every rank."""
         return steps_in(
-            self._order("ier", epoch), world_size=self.world_size, batch_size=self.batch_size
+            self._order(self._paced, epoch),
+            world_size=self.world_size,
+            batch_size=self.batch_size,
         )
 
     def train(self, epoch: int) -> Iterator[JointBatch]:
         """The epoch's batches, ``steps(epoch)`` of them."""
-        ier_order = self._order("ier", epoch)
-        steps = steps_in(ier_order, world_size=self.world_size, batch_size=self.batch_size)
-        fer = self._batches(self.fer, self._order("fer", epoch), steps)
-        ier = self._batches(self.ier, ier_order, steps)
-        for fer_batch, ier_batch in zip(fer, ier, strict=True):
-            yield JointBatch(fer_batch, ier_batch)
+        steps = self.steps(epoch)
+        batches = {
+            domain: self._batches(split, self._order(domain, epoch), steps)
+            for domain, split in self.splits.items()
+        }
+        for found in zip(*batches.values(), strict=True):
+            given = dict(zip(batches, found, strict=True))
+            nothing = found[0].empty()
+            yield JointBatch(given.get("fer", nothing), given.get("ier", nothing))
 
     def validation(self, domain: Domain) -> Iterator[Batch]:
         """This rank's part of the validation rows; each row occurs once over all ranks."""
-        split: SplitIndex = getattr(self, domain)
+        split = self.splits[domain]
         tasks = held_out_tasks(
             split.validation, rank=self.rank, world_size=self.world_size, window=self.window
         )
@@ -121,18 +137,38 @@ class JointStreams:
     @cached_property
     def data(self) -> dict[Domain, DomainData]:
         """The record of each domain's data."""
-        fer = domain_data(self.fer, balance=self.balance["fer"])
-        return {"fer": fer, "ier": domain_data(self.ier, balance=self.balance["ier"], source=fer)}
+        records: dict[Domain, DomainData] = {}
+        for domain, split in self.splits.items():
+            records[domain] = domain_data(
+                split, balance=self.balance[domain], source=records.get("fer")
+            )
+        return records
+
+    @property
+    def splits(self) -> dict[Domain, SplitIndex]:
+        """The rows of each domain that is present."""
+        both: dict[Domain, SplitIndex | None] = {"fer": self.fer, "ier": self.ier}
+        return {domain: split for domain, split in both.items() if split is not None}
+
+    @property
+    def scheme(self) -> EmotionScheme:
+        """The label scheme, the same in all domains."""
+        return self.splits[self._paced].shards.scheme
+
+    @property
+    def _paced(self) -> Domain:
+        """The domain whose rows an epoch passes over."""
+        *_, last = self.splits
+        return last
 
     @cached_property
     def seen(self) -> SeenRows:
-        """The training and validation rows of both domains."""
-        return SeenRows.of({"fer": self.fer, "ier": self.ier})
+        """The training and validation rows of all domains."""
+        return SeenRows.of(self.splits)
 
     def _order(self, domain: Domain, epoch: int) -> EpochOrder:
-        split: SplitIndex = getattr(self, domain)
         return epoch_order(
-            split.train,
+            self.splits[domain].train,
             seed=self.seed,
             epoch=epoch,
             balance=self.balance[domain],
@@ -156,4 +192,5 @@ class JointStreams:
             yield Batch(
                 images=torch.as_tensor(np.array(rows["image"])),
                 labels=torch.as_tensor(np.array(rows["label"])),
+                keys=torch.as_tensor(hash_ids(rows["sample_id"].tolist()).astype(np.int64)),
             )

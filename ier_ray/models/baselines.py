@@ -9,11 +9,12 @@ only when one of its networks is built.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from ier_ray.models.classifier import EmotionClassifier
+from ier_ray.models.classifier import DividedClassifier, EmotionClassifier
 from ier_ray.models.deep_emotion import DeepEmotion
 from ier_ray.models.emotion_net import VGG16_BLOCKS, he_initialize, scaled, vgg_trunk
 
@@ -79,13 +80,48 @@ class BaselineNetwork(EmotionClassifier):
         return (f"{self._dense[-1]}.",)
 
 
-class ConvolutionalNetwork(BaselineNetwork):
+class ConvolutionalNetwork(BaselineNetwork, DividedClassifier):
     """Convolutions, pooled to a fixed size, then dense layers, with ReLU between all of them."""
 
     def pretrained_chain(self) -> list[nn.Module]:
         """All layers but the last."""
-        layers = [m for m in self.network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        layers: list[nn.Module] = [
+            m for m in self.network.modules() if isinstance(m, nn.Conv2d | nn.Linear)
+        ]
         return layers[:-1]
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """The last maps, flattened."""
+        maps: Tensor = self.network.get_submodule("features")(images)
+        return maps.flatten(1)
+
+    def head(self, features: Tensor) -> Tensor:
+        """Logits of the last maps, pooled to their fixed size."""
+        convolutions = [m for m in self.network.modules() if isinstance(m, nn.Conv2d)]
+        channels = convolutions[-1].out_channels
+        side = math.isqrt(features.shape[1] // channels)
+        hidden = features.reshape(len(features), channels, side, side)
+        for name in ("avgpool", "flatten"):
+            hidden = self.network.get_submodule(name)(hidden)
+        logits: Tensor = self.network.get_submodule("classifier")(hidden)
+        return logits
+
+
+class ResidualNetwork(BaselineNetwork, DividedClassifier):
+    """ResNet, of which only the output layer ``fc`` is new."""
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """The last maps, averaged."""
+        hidden = images
+        for name, layer in self.network.named_children():  # in forward order
+            if name != "fc":
+                hidden = layer(hidden)
+        return hidden.flatten(1)
+
+    def head(self, features: Tensor) -> Tensor:
+        """Logits of the averaged maps."""
+        logits: Tensor = self.network.get_submodule("fc")(features)
+        return logits
 
 
 def alexnet(*, num_classes: int, image_size: int, width: float, dropout: float) -> BaselineNetwork:
@@ -162,13 +198,13 @@ def deep_emotion(
     return BaselineNetwork(network, head="classifier")
 
 
-def resnet(*, num_classes: int, image_size: int, width: float, dropout: float) -> BaselineNetwork:
+def resnet(*, num_classes: int, image_size: int, width: float, dropout: float) -> ResidualNetwork:
     """ResNet-50; ``width`` scales the 3x3 convolutions of its bottlenecks."""
     from torchvision.models import resnet50  # noqa: PLC0415
 
     del image_size, dropout  # pooled to 1x1; there are no hidden dense layers
     network = resnet50(num_classes=num_classes, width_per_group=scaled(64, width))
-    return BaselineNetwork(network, head="fc")
+    return ResidualNetwork(network, head="fc")
 
 
 def efficientnet(

@@ -39,3 +39,19 @@ class EmotionClassifier(nn.Module, ABC):
         output of one is a factor on all that follows. Empty where they are none.
         """
         return []
+
+
+class DividedClassifier(EmotionClassifier):
+    """A network that is a trunk and a head: ``forward(images)`` equals ``head(trunk(images))``.
+
+    The trunk has no parameter of the new layers, drops nothing, and computes each image by itself
+    when it is in eval mode, so that a frozen one need not compute an image twice.
+    """
+
+    @abstractmethod
+    def trunk(self, images: Tensor) -> Tensor:
+        """Features ``(N, d)`` of normalized images."""
+
+    @abstractmethod
+    def head(self, features: Tensor) -> Tensor:
+        """Logits ``(N, classes)`` of features."""

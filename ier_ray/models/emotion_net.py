@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from ier_ray.models.classifier import EmotionClassifier
+from ier_ray.models.classifier import DividedClassifier
 
 VGG16_BLOCKS: tuple[tuple[int, int], ...] = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Channels and number of 3x3 convolutions of B1-B5."""
@@ -17,7 +19,7 @@ DOWNSAMPLING = 32
 """Ratio of the image's side to that of the last feature map (five 2x2 max-pools)."""
 
 
-class EmotionNet(EmotionClassifier):
+class EmotionNet(DividedClassifier):
     """VGG16 trunk (B1-B5), residual branches (R1-R4) and three dense layers.
 
     Branch ``R_l`` takes the pooled output of ``B_l``, halves it until it has the size of the
@@ -59,6 +61,7 @@ class EmotionNet(EmotionClassifier):
         self.branches = nn.ModuleList(
             residual_branch(channels[level], branch, pools=4 - level) for level in range(4)
         )
+        self._last_channels = channels[-1]
         side = image_size // DOWNSAMPLING
         self.classifier = nn.Sequential(
             nn.Linear((4 * branch + channels[-1]) * side * side, hidden),
@@ -78,16 +81,40 @@ class EmotionNet(EmotionClassifier):
 
     def embed(self, images: Tensor) -> Tensor:
         """Concatenated feature maps ``(N, 2560·width, image_size/32, image_size/32)``."""
-        block_outputs = []
+        blocks = self._block_outputs(images)
+        branches = [branch(output) for branch, output in zip(self.branches, blocks, strict=False)]
+        return torch.cat([*branches, blocks[-1]], dim=1)
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """The pooled input of each branch, then ``B5``, flattened: ``1472·width`` maps."""
+        blocks = self._block_outputs(images)
+        pooled = [
+            cast("nn.Sequential", branch)[:-1](output)
+            for branch, output in zip(self.branches, blocks, strict=False)
+        ]
+        return torch.cat([maps.flatten(1) for maps in (*pooled, blocks[-1])], dim=1)
+
+    def head(self, features: Tensor) -> Tensor:
+        """Logits of the trunk's features: the branches' convolutions and the dense layers."""
+        convolutions = [cast("nn.Conv2d", cast("nn.Sequential", b)[-1]) for b in self.branches]
+        channels = [*(layer.in_channels for layer in convolutions), self._last_channels]
+        area = features.shape[1] // sum(channels)
+        side = math.isqrt(area)
+        parts = torch.split(features, [count * area for count in channels], dim=1)
+        maps = [part.reshape(len(features), -1, side, side) for part in parts]
+        branches = [layer(part) for layer, part in zip(convolutions, maps, strict=False)]
+        logits: Tensor = self.classifier(torch.cat([*branches, maps[-1]], dim=1).flatten(1))
+        return logits
+
+    def _block_outputs(self, images: Tensor) -> list[Tensor]:
+        """The pooled outputs of B1-B5."""
+        outputs = []
         hidden = images
         for layer in self.features:
             hidden = layer(hidden)
             if isinstance(layer, nn.MaxPool2d):
-                block_outputs.append(hidden)
-        branches = [
-            branch(output) for branch, output in zip(self.branches, block_outputs, strict=False)
-        ]
-        return torch.cat([*branches, block_outputs[-1]], dim=1)
+                outputs.append(hidden)
+        return outputs
 
     def dense_weights(self) -> list[Tensor]:
         """Weight matrices of the dense layers: ``w_fc`` of Eq. 1."""

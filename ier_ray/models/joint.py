@@ -2,17 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal, cast
+
 import torch
 from torch import Tensor, nn
 
+from ier_ray.errors import CheckpointError
 from ier_ray.losses import Compared, JointOutputs, reverse_gradient
-from ier_ray.models.classifier import EmotionClassifier
+from ier_ray.models.classifier import DividedClassifier, EmotionClassifier
 
 DISCRIMINATOR_UNITS = 256
+Forward = Callable[[Tensor], Tensor]
+NetworkName = Literal["fer", "ier"]
+
+
+class AbsentNetwork(DividedClassifier):
+    """In the place of a network that a run does not have: no parameters, no images."""
+
+    new_layers = ()
+
+    def __init__(self, name: NetworkName) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, images: Tensor) -> Tensor:
+        """No logits of no images.
+
+        Raises:
+            CheckpointError: when there are images.
+        """
+        if len(images):
+            raise CheckpointError(
+                f"there is no {self.name} network: the model was trained with schedule.networks "
+                f"{'ier' if self.name == 'fer' else 'fer'}"
+            )
+        return images.new_zeros((0, 0), dtype=torch.float32)
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """As :meth:`forward`."""
+        return self.forward(images)
+
+    def head(self, features: Tensor) -> Tensor:
+        """As :meth:`forward`."""
+        return self.forward(features)
+
+    def dense_weights(self) -> list[Tensor]:
+        """None."""
+        return []
+
+    def backbone(self) -> dict[str, Tensor]:
+        """Empty."""
+        return {}
 
 
 class JointModel(nn.Module):
     """``fer`` and ``ier`` under one forward pass, so that one DDP wrap serves both.
+
+    One of them may be an :class:`AbsentNetwork`.
 
     ``discriminator`` is None unless :meth:`add_discriminator` was called; checkpoints keep it with
     the optimizer's state, apart from the networks.
@@ -32,20 +79,23 @@ class JointModel(nn.Module):
         compared: Compared = "logits",
         ier_on_fer: bool = False,
         fer_is_fixed: bool = False,
+        from_features: bool = False,
     ) -> JointOutputs:
         """Logits of each network on its domain, and the other outputs that the loss asks for.
 
-        With ``fer_is_fixed`` the compared pair has no gradient in ``fer``.
+        With ``fer_is_fixed`` the compared pair has no gradient in ``fer``. With ``from_features``
+        the inputs are the features of both networks' equal trunks, in place of images.
         """
         crossed = compared in ("cross", "contested")
         fer_seen = torch.cat([fer_images, ier_images]) if crossed else fer_images
         ier_seen = torch.cat([ier_images, fer_images]) if ier_on_fer else ier_images
+        fer, ier = self._heads() if from_features else (self.fer, self.ier)
         if compared in ("logits", "cross"):
-            fer_logits, ier_logits = self.fer(fer_seen), self.ier(ier_seen)
+            fer_logits, ier_logits = fer(fer_seen), ier(ier_seen)
             fer_pair, ier_pair = fer_logits, ier_logits
         else:
-            fer_logits, fer_pair = with_features(self.fer, fer_seen)
-            ier_logits, ier_pair = with_features(self.ier, ier_seen)
+            fer_logits, fer_pair = with_features(self.fer, fer, fer_seen)
+            ier_logits, ier_pair = with_features(self.ier, ier, ier_seen)
         own, on_fer = ier_logits[: len(ier_images)], ier_logits[len(ier_images) :]
         fer_pair = fer_pair[len(fer_images) :] if crossed else fer_pair
         fer_pair = fer_pair.detach() if fer_is_fixed else fer_pair
@@ -59,6 +109,10 @@ class JointModel(nn.Module):
             ier_on_fer=on_fer if ier_on_fer else None,
         )
 
+    def _heads(self) -> tuple[Forward, Forward]:
+        fer, ier = cast("DividedClassifier", self.fer), cast("DividedClassifier", self.ier)
+        return fer.head, ier.head
+
     def _compare(self, compared: Compared, fer: Tensor, ier: Tensor) -> tuple[Tensor, Tensor]:
         if compared == "contested":
             fer_head, ier_head = last_dense(self.fer), last_dense(self.ier)
@@ -67,6 +121,12 @@ class JointModel(nn.Module):
             discriminator = self.discriminator
             return discriminator(reverse_gradient(fer)), discriminator(reverse_gradient(ier))
         return fer, ier
+
+    @property
+    def networks(self) -> dict[NetworkName, EmotionClassifier]:
+        """The networks that the model has."""
+        both: dict[NetworkName, EmotionClassifier] = {"fer": self.fer, "ier": self.ier}
+        return {name: net for name, net in both.items() if not isinstance(net, AbsentNetwork)}
 
     def add_discriminator(self) -> None:
         """Add a domain discriminator: two dense layers on the networks' features."""
@@ -87,12 +147,17 @@ def last_dense(network: EmotionClassifier) -> nn.Linear:
     return next(m for m in network.modules() if isinstance(m, nn.Linear) and m.weight is weight)
 
 
-def with_features(network: EmotionClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits ``(N, classes)`` and features ``(N, d)``: the input of the last dense layer."""
+def with_features(
+    network: EmotionClassifier, forward: Forward, inputs: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Logits ``(N, classes)`` and features ``(N, d)``: the input of the last dense layer.
+
+    ``forward`` computes the network's logits of the inputs.
+    """
     seen: list[Tensor] = []
     hook = last_dense(network).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:
-        logits = network(images)
+        logits = forward(inputs)
     finally:
         hook.remove()
     return logits, seen[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -12,7 +12,7 @@ from ier_ray.models import baselines
 from ier_ray.models.captions import caption_bert
 from ier_ray.models.classifier import EmotionClassifier
 from ier_ray.models.emotion_net import EmotionNet
-from ier_ray.models.joint import JointModel
+from ier_ray.models.joint import AbsentNetwork, JointModel, NetworkName
 from ier_ray.models.weights import load_pretrained
 
 BUILDERS: dict[str, Callable[..., EmotionClassifier]] = {
@@ -27,6 +27,8 @@ BUILDERS: dict[str, Callable[..., EmotionClassifier]] = {
     "swin": baselines.swin,
 }
 """Every architecture by its name in the settings: a new one is a builder and a line here."""
+
+NETWORKS: tuple[NetworkName, ...] = ("fer", "ier")
 
 if TYPE_CHECKING:
     Architecture: TypeAlias = str
@@ -83,10 +85,14 @@ def build_network(settings: ModelSettings, *, num_classes: int) -> EmotionClassi
 
 
 def build_joint_model(
-    settings: ModelSettings, *, num_classes: int, pretrained: str | None = None
+    settings: ModelSettings,
+    *,
+    num_classes: int,
+    pretrained: str | None = None,
+    networks: Sequence[NetworkName] = NETWORKS,
 ) -> JointModel:
-    """Both networks; ``pretrained`` (see :func:`load_pretrained`) fills the backbones of both."""
-    networks = [build_network(settings, num_classes=num_classes) for _ in range(2)]
+    """Both networks, or one; ``pretrained`` (see :func:`load_pretrained`) fills their backbones."""
+    built = {name: build_network(settings, num_classes=num_classes) for name in networks}
     if pretrained is not None:
-        load_pretrained(networks, pretrained)
-    return JointModel(*networks)
+        load_pretrained(built.values(), pretrained)
+    return JointModel(*(built.get(name) or AbsentNetwork(name) for name in NETWORKS))

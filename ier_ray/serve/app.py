@@ -27,7 +27,7 @@ from ier_ray.serve.schemas import (
     ModelInfo,
 )
 from ier_ray.serve.uploads import FORM_FIELD, UploadError, read_pixels
-from ier_ray.training.checkpoint import read_checkpoint_manifest, require_images
+from ier_ray.training.checkpoint import read_checkpoint_manifest, require_images, require_network
 
 MODEL = "/v1/models/ier"
 PNG = "image/png"
@@ -188,7 +188,9 @@ def build(args: AppArgs) -> Application:
     Raises:
         CheckpointError: when there is no checkpoint, or its network does not read images.
     """
-    require_images(read_checkpoint_manifest(args.checkpoint), args.checkpoint, use="served")
+    manifest = read_checkpoint_manifest(args.checkpoint)
+    require_images(manifest, args.checkpoint, use="served")
+    require_network(manifest, args.checkpoint, "ier")
     deployments: list[Any] = [Ingress, Classifier, Explainer]  # decorated: no longer classes
     ingress, classifier, explainer = deployments
     application: Application = ingress.bind(args, classifier.bind(args), explainer.bind(args))

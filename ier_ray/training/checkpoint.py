@@ -43,6 +43,8 @@ class CheckpointManifest(Settings):
     """Version of ier_ray that wrote it."""
     model: ModelSettings
     """Architecture and its settings."""
+    networks: tuple[Domain, ...] = ("fer", "ier")
+    """The networks that the checkpoint holds."""
     scheme: str
     """Name of the label scheme."""
     classes: list[str]
@@ -113,7 +115,7 @@ def save_checkpoint(
     location = str(directory)
     with storage.writing(storage.join(location, WEIGHTS)) as stream:
         weights = storage.HashedStream(stream)
-        write_safetensors(weights, named_tensors({"fer": model.fer, "ier": model.ier}))
+        write_safetensors(weights, named_tensors(model.networks))
     with storage.writing(storage.join(location, TRAINER_STATE)) as stream:
         state = storage.HashedStream(stream)
         torch.save(trainer_state, state)
@@ -176,6 +178,15 @@ def require_images(manifest: CheckpointManifest, location: str, *, use: str) -> 
         )
 
 
+def require_network(manifest: CheckpointManifest, location: str, domain: Domain) -> None:
+    """Raise :class:`CheckpointError` if a checkpoint has no network for a domain."""
+    if domain not in manifest.networks:
+        raise CheckpointError(
+            f"{location}: holds the {' and '.join(manifest.networks)} network alone "
+            f"(schedule.networks), there is no {domain} network in it"
+        )
+
+
 def load_checkpoint(location: str) -> tuple[JointModel, CheckpointManifest]:
     """The joint model in eval mode on the CPU, and its manifest.
 
@@ -184,8 +195,10 @@ def load_checkpoint(location: str) -> tuple[JointModel, CheckpointManifest]:
             manifest's, or names or shapes do not fit the architecture.
     """
     manifest = read_checkpoint_manifest(location)
-    model = build_joint_model(manifest.model, num_classes=len(manifest.classes))
-    restore_weights(location, manifest, {"fer": model.fer, "ier": model.ier})
+    model = build_joint_model(
+        manifest.model, num_classes=len(manifest.classes), networks=manifest.networks
+    )
+    restore_weights(location, manifest, model.networks)
     return model.eval(), manifest
 
 
@@ -195,9 +208,11 @@ def restore_weights(
     """Copy a checkpoint's weights into networks; an error leaves all of them unchanged.
 
     Raises:
-        CheckpointError: when the file is missing, its hash is not the manifest's, or names or
-            shapes are not the networks'.
+        CheckpointError: when the file is missing, its hash is not the manifest's, it holds no
+            such network, or names or shapes are not the networks'.
     """
+    for domain in networks:
+        require_network(manifest, location, domain)
     path = storage.join(location, WEIGHTS)
     with storage.local_file(path) as file:
         require_hash(file, manifest.weights_sha256, path)

@@ -42,44 +42,58 @@ def initialize_new_layers(
     schedule = settings.schedule
     if not schedule.scale_new_layers:
         return
-    domains: list[Domain] = [] if schedule.fer_checkpoint else ["fer"]
-    if schedule.ier_start == "own":
-        domains.append("ier")
+    kept: list[Domain] = []
+    if schedule.fer_checkpoint is not None:
+        kept.append("fer")
+    if schedule.ier_start == "fer":
+        kept.append("ier")
+    domains = [domain for domain in settings.domains if domain not in kept]
     if context.rank == 0:
+        inputs: dict[Domain, Tensor] = {}
         for domain in domains:
             pixels = torch.cat([getattr(joint, domain).images for joint in batches])
-            inputs = settings.preprocessing.inputs(pixels.to(context.device))
-            initialize_network(getattr(model, domain), inputs, settings)
-        if schedule.ier_start == "fer":
+            inputs[domain] = settings.preprocessing.inputs(pixels.to(context.device))
+        networks: dict[Domain, EmotionClassifier] = {d: getattr(model, d) for d in domains}
+        if networks:
+            initialize_networks(networks, inputs, settings)
+        if schedule.ier_start == "fer" and "fer" in model.networks:
             model.ier.load_state_dict(model.fer.state_dict())
     share_tensors(model.parameters(), context)
 
 
-def initialize_network(network: EmotionClassifier, inputs: Tensor, settings: TrainSettings) -> None:
-    """Scale one network's new layers, and its trunk where its weights do not fit the images."""
-    found = scale_new_layers(network, inputs)
-    source = settings.schedule.pretrained
-    lowest, highest = SENSIBLE_RMS
-    strange = [rms for rms in found if not lowest <= rms <= highest]
-    if source is None or not strange:
+def initialize_networks(
+    networks: dict[Domain, EmotionClassifier], inputs: dict[Domain, Tensor], settings: TrainSettings
+) -> None:
+    """Scale each network's new layers by its own inputs.
+
+    Pretrained trunks whose activations are out of any sensible range are named and, where their
+    layers are a chain, scaled by the inputs of all networks, so that equal trunks remain equal.
+    """
+    met = [rms for d, network in networks.items() for rms in scale_new_layers(network, inputs[d])]
+    strange = [rms for rms in met if not SENSIBLE_RMS[0] <= rms <= SENSIBLE_RMS[1]]
+    if settings.schedule.pretrained is None or not strange:
         return
-    chain = network.pretrained_chain() if all(map(math.isfinite, found)) else []
+    finite = all(map(math.isfinite, met))
+    chains = {d: network.pretrained_chain() if finite else [] for d, network in networks.items()}
     logger.warning(
         "schedule.pretrained %s: the trunk's activations on the first batch have a root mean "
         "square of %.4g, expected are %g to %g: the weights were probably made for other inputs, "
         "such as pixels from 0 to 255 (Keras, Caffe) or another normalization than "
         "data.normalization %s. %s Set data.normalization to what the weights were made with "
         "(torchvision's: imagenet), or use other weights",
-        source,
+        settings.schedule.pretrained,
         strange[0],
-        lowest,
-        highest,
+        *SENSIBLE_RMS,
         settings.data.normalization,
-        "Its layers are scaled to unit activations." if chain else "They stay as they are.",
+        "Their layers are scaled to unit activations."
+        if any(chains.values())
+        else "They stay as they are.",
     )
-    if chain:
-        scale_chain(network, chain, inputs)
-        scale_new_layers(network, inputs)
+    everything = torch.cat(list(inputs.values()))
+    for domain, network in networks.items():
+        if chains[domain]:
+            scale_chain(network, chains[domain], everything)
+            scale_new_layers(network, inputs[domain])
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,20 +20,22 @@ from ier_ray.data.augmentation import augment
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.provenance import SeenRows
 from ier_ray.data.schema import Domain
-from ier_ray.data.streams import JointBatch
+from ier_ray.data.streams import Batch, JointBatch
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DeviceMemoryError, TrainingError
+from ier_ray.models.classifier import DividedClassifier, EmotionClassifier
 from ier_ray.training.checkpoint import CheckpointManifest, read_seen_rows
 from ier_ray.training.context import Streams, TrainContext, share_buffers
 from ier_ray.training.initialization import initialize_new_layers
 from ier_ray.training.learning_rate import learning_rate
 from ier_ray.training.meters import LossWatch, Sums, ThroughputMeter, gathered
-from ier_ray.training.optimization import set_learning_rate, set_train_mode
+from ier_ray.training.optimization import autocast, set_learning_rate, set_train_mode
 from ier_ray.training.schedule import epoch_passes, merge_losses
 from ier_ray.training.selection import CRITERIA, OfLogits
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.state import RunProgress, TrainState, report, start
-from ier_ray.training.step import DeviceBatch, autocast, optimizer_step
+from ier_ray.training.step import DeviceBatch, optimizer_step
+from ier_ray.training.trunk_cache import TrunkCache
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ def train(
             logger.info(epoch_line(record, schedule.epochs))
         manifest = CheckpointManifest(
             model=settings.model,
+            networks=settings.domains,
             scheme=scheme.name,
             classes=list(scheme.classes),
             normalization=settings.data.normalization,
@@ -119,7 +122,10 @@ def run_epoch(
                 part = batches_done / (steps * len(passes))
                 set_step_rate(state, settings, step=step, part=part)
                 step, batches_done = step + 1, batches_done + len(group)
-                batches = on_device(group, settings.preprocessing, context.device, augmented)
+                if state.cache is not None:
+                    batches = features_on_device(group, state.cache)
+                else:
+                    batches = on_device(group, settings.preprocessing, context.device, augmented)
                 watch.add(
                     step, optimizer_step(state, loss, batches, settings.optimizer, count=len(group))
                 )
@@ -135,10 +141,11 @@ def run_epoch(
             f"lower optimizer.learning_rate (now {settings.optimizer.learning_rate:g}); the last "
             f"checkpoint is {context.last_checkpoint()}"
         )
+    absent = set(DOMAINS) - set(settings.domains)
     return {
         "epoch": epoch + 1,
         "step": step,
-        **losses,
+        **{name: loss for name, loss in losses.items() if name not in absent},
         **metrics,
         "images_per_s": images * context.world_size / busy,
         "seconds": time.perf_counter() - started,
@@ -158,7 +165,7 @@ def set_step_rate(state: TrainState, settings: TrainSettings, *, step: int, part
 
 def metric_names(settings: TrainSettings) -> tuple[str, ...]:
     """Validation metrics of an epoch: of the domains whose labels the run may read."""
-    labeled = [domain for domain in DOMAINS if settings.reads_labels(domain)]
+    labeled = [domain for domain in settings.domains if settings.reads_labels(domain)]
     return tuple(f"{domain}_{what}" for domain in labeled for what in ("val_loss", "accuracy"))
 
 
@@ -175,17 +182,13 @@ def validate(
     model = state.evaluated.eval()
     sums = Sums(context.device)
     unlabeled = []
-    for domain in DOMAINS:
+    for domain, network in model.networks.items():
         labeled = settings.reads_labels(domain)
         scored = domain == "ier" and isinstance(criterion, OfLogits)
         if not labeled and not scored:
             continue
-        network = getattr(model, domain)
         for batch in streams.validation(domain):
-            stored = batch.images.to(context.device, non_blocking=True)
-            inputs = settings.preprocessing.inputs(stored)
-            with autocast(context.device, settings.optimizer):
-                logits = network(inputs).float()
+            logits = validation_logits(state, settings, context, domain, network, batch)
             if scored:
                 unlabeled.append(logits)
             if labeled:
@@ -200,6 +203,25 @@ def validate(
         return {**metrics, "score": criterion.score(everything)}
     epoch = float(state.progress.epoch + 1)
     return {**metrics, "score": criterion.score({**metrics, "epoch": epoch})}
+
+
+def validation_logits(
+    state: TrainState,
+    settings: TrainSettings,
+    context: TrainContext,
+    domain: Domain,
+    network: EmotionClassifier,
+    batch: Batch,
+) -> Tensor:
+    """Logits in float32 of a validation batch; behind a frozen trunk, from its cached features."""
+    if state.cache is not None:
+        forward = cast("DividedClassifier", network).head
+        inputs = state.cache.features(domain, batch)
+    else:
+        stored = batch.images.to(context.device, non_blocking=True)
+        forward, inputs = network, settings.preprocessing.inputs(stored)
+    with autocast(context.device, settings.optimizer):
+        return forward(inputs).float()
 
 
 def on_device(
@@ -217,7 +239,20 @@ def on_device(
         for batch in (joint.fer, joint.ier):
             stored = batch.images.to(device, non_blocking=True)
             labels = batch.labels.to(device, non_blocking=True)
-            moved += [preprocessing.inputs(stored, augment=augment), labels]
+            if len(labels):  # else it is for a network that the run does not have
+                stored = preprocessing.inputs(stored, augment=augment)
+            moved += [stored, labels]
+        yield DeviceBatch(*moved)
+
+
+def features_on_device(batches: Iterable[JointBatch], cache: TrunkCache) -> Iterator[DeviceBatch]:
+    """Batches on the device, with the features of a frozen trunk in place of images."""
+    for joint in batches:
+        moved = []
+        for domain in DOMAINS:
+            batch = getattr(joint, domain)
+            labels = batch.labels.to(cache.device, non_blocking=True)
+            moved += [cache.features(domain, batch), labels]
         yield DeviceBatch(*moved)
 
 
@@ -238,12 +273,12 @@ def epoch_seed(seed: int, epoch: int, rank: int) -> int:
 
 def epoch_line(record: dict[str, Any], epochs: int) -> str:
     """An epoch's record as a log line."""
-    found = ((domain, record.get(f"{domain}_accuracy")) for domain in DOMAINS)
+    domains = [domain for domain in DOMAINS if domain in record]
+    losses = ", ".join(f"{name} {record[name]:.3f}" for name in (*domains, "discrepancy"))
+    found = ((domain, record.get(f"{domain}_accuracy")) for domain in domains)
     accuracies = ", ".join(f"{domain} {value:.3f}" for domain, value in found if value is not None)
     return (
-        f"epoch {record['epoch']}/{epochs}  loss {record['total']:.3f} "
-        f"(fer {record['fer']:.3f}, ier {record['ier']:.3f}, "
-        f"discrepancy {record['discrepancy']:.3f})  "
+        f"epoch {record['epoch']}/{epochs}  loss {record['total']:.3f} ({losses})  "
         f"accuracy {accuracies}  "
         f"{record['images_per_s']:.0f} images/s, {record['seconds']:.1f} s"
     )

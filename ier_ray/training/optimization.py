@@ -1,8 +1,9 @@
-"""What a step changes: the trainable parameters, their optimizer, and their moving average."""
+"""What a step changes: trainable parameters, their optimizer and average, and its precision."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ def parameter_groups(model: JointModel, settings: OptimizerSettings) -> Iterator
     """
     trunk = {
         id(parameter)
-        for network in (model.fer, model.ier)
+        for network in model.networks.values()
         for parameter in network.pretrained_parameters()
     }
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -58,7 +59,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 def freeze_trunks(model: JointModel) -> None:
     """Exclude from training all parameters that pretrained weights fill."""
-    for network in (model.fer, model.ier):
+    for network in model.networks.values():
         for parameter in network.pretrained_parameters():
             parameter.requires_grad_(False)
 
@@ -77,4 +78,10 @@ def averaged_copy(model: JointModel, decay: float) -> AveragedModel:
 
     Its first update copies the weights; the buffers are copied at every update.
     """
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+
+
+def autocast(device: torch.device, settings: OptimizerSettings) -> AbstractContextManager[object]:
+    """The autocast context of the settings' ``precision``."""
+    half = settings.precision == "bfloat16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)

@@ -23,20 +23,20 @@ Logits = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class OfMetrics:
-    """A criterion computed from the epoch's validation metrics, which read labels.
+    """A criterion computed from the epoch's validation metrics and number.
 
     Attributes:
-        domain: the domain whose labels are read; None: none are.
-        score: of the metrics and the number of the epoch.
+        network: the network that is measured, with the labels of its domain; None: neither is.
+        score: of the metrics, and ``epoch``.
     """
 
-    domain: Domain | None
+    network: Domain | None
     score: Callable[[Metrics], float]
 
     @property
-    def reads_ier_labels(self) -> bool:
-        """Whether it may not be used where IER labels are forbidden."""
-        return self.domain == "ier"
+    def labels(self) -> tuple[Domain, ...]:
+        """The domains whose labels are read."""
+        return () if self.network is None else (self.network,)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class OfLogits:
     """A criterion of the logits ``(N, K)`` of ``ier`` on the unlabeled IER validation images."""
 
     score: Callable[[Logits], float]
-    reads_ier_labels: bool = False
+    network: Domain = "ier"
+    labels: tuple[Domain, ...] = ()
 
 
 CRITERIA: dict[str, OfMetrics | OfLogits] = {

@@ -14,6 +14,7 @@ from ier_ray.data.parts import SplitPlan, SplitRule
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.schema import Domain
 from ier_ray.data.transforms import Normalization
+from ier_ray.errors import SettingsError
 from ier_ray.losses import DISCREPANCIES, DiscrepancyGradient, DiscrepancyMode, Supervision
 from ier_ray.models.registry import ModelSettings
 from ier_ray.models.weights import WEIGHT_FILES
@@ -27,10 +28,10 @@ SQLITE = "sqlite:///"
 class DataSettings(Settings):
     """Where the two domains' data come from, and how they are read."""
 
-    fer: str
+    fer: str | None = None
     """Shard set of facial expressions: a path or s3:// URI made by jobs/ingest.py."""
-    ier: str
-    """Shard set of generic images."""
+    ier: str | None = None
+    """Shard set of generic images. Both are required, but for schedule.networks fer or ier."""
     split: SplitRule = "folds"
     """How each domain is divided into training, validation (which chooses epochs and trials) and
     test (which chooses nothing). folds: test_fold and val_fold. inner: test_fold, and val_fraction
@@ -57,15 +58,33 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _folds_are_read(self) -> DataSettings:
-        rules = {self.split, self.fer_split or self.split}
-        if self.val_fold is not None and "folds" not in rules:
-            raise ValueError(f"data.val_fold is read by data.split folds only, not by {rules}")
+        if self.val_fold is not None and "folds" not in (self.split, self.fer_split):
+            raise ValueError(
+                f"data.val_fold is read by data.split folds only, which is {self.split} here: "
+                f"leave it out"
+            )
         if self.val_fold == self.test_fold:
             raise ValueError(
                 f"data.val_fold and data.test_fold are both {self.test_fold}: what selects cannot "
                 f"be tested on; give another val_fold, or none for the next fold"
             )
         return self
+
+    def location(self, domain: Domain) -> str:
+        """Shard set of a domain that the run trains on.
+
+        Raises:
+            SettingsError: when there is none.
+        """
+        found = self.fer if domain == "fer" else self.ier
+        if found is None:
+            raise SettingsError(required(domain))
+        return found
+
+
+def required(domain: Domain) -> str:
+    """The message for a domain's missing shard set."""
+    return f"data.{domain} is required; set it in the file or with --data.{domain}"
 
 
 class LossSettings(Settings):
@@ -139,6 +158,9 @@ class ScheduleSettings(Settings):
     """Passes over the balanced IER data."""
     warmup_epochs: int = Field(1, ge=0)
     """First epochs with cross-entropy only."""
+    networks: Literal["both", "fer", "ier"] = "both"
+    """Which networks are trained. fer or ier: that one alone at half the cost, as a control
+    without adaptation. It needs only its own domain's data, and loss.balance 0."""
     alignment: Literal["per_step", "per_epoch"] = "per_step"
     """When the discrepancy is minimized: per_step, together with the cross-entropy; per_epoch, in
     a second pass over the data of its own after each epoch's cross-entropy."""
@@ -176,6 +198,10 @@ class ScalingSettings(Settings):
     """CPUs reserved by each worker; leave at least one CPU of the cluster for reading data."""
     use_gpu: bool = False
     """One GPU per worker and NCCL; otherwise CPUs and Gloo."""
+    trunk_cache_gib: float = Field(4.0, ge=0)
+    """Memory of each worker, in GiB, for the outputs of a frozen trunk (optimizer.trunk_factor 0),
+    so that it sees each image once; emotion_net needs 0.3 GiB per 1000 images of 224 pixels. What
+    exceeds it is computed in each epoch. Not with data.augment or data.mix."""
     max_failures: int = Field(3, ge=0)
     """Times the run restarts from its last checkpoint after losing workers."""
 
@@ -244,6 +270,12 @@ class TrainSettings(Settings):
             self.model.image_size, self.data.normalization, self.model.reads_captions
         )
 
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """The domains whose networks are trained."""
+        alone = self.schedule.networks
+        return ("fer", "ier") if alone == "both" else (alone,)
+
     def reads_labels(self, domain: Domain) -> bool:
         """Whether any label of a domain is read: to train, balance, divide the rows or select."""
         return domain == "fer" or self.loss.supervision == "both"
@@ -251,8 +283,8 @@ class TrainSettings(Settings):
     @property
     def criterion(self) -> Criterion:
         """The selection criterion."""
-        default = "ier_accuracy" if self.reads_labels("ier") else "fer_accuracy"
-        return self.schedule.criterion or default
+        labeled = [domain for domain in self.domains if self.reads_labels(domain)]
+        return self.schedule.criterion or f"{labeled[-1]}_accuracy"
 
     def split_plan(self, domain: Domain) -> SplitPlan:
         """How a domain's rows are divided into parts."""
@@ -274,7 +306,7 @@ class TrainSettings(Settings):
     def located(self) -> TrainSettings:
         """The same settings with absolute locations, valid in every process."""
         data = self.data.model_copy(
-            update={"fer": absolute(self.data.fer), "ier": absolute(self.data.ier)}
+            update={domain: absolute(self.data.location(domain)) for domain in self.domains}
         )
         schedule = self.schedule
         if schedule.pretrained and Path(schedule.pretrained).suffix in WEIGHT_FILES:
@@ -300,11 +332,42 @@ class TrainSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _data_are_given(self) -> TrainSettings:
+        for domain in self.domains:
+            if getattr(self.data, domain) is None:
+                raise ValueError(required(domain))
+        return self
+
+    @model_validator(mode="after")
+    def _one_network_is_alone(self) -> TrainSettings:
+        alone, schedule = self.schedule.networks, self.schedule
+        if alone == "both":
+            return self
+        transfer = alone == "ier" and schedule.fer_checkpoint is not None
+        unlike = {
+            f"loss.balance must be 0, got {self.loss.balance:g}": self.loss.balance > 0,
+            f"loss.supervision must be both, got {self.loss.supervision}": (
+                self.loss.supervision != "both"
+            ),
+            f"loss.discrepancy {self.loss.discrepancy} has a discriminator of both": (
+                DISCREPANCIES[self.loss.discrepancy].needs_discriminator
+            ),
+            f"data.mix must be 0, got {self.data.mix:g}": self.data.mix > 0,
+            "schedule.ier_start must be fer with schedule.fer_checkpoint, own without": (
+                (schedule.ier_start == "fer") != transfer
+            ),
+        }
+        problems = [problem for problem, found in unlike.items() if found]
+        if problems:
+            raise ValueError(f"schedule.networks {alone} trains one network: {problems[0]}")
+        return self
+
+    @model_validator(mode="after")
     def _label_free_runs_read_no_label(self) -> TrainSettings:
         if self.reads_labels("ier"):
             return self
-        if CRITERIA[self.criterion].reads_ier_labels:
-            allowed = [name for name, spec in CRITERIA.items() if not spec.reads_ier_labels]
+        if "ier" in CRITERIA[self.criterion].labels:
+            allowed = [name for name, spec in CRITERIA.items() if "ier" not in spec.labels]
             raise ValueError(
                 f"schedule.criterion {self.criterion} reads IER labels, which loss.supervision fer "
                 f"forbids; use one of {', '.join(allowed)}"
@@ -313,6 +376,18 @@ class TrainSettings(Settings):
             raise ValueError(
                 f"data.mix ({self.data.mix:g}) trains FER on labeled IER images, which "
                 f"loss.supervision fer forbids; set it to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _criterion_has_its_network(self) -> TrainSettings:
+        network = CRITERIA[self.criterion].network
+        if network is not None and network not in self.domains:
+            allowed = [n for n, spec in CRITERIA.items() if spec.network in (None, *self.domains)]
+            raise ValueError(
+                f"schedule.criterion {self.criterion} measures the {network} network, which "
+                f"schedule.networks {self.schedule.networks} does not train; use one of "
+                f"{', '.join(allowed)}"
             )
         return self
 

@@ -6,7 +6,7 @@ import logging
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -28,6 +28,7 @@ from ier_ray.training.checkpoint import (
 from ier_ray.training.context import TrainContext
 from ier_ray.training.optimization import averaged_copy, freeze_trunks, make_optimizer
 from ier_ray.training.settings import TrainSettings
+from ier_ray.training.trunk_cache import TrunkCache, trunk_cache
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +64,15 @@ class TrainState:
     progress: RunProgress
     averaged: AveragedModel | None = None
     """The moving average of the weights, with ``optimizer.ema``."""
+    cache: TrunkCache | None = None
+    """Features of a frozen trunk."""
 
     @property
     def evaluated(self) -> JointModel:
         """The model that is validated and saved: the averaged one, if there is one."""
         if self.averaged is None:
             return self.model
-        averaged: JointModel = self.averaged.module
-        return averaged
+        return cast("JointModel", self.averaged.module)
 
 
 def start(settings: TrainSettings, scheme: EmotionScheme, context: TrainContext) -> TrainState:
@@ -81,7 +83,10 @@ def start(settings: TrainSettings, scheme: EmotionScheme, context: TrainContext)
     """
     torch.manual_seed(settings.seed)
     model = build_joint_model(
-        settings.model, num_classes=len(scheme.classes), pretrained=settings.schedule.pretrained
+        settings.model,
+        num_classes=len(scheme.classes),
+        pretrained=settings.schedule.pretrained,
+        networks=settings.domains,
     )
     if DISCREPANCIES[settings.loss.discrepancy].needs_discriminator:
         model.add_discriminator()
@@ -96,13 +101,16 @@ def start(settings: TrainSettings, scheme: EmotionScheme, context: TrainContext)
     if progress.epoch == 0:
         fill_initial_weights(model, settings, scheme)
     if settings.optimizer.compile:
-        model.fer.compile()
-        model.ier.compile()
-    return TrainState(model, context.wrap(model), optimizer, progress, averaged)
+        for network in model.networks.values():
+            network.compile()
+    cache = trunk_cache(model, settings, context.device)
+    return TrainState(model, context.wrap(model), optimizer, progress, averaged, cache)
 
 
 def fill_initial_weights(model: JointModel, settings: TrainSettings, scheme: EmotionScheme) -> None:
     """Fill ``fer`` from a trained checkpoint and ``ier`` from ``fer``, where the settings say so.
+
+    Without a ``fer`` network, ``ier`` is filled from that of the checkpoint.
 
     Raises:
         CheckpointError: when the checkpoint is of another architecture or other classes.
@@ -116,8 +124,8 @@ def fill_initial_weights(model: JointModel, settings: TrainSettings, scheme: Emo
                 f"schedule.fer_checkpoint {source}: is of model {manifest.model}, this run's is "
                 f"{settings.model}"
             )
-        restore_weights(source, manifest, {"fer": model.fer})
-    if settings.schedule.ier_start == "fer":
+        restore_weights(source, manifest, {"fer": model.networks.get("fer", model.ier)})
+    if settings.schedule.ier_start == "fer" and "fer" in model.networks:
         model.ier.load_state_dict(model.fer.state_dict())
 
 
@@ -140,7 +148,12 @@ def restore(
         location = str(directory)
         manifest = read_checkpoint_manifest(location)
         require_classes(manifest, scheme, location)
-        restore_weights(location, manifest, {"fer": model.fer, "ier": model.ier})
+        if manifest.networks != tuple(model.networks):
+            raise CheckpointError(
+                f"{location}: holds the networks {', '.join(manifest.networks)}, this run trains "
+                f"{', '.join(model.networks)} (schedule.networks)"
+            )
+        restore_weights(location, manifest, model.networks)
         state = load_trainer_state(location)
     if averaged is not None:  # whose weights are those of the checkpoint
         averaged.module.load_state_dict(model.state_dict())

@@ -11,12 +11,16 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ier_ray.losses import JointLoss, LossParts
+from ier_ray.training.optimization import autocast
 from ier_ray.training.settings import OptimizerSettings
 from ier_ray.training.state import TrainState
 
 
 class DeviceBatch(NamedTuple):
-    """One batch of each domain on the device: normalized images ``(N, 3, S, S)`` or token ids."""
+    """One batch of each domain on the device.
+
+    Normalized images ``(N, 3, S, S)``, token ids, or the features ``(N, d)`` of a trunk cache.
+    """
 
     fer_images: Tensor
     fer_labels: Tensor
@@ -52,6 +56,7 @@ def optimizer_step(
                     compared=loss.compared,
                     ier_on_fer=loss.ier_on_fer,
                     fer_is_fixed=loss.gradient == "ier",
+                    from_features=state.cache is not None,
                 )
             batch_parts = loss(
                 outputs.in_full_precision(),
@@ -68,12 +73,6 @@ def optimizer_step(
     if state.averaged is not None:
         state.averaged.update_parameters(state.model)
     return parts
-
-
-def autocast(device: torch.device, settings: OptimizerSettings) -> AbstractContextManager[object]:
-    """The autocast context of the settings' ``precision``."""
-    half = settings.precision == "bfloat16"
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
 
 
 def without_averaging(wrapped: nn.Module) -> AbstractContextManager[object]:

@@ -131,7 +131,7 @@ def test_the_reader_gives_tokens_in_place_of_pixels(captioned: CaptionReport) ->
 
 def test_streams_give_each_samples_tokens_also_of_mixed_in_rows(both: dict[str, str]) -> None:
     plain = token_streams(both)
-    fer = plain.fer.mixed_with(plain.ier, fraction=0.5, seed=1)
+    fer = plain.splits["fer"].mixed_with(plain.splits["ier"], fraction=0.5, seed=1)
     streams, names = named(replace(plain, fer=fer))
     stored = stored_tokens(both["fer"]) | stored_tokens(both["ier"])
     domains = set()

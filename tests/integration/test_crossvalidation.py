@@ -84,6 +84,6 @@ def test_domains_in_different_folds_are_refused(thirds: dict[str, str], tmp_path
 def test_what_cannot_rotate_is_refused(thirds: dict[str, str], tmp_path: Path) -> None:
     data = {"fer": thirds["fer"], "ier": thirds["ier"]}
     with pytest.raises(SettingsError, match=r"data\.val_fold is 2; in cross-validation every fold"):
-        cross_validate(tiny_settings(data | {"val_fold": 2}, tmp_path))
+        cross_validate(tiny_settings(data, tmp_path, data__val_fold=2))
     with pytest.raises(SettingsError, match=r"data\.split is own: .* cannot rotate"):
-        cross_validate(tiny_settings(data | {"split": "own"}, tmp_path))
+        cross_validate(tiny_settings(data, tmp_path, data__split="own"))

@@ -123,11 +123,15 @@ def test_the_setting_mixes_into_what_workers_read(
     unbalanced: dict[str, str], tmp_path: Path
 ) -> None:
     plain, mixed = (
-        open_streams(tiny_settings(unbalanced, tmp_path, data__mix=fraction), rank=0, world_size=1)
+        open_streams(
+            tiny_settings(unbalanced, tmp_path, data__mix=fraction), rank=0, world_size=1
+        ).splits
         for fraction in (0.0, 1.0)
     )
-    assert set(mixed.fer.train.hash) == set(plain.fer.train.hash) | set(plain.ier.train.hash)
-    np.testing.assert_array_equal(mixed.ier.train.hash, plain.ier.train.hash)
+    assert set(mixed["fer"].train.hash) == set(plain["fer"].train.hash) | set(
+        plain["ier"].train.hash
+    )
+    np.testing.assert_array_equal(mixed["ier"].train.hash, plain["ier"].train.hash)
 
 
 @dataclass(frozen=True)

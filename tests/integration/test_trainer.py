@@ -17,10 +17,11 @@ from support.streams import named
 from support.tensorboard import read_scalars
 
 from ier_ray import storage
+from ier_ray.cluster.evaluation import choose_rows
 from ier_ray.cluster.streams import read_on_cluster
 from ier_ray.cluster.trainer import TrainResult, make_trainer, run_training
 from ier_ray.data.streams import JointBatch
-from ier_ray.errors import CapacityError, DataError, SettingsError, TrainingError
+from ier_ray.errors import CapacityError, CheckpointError, DataError, SettingsError, TrainingError
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.evaluation.summary import evaluate_predictions
 from ier_ray.inference import Recognizer
@@ -66,6 +67,28 @@ def test_a_run_leaves_its_best_and_last_checkpoints(trained: TrainResult) -> Non
     assert storage.read_json(f"{trained.run}/history.json") == trained.history
     kept = list(Path(trained.run).glob("checkpoint_*/manifest.json"))
     assert len(kept) == len({best["epoch"], EPOCHS})
+
+
+def test_one_network_alone_is_trained_evaluated_and_nothing_else(
+    shards: dict[str, str], tmp_path: Path
+) -> None:
+    settings = tiny_settings(
+        {"fer": shards["fer"]},
+        tmp_path,
+        loss={"balance": 0},
+        schedule={"networks": "fer", "epochs": 2},
+    )
+    result = run_training(settings)
+    assert set(result.metrics) == {"fer_val_loss", "fer_accuracy"}
+    best = max(result.history, key=lambda r: (r["fer_accuracy"], r["epoch"]))
+    assert result.best_epoch == best["epoch"]
+    kept = Predictions.read(result.predictions)
+    found = evaluate_predictions(kept, domain="fer", part="val")
+    assert found.accuracy == pytest.approx(best["fer_accuracy"])
+    assert set(result.test) == set(kept.domains) == {"fer"}
+    manifest = read_checkpoint_manifest(result.checkpoint)
+    with pytest.raises(CheckpointError, match=r"holds the fer network alone .* no ier network"):
+        choose_rows(result.checkpoint, manifest, shards["ier"], domain="ier", parts=["all"])
 
 
 def test_a_run_is_in_tensorboard_as_in_its_history(trained: TrainResult) -> None:

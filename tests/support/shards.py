@@ -12,7 +12,7 @@ from PIL import Image
 
 from ier_ray.data.ingestion import write_shard_set
 from ier_ray.data.listing import LayoutSettings
-from ier_ray.data.schema import Domain
+from ier_ray.data.schema import Domain, Split
 from ier_ray.data.sources import (
     Listed,
     Loaded,
@@ -95,7 +95,7 @@ class Labeled:
     per_class: int
     groups_of: int = 1
     """Pictures in each group, of one class."""
-    splits: Sequence[str | None] = ()
+    splits: Sequence[Split | None] = ()
     """Own parts of a class's pictures, in order."""
     rare: int | None = None
     """Pictures of the last class, if they are fewer."""
@@ -111,7 +111,7 @@ class Labeled:
         return (self.domain,)
 
     def list(self, domain: Domain) -> Iterator[Listed]:
-        listed = []
+        listed: list[Listed] = []
         for label in FOUR.classes:
             last = label == FOUR.classes[-1] and self.rare is not None
             for number in range(self.rare or 0 if last else self.per_class):

@@ -21,7 +21,7 @@ def named(streams: JointStreams) -> tuple[JointStreams, Names]:
     def execute(
         reader: RowReader, tasks: list[Columns], batch_size: int
     ) -> Iterator[dict[str, Any]]:
-        domain: Domain = "fer" if reader.files == streams.fer.files else "ier"
+        domain: Domain = "fer" if reader.files == streams.splits["fer"].files else "ier"
         for rows in streams.execute(reader, tasks, batch_size):
             names[domain].append(rows["sample_id"].tolist())
             yield rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 from support.runs import local_streams
@@ -11,7 +12,6 @@ from support.streams import named
 from ier_ray.data.parts import SplitPlan
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.splits import SplitIndex
-from ier_ray.data.streams import JointStreams
 
 
 def test_a_mixed_in_fraction_is_drawn_from_every_class_and_only_from_training_rows(
@@ -39,9 +39,8 @@ def test_a_mixed_in_fraction_is_drawn_from_every_class_and_only_from_training_ro
 
 def test_mixed_rows_are_read_from_their_own_files(unbalanced: dict[str, str]) -> None:
     plain = local_streams(unbalanced)
-    mixed = JointStreams(
-        **{**vars(plain), "fer": plain.fer.mixed_with(plain.ier, fraction=0.5, seed=1)}
-    )
+    fer, ier = plain.splits["fer"], plain.splits["ier"]
+    mixed = replace(plain, fer=fer.mixed_with(ier, fraction=0.5, seed=1))
     plain, plain_names = named(plain)
     mixed, mixed_names = named(mixed)
     ier_images = {

@@ -23,6 +23,7 @@ from ier_ray.training.initialization import (
 )
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.state import TrainState, start
+from ier_ray.training.trunk_cache import equal_trunks
 
 EVEN_GUESSES = math.log(4)
 NETWORKS = {
@@ -76,6 +77,7 @@ def test_training_starts_near_the_loss_of_even_guesses(
         shards, tmp_path, model=NETWORKS[model], schedule=schedule, optimizer__batch_size=16
     )
     state = started(settings, shards, tmp_path / "run")
+    assert equal_trunks(state.model) is (scale is not None)
     for joint in list(local_streams(shards, batch_size=16).train(0))[:3]:
         for domain in ("fer", "ier"):
             batch = getattr(joint, domain)
@@ -162,7 +164,7 @@ def test_weights_for_other_inputs_are_named(
     with caplog.at_level(logging.WARNING, "ier_ray"):
         started(settings, shards, tmp_path / "run")
     lines = [r.getMessage() for r in caplog.records]
-    assert len(lines) == (2 if warned else 0)  # one per network
+    assert len(lines) == int(warned)
     for line in lines:
         assert source in line
         assert "another normalization than data.normalization per_image" in line

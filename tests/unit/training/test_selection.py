@@ -34,10 +34,9 @@ LABEL_FREE = ("fer_accuracy", "fer_loss", "entropy", "information", "nuclear_nor
 def trained(settings: TrainSettings, directory: Path) -> Path:
     """A run in this process from shards to the exported checkpoint, with nothing left out."""
     torch.set_num_threads(1)
-    locations = {"fer": settings.data.fer, "ier": settings.data.ier}
     fer, ier = (
-        SplitIndex.read(ShardSet.open(locations[domain]), settings.split_plan(domain))
-        for domain in ("fer", "ier")
+        SplitIndex.read(ShardSet.open(settings.data.location(domain)), settings.split_plan(domain))
+        for domain in settings.domains
     )
     streams = JointStreams(
         fer,
