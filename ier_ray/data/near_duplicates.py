@@ -144,5 +144,6 @@ def _correlation(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray
     one -= one.mean(axis=values, keepdims=True)
     other -= other.mean(axis=values, keepdims=True)
     norms = np.sqrt((one**2).sum(axis=values) * (other**2).sum(axis=values))
-    products: NDArray[np.float32] = (one * other).sum(axis=values)
-    return products / np.maximum(norms, np.float32(1e-6))
+    products = (one * other).sum(axis=values)
+    correlations: NDArray[np.float32] = products / np.maximum(norms, np.float32(1e-6))
+    return correlations
