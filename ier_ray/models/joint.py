@@ -33,7 +33,7 @@ class JointModel(nn.Module):
         ier_on_fer: bool = False,
     ) -> JointOutputs:
         """Logits of each network on its domain, and the other outputs that the loss asks for."""
-        crossed = compared in ("cross", "contested")
+        crossed = compared in ("cross", "contested", "cross_features")
         fer_seen = torch.cat([fer_images, ier_images]) if crossed else fer_images
         ier_seen = torch.cat([ier_images, fer_images]) if ier_on_fer else ier_images
         if compared in ("logits", "cross"):
