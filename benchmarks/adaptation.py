@@ -122,7 +122,13 @@ def make_shards(directory: Path, samples: int, target: Target) -> dict[str, Shar
     drawn = SyntheticSource if target == "scenes" else OtherFaces
     for seed, domain in enumerate(DOMAINS):
         source = drawn(samples=samples, size=SIZE, seed=seed)
-        ingest(source, domain, f"{directory}/{domain}", scheme=FOUR, layout=LayoutSettings())
+        ingest(
+            source,
+            domain,
+            f"{directory}/{domain}",
+            scheme=FOUR,
+            layout=LayoutSettings(duplicates="keep"),
+        )
     return {domain: ShardSet.open(f"{directory}/{domain}") for domain in DOMAINS}
 
 

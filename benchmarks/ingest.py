@@ -125,7 +125,7 @@ def main() -> None:
     connect()
     with tempfile.TemporaryDirectory() as directory:
         source = Photographs(count)
-        layout = LayoutSettings(rows_per_shard=512)
+        layout = LayoutSettings(rows_per_shard=512, duplicates="keep")
         ingest(source, "ier", f"{directory}/ier", scheme=FOUR, layout=layout)
         shards = ShardSet.open(f"{directory}/ier")
         encoded = [photograph(number) for number in range(count)]

@@ -68,7 +68,40 @@ SEVEN = EmotionScheme(
     merges=(*_COMMON.items(), ("afraid", "fear"), ("surprised", "surprise"), ("hate", "disgust")),
 )
 
-SCHEMES = {scheme.name: scheme for scheme in (FOUR, SEVEN)}
+MIKELS8 = EmotionScheme(
+    name="mikels8",
+    classes=(
+        "amusement",
+        "anger",
+        "awe",
+        "contentment",
+        "disgust",
+        "excitement",
+        "fear",
+        "sadness",
+    ),
+    merges=(("sad", "sadness"), ("angry", "anger"), ("afraid", "fear"), ("hate", "disgust")),
+)
+"""The emotions of image emotion recognition (Mikels et al. 2005), as in FI, ArtPhoto and IAPSa.
+Facial expressions of happiness have no class in it."""
+
+_POSITIVE = ("amusement", "awe", "contentment", "excitement", "happy", "happiness", "joy")
+_NEGATIVE = (
+    *("anger", "angry", "hate", "contempt", "disgust"),
+    *("fear", "afraid", "sad", "sadness"),
+)
+
+POLARITY = EmotionScheme(
+    name="polarity",
+    classes=("positive", "negative"),
+    merges=(
+        *((label, "positive") for label in _POSITIVE),
+        *((label, "negative") for label in _NEGATIVE),
+    ),
+)
+"""The valence of Mikels' and Ekman's emotions. Neutral and surprise have none: they are dropped."""
+
+SCHEMES = {scheme.name: scheme for scheme in (FOUR, SEVEN, MIKELS8, POLARITY)}
 
 
 def scheme_named(name: str) -> EmotionScheme:

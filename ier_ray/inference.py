@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -20,7 +19,7 @@ from ier_ray.data.schema import Domain
 from ier_ray.errors import CheckpointError
 from ier_ray.evaluation.prior_shift import adjusted
 from ier_ray.explain.anytime import AnytimeExplainer, FirstAxis
-from ier_ray.explain.baselines import Baseline, baseline_image
+from ier_ray.explain.baselines import Baseline, before_normalization
 from ier_ray.explain.dncshap import Contexts, Variant
 from ier_ray.explain.evaluators import SCORES, Interrupt, NetworkEvaluator, never_interrupt
 from ier_ray.explain.incremental import ExactInference
@@ -43,8 +42,8 @@ class ExplainerSettings(Settings):
     score: Score = "probability"
     """What is explained: the class's probability (the paper), its logit, or its log-odds."""
     baseline: Baseline = "black"
-    """What hidden pixels show: black (the paper), mean (color), blur, inpaint (filled in from the
-    image's border), or a #rrggbb color."""
+    """What hidden pixels show: black (the paper), zero (0 after normalization), mean (color), blur,
+    inpaint (filled in from the image's border), or a #rrggbb color."""
     variant: Variant = "normalized"
     """How credit is divided: normalized (towards Shapley values), proportional (sharp maps, best
     with contexts present), or paper (as printed, contexts absent)."""
@@ -171,7 +170,7 @@ class Recognizer:
         ``interrupt`` is called before each batch; an exception that it raises stops the evaluation.
         """
         image, baseline = self.manifest.preprocessing.image_and_baseline(
-            self._tensor(pixels), partial(baseline_image, kind=settings.baseline)
+            self._tensor(pixels), before_normalization(settings.baseline)
         )
         score, remark = SCORES[settings.score], ""
         prepared = self._exact(domain, settings.precision)

@@ -36,8 +36,8 @@ class IngestSettings(Settings):
     output: str | None = None
     """Directory or s3:// URI [data/<source>]; each domain becomes a shard set <output>/<domain>."""
     scheme: str = "four"
-    """Label scheme: four (happy, sad, hate, anger), seven, or a YAML file of your own: name,
-    classes, and merges of labels into classes."""
+    """Label scheme: four (happy, sad, hate, anger), seven (Ekman's and neutral), mikels8, polarity
+    (positive, negative), or a YAML file: name, classes, and merges of labels into classes."""
     samples: int = Field(2000, ge=1)
     """Synthetic drawings per domain."""
     size: int = Field(64, ge=32, le=1024)
@@ -79,6 +79,7 @@ def main(settings: IngestSettings) -> dict[str, Any]:
             "counts": report.manifest.counts,
             "dropped": report.manifest.dropped,
             "quarantined": len(report.manifest.quarantined),
+            "duplicates": report.manifest.duplicates.model_dump(exclude={"conflicts"}),
             "unchanged": report.unchanged,
         }
     return record

@@ -82,7 +82,7 @@ def make_shards(directory: Path, count: int, rows_per_task: int) -> dict[Domain,
     locations = {domain: f"{directory}/{domain}" for domain in domains}
     for domain, location in locations.items():
         source = FolderSource(str(directory / "pictures"), domain=domain)
-        layout = LayoutSettings(rows_per_group=rows_per_task)
+        layout = LayoutSettings(rows_per_group=rows_per_task, duplicates="keep")
         ingest(source, domain, location, scheme=FOUR, layout=layout)
     return locations
 

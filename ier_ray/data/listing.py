@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +19,8 @@ from ier_ray.data.schema import SHARD_SCHEMA, Domain, DuplicatesMode
 from ier_ray.data.sources import Listed, Source
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 
 class LayoutSettings(Settings):
@@ -64,12 +67,15 @@ def list_samples(
     """
     kept: list[tuple[Listed, str]] = []
     dropped: Counter[str] = Counter()
+    mapped: Counter[tuple[str, str]] = Counter()
     for sample in source.list(domain):
         label = scheme.class_of(sample.source_label)
         if label is None:
             dropped[sample.source_label] += 1
         else:
             kept.append((sample, label))
+            mapped[sample.source_label, label] += 1
+    logger.info("%s labels of %s: %s", domain, source.name, as_sentence(mapped, dropped))
     if not kept:
         raise DataError(
             f"source {source.name!r} has no {domain} sample with a class of scheme "
@@ -91,6 +97,13 @@ def list_samples(
         **affect_columns(affects),
     }
     return pa.table(columns), dropped
+
+
+def as_sentence(mapped: Counter[tuple[str, str]], dropped: Counter[str]) -> str:
+    """How many samples of each of the dataset's labels went to which class, or were dropped."""
+    parts = [f"{count} {own} as {label}" for (own, label), count in sorted(mapped.items())]
+    parts += [f"{count} {own} dropped" for own, count in sorted(dropped.items())]
+    return ", ".join(parts)
 
 
 def in_folds(listing: pa.Table, layout: LayoutSettings) -> pa.Table:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -78,7 +79,7 @@ class Preprocessing:
         return self._statistics(images).apply(images)
 
     def image_and_baseline(
-        self, pixels: Tensor, baseline: Callable[[Tensor], Tensor]
+        self, pixels: Tensor, baseline: Callable[[Tensor], Tensor] | None
     ) -> tuple[Tensor, Tensor]:
         """A normalized image, and the baseline that replaces masked pixels: ``(3, S, S)`` each.
 
@@ -87,11 +88,15 @@ class Preprocessing:
 
         Args:
             pixels: ``(S, S, 3)`` uint8.
-            baseline: computes the baseline of an image ``(3, S, S)`` in [0, 1].
+            baseline: computes the baseline of an image ``(3, S, S)`` in [0, 1]; None stands for
+                zeros after normalization.
         """
         images = to_unit_range(pixels[None])
         measured = self._statistics(images)
-        return measured.apply(images)[0], measured.apply(baseline(images[0])[None])[0]
+        image = measured.apply(images)[0]
+        if baseline is None:
+            return image, torch.zeros_like(image)
+        return image, measured.apply(baseline(images[0])[None])[0]
 
     def _statistics(self, images: Tensor) -> Statistics:
         return statistics(images, self.normalization)

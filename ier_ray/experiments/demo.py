@@ -138,7 +138,8 @@ def demo_training(settings: DemoSettings, output: str) -> TrainSettings:
 def make_shards(settings: DemoSettings, output: str, *, size: int) -> dict[Domain, str]:
     """Draw and ingest both domains."""
     source = SyntheticSource(samples=settings.samples, size=size, seed=settings.seed)
-    layout = LayoutSettings(seed=settings.seed, rows_per_shard=512)
+    # No two drawings are the same, so looking for duplicates would only take time.
+    layout = LayoutSettings(seed=settings.seed, rows_per_shard=512, duplicates="keep")
     locations = {domain: storage.join(output, "shards", domain) for domain in DOMAINS}
     for domain, location in locations.items():
         logger.info("drawing %d %s images", settings.samples, domain)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -9,11 +11,22 @@ from pydantic import StringConstraints
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
-Baseline = Annotated[str, StringConstraints(pattern=r"^(black|mean|blur|inpaint|#[0-9a-fA-F]{6})$")]
-"""The kinds of :func:`baseline_image`."""
+Baseline = Annotated[
+    str, StringConstraints(pattern=r"^(black|zero|mean|blur|inpaint|#[0-9a-fA-F]{6})$")
+]
+"""The kinds of :func:`baseline_image`, and ``zero``, which is set after normalization."""
 
 BLUR_DIVISOR = 8
 """The blur's standard deviation is the image's longer side divided by this."""
+
+
+def before_normalization(kind: Baseline) -> Callable[[Tensor], Tensor] | None:
+    """The function that makes the baseline of an image in [0, 1]; None for ``zero``.
+
+    ``zero`` is 0 after normalization, another reading of ``data_b`` in Algorithm 2. Where images
+    are normalized to zero mean, it is the image's mean.
+    """
+    return None if kind == "zero" else partial(baseline_image, kind=kind)
 
 
 def baseline_image(image: Tensor, kind: Baseline) -> Tensor:
@@ -21,7 +34,12 @@ def baseline_image(image: Tensor, kind: Baseline) -> Tensor:
 
     ``black`` is the paper's; ``mean`` is the image's mean color; ``blur`` a strong Gaussian blur;
     ``inpaint`` fills the inside from the border; ``#rrggbb`` is a color.
+
+    Raises:
+        ValueError: for ``zero``, which is no picture before normalization.
     """
+    if kind == "zero":
+        raise ValueError("baseline zero is set after normalization: use before_normalization")
     if kind == "black":
         return torch.zeros_like(image)
     if kind == "mean":

@@ -7,13 +7,14 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-Compared = Literal["logits", "cross", "contested", "features", "domains"]
+Compared = Literal["logits", "cross", "contested", "features", "cross_features", "domains"]
 """The pair of tensors that a discrepancy compares, one of each network (``fer``, ``ier``):
 
 ``logits``: logits, each network on its own domain. ``cross``: logits, both on the IER images.
 ``contested``: as ``cross``, with the gradient reversed between head and trunk.
-``features``: inputs of the last dense layer, each network on its own domain. ``domains``: the
-domain discriminator's logits on those features, with the gradient reversed.
+``features``: inputs of the last dense layer, each network on its own domain. ``cross_features``:
+the same, both on the IER images. ``domains``: the domain discriminator's logits on ``features``,
+with the gradient reversed.
 """
 
 

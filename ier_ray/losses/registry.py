@@ -11,6 +11,8 @@ from torch import Tensor
 from ier_ray.losses.adversarial import domain_confusion
 from ier_ray.losses.coral import coral
 from ier_ray.losses.discrepancy import class_mean_discrepancy, discrepancy, paired_discrepancy
+from ier_ray.losses.hidden import hidden_discrepancy
+from ier_ray.losses.marginal import output_discrepancy
 from ier_ray.losses.mcd import classifier_discrepancy
 from ier_ray.losses.mmd import mmd
 from ier_ray.losses.outputs import Compared
@@ -43,7 +45,7 @@ class DiscrepancySpec:
     @property
     def needs_features(self) -> bool:
         """Whether the forward pass must return the features before their last dense layer."""
-        return self.compared in ("contested", "features", "domains")
+        return self.compared in ("contested", "features", "cross_features", "domains")
 
     @property
     def needs_discriminator(self) -> bool:
@@ -60,6 +62,8 @@ DISCREPANCIES: dict[str, DiscrepancySpec] = {
     "same_image": DiscrepancySpec(discrepancy, "cross"),
     "paired": DiscrepancySpec(paired_discrepancy, "logits", reads_labels=True),
     "class_mean": DiscrepancySpec(class_mean_discrepancy, "logits", reads_labels=True),
+    "outputs": DiscrepancySpec(output_discrepancy, "logits"),
+    "hidden": DiscrepancySpec(hidden_discrepancy, "cross_features"),
     "mcd": DiscrepancySpec(classifier_discrepancy, "contested"),
     "mmd": DiscrepancySpec(mmd, "features"),
     "coral": DiscrepancySpec(coral, "features"),

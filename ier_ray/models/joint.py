@@ -86,7 +86,7 @@ class JointModel(nn.Module):
         With ``fer_is_fixed`` the compared pair has no gradient in ``fer``. With ``from_features``
         the inputs are the features of both networks' equal trunks, in place of images.
         """
-        crossed = compared in ("cross", "contested")
+        crossed = compared in ("cross", "contested", "cross_features")
         fer_seen = torch.cat([fer_images, ier_images]) if crossed else fer_images
         ier_seen = torch.cat([ier_images, fer_images]) if ier_on_fer else ier_images
         fer, ier = self._heads() if from_features else (self.fer, self.ier)

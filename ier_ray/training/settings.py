@@ -95,11 +95,11 @@ class LossSettings(Settings):
     regularization: float = Field(0.0, ge=0)
     """Weight λ of the dense layers' squared weights."""
     discrepancy: DiscrepancyMode = "same_image"
-    """Eq. 3 of both networks on the same_image, of paired samples or of class_mean; or one from
-    domain adaptation: mcd (classifier discrepancy), mmd, coral (distances of the features before
-    the last dense layer), dann (a discriminator on those features; a balance above 1 may make
-    them diverge). paired, class_mean, mmd and coral compare samples within one batch on one
-    worker."""
+    """Eq. 3 of both networks on the same_image, of paired samples, of class_mean, or of the mean
+    outputs on each one's own domain; hidden (features before the last dense layer, same images);
+    or one from domain adaptation: mcd (classifier discrepancy), mmd, coral (distances of those
+    features), dann (a discriminator on them; a balance above 1 may make them diverge). paired,
+    class_mean, outputs, mmd and coral compare samples within one batch on one worker."""
     discrepancy_gradient: DiscrepancyGradient = "both"
     """Which networks the discrepancy changes. ier: ier alone is drawn towards fer, which learns
     from its own cross-entropy only."""

@@ -39,8 +39,8 @@ def optimizer_step(
     """One step on the mean loss of ``count`` batches; returns the parts of each batch's loss.
 
     Equal to a step on one batch of all their images where the loss is a mean over samples
-    (cross-entropy, ``same_image``, ``mcd``, ``dann``) and the networks have neither batch
-    normalization nor dropout. Other discrepancies compare only samples of the same batch.
+    (cross-entropy, ``same_image``, ``hidden``, ``mcd``, ``dann``) and the networks have neither
+    batch normalization nor dropout. Other discrepancies compare only samples of the same batch.
 
     Args:
         settings: ``clip_norm`` and ``precision`` are read.

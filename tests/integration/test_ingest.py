@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import ray
 from support.datasets import DATASETS
+from support.pictures import COPIES, Gallery, picture, saved
 from support.runs import SAMPLES, SIZE
 from support.shards import LAYOUT, Album
 
@@ -60,6 +61,24 @@ def test_bad_images_are_quarantined_and_too_many_leave_no_manifest(
     assert_same_shard_sets(location, here)
     again = ingest(Album(), "ier", location, scheme=FOUR, layout=LAYOUT)
     assert again == replace(found, unchanged=True)
+
+
+def test_copies_are_found_by_the_cluster_as_by_one_process(cluster: None, tmp_path: Path) -> None:
+    originals = [saved(picture(number)) for number in range(8)]
+    images = (
+        *originals,
+        *(COPIES["mirrored and encoded again"](picture(n)) for n in range(3)),
+        b"",
+    )
+    samples = tuple(Listed(f"s{n}", FOUR.classes[n % 4], f"s{n}") for n in range(len(images)))
+    source = Gallery(samples, images)
+    for mode, rows in (("group", 11), ("drop", 8)):
+        layout = LAYOUT.model_copy(update={"duplicates": mode, "rows_per_shard": 3})
+        location, here = f"{tmp_path}/{mode}", f"{tmp_path}/here-{mode}"
+        found = ingest(source, "ier", location, scheme=FOUR, layout=layout)
+        write_shard_set(source, "ier", here, scheme=FOUR, layout=layout)
+        assert (found.manifest.duplicates.clusters, found.manifest.rows) == (3, rows)
+        assert_same_shard_sets(location, here)
 
 
 @pytest.mark.parametrize("domain", ["fer", "ier"])

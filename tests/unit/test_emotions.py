@@ -31,6 +31,29 @@ def test_source_labels_map_as_in_the_paper(
     assert SEVEN.class_of(source) == seven
 
 
+@pytest.mark.parametrize(
+    ("source", "mikels", "polarity"),
+    [
+        *((name, name, "positive") for name in ("amusement", "awe", "contentment", "excitement")),
+        *((name, name, "negative") for name in ("anger", "disgust", "fear", "sadness")),
+        ("Sad", "sadness", "negative"),
+        ("angry", "anger", "negative"),
+        ("happy", None, "positive"),
+        ("happiness", None, "positive"),
+        ("contempt", None, "negative"),
+        ("hate", "disgust", "negative"),
+        ("neutral", None, None),
+        ("surprise", None, None),
+        ("none", None, None),
+    ],
+)
+def test_mikels_emotions_and_their_polarity(
+    source: str, mikels: str | None, polarity: str | None
+) -> None:
+    assert scheme_named("mikels8").class_of(source) == mikels
+    assert scheme_named("polarity").class_of(source) == polarity
+
+
 def test_class_order_is_fixed() -> None:
     assert FOUR.classes == ("happy", "sad", "hate", "anger")
     assert FOUR.index("hate") == 2
@@ -43,7 +66,8 @@ def test_bad_schemes_are_refused() -> None:
     with pytest.raises(SettingsError, match="two or more different names"):
         EmotionScheme("mine", ("a", "a"))
     with pytest.raises(
-        SettingsError, match=r"scheme: unknown name 'nine'.*'four', 'seven'.*\.yaml"
+        SettingsError,
+        match=r"scheme: unknown name 'nine'.*'four', 'mikels8', 'polarity', 'seven'.*\.yaml",
     ):
         scheme_named("nine")
 

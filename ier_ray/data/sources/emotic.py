@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from ier_ray import storage
 from ier_ray.data.schema import Domain
 from ier_ray.data.sources.base import Listed
 from ier_ray.data.sources.emotic_annotations import affect_of, read_images
-from ier_ray.data.sources.emotic_vote import read_vote
+from ier_ray.data.sources.emotic_vote import UNDECIDED, read_vote
 from ier_ray.data.sources.files import ImageFiles, images_among, is_visible
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,18 @@ class EmoticSource(ImageFiles):
             return
         images = read_images(storage.join(self.root, annotations))
         vote, on_disk = read_vote(), _by_tail(images_among(files))
+        decided = 0
         for path, (persons, split) in sorted(images.items()):
             sample_id = f"{self.name}/{path}"
             label = vote.winner([name for person in persons for name in person.categories])
+            decided += label != UNDECIDED
             locator = on_disk.get(unicodedata.normalize("NFC", path), path)
             yield Listed(sample_id, label, sample_id, locator, affect_of(persons), split=split)
+        logger.info(
+            "EMOTIC: the vote decided %d images and left %d without an emotion",
+            decided,
+            len(images) - decided,
+        )
 
 
 def _annotations_among(files: Sequence[str]) -> str | None:

@@ -11,6 +11,9 @@ import yaml
 
 from ier_ray.errors import DataError
 
+UNDECIDED = "none"
+"""The label of an image without votes; no scheme has it."""
+
 
 class Vote(NamedTuple):
     """Maps categories to one emotion, as ``emotic_vote.yaml`` says."""
@@ -33,7 +36,9 @@ class Vote(NamedTuple):
                 f"which has {sorted(self.categories)}"
             )
         votes = Counter(self.categories[category] for category in categories)
-        return max((e for e in self.tie_order if votes[e]), key=votes.__getitem__, default="none")
+        return max(
+            (e for e in self.tie_order if votes[e]), key=votes.__getitem__, default=UNDECIDED
+        )
 
 
 def read_vote() -> Vote:

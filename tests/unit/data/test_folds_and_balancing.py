@@ -27,6 +27,25 @@ def test_groups_are_never_split() -> None:
     assert set(folds) == set(range(5))
 
 
+def test_single_samples_level_what_groups_leave_uneven() -> None:
+    labels = ["a"] * 60 + ["b"] * 40
+    groups = [f"pair-{i // 2}" if i < 14 else f"single-{i}" for i in range(100)]
+    folds = assign_folds(labels, groups, folds=5, seed=1)
+    for group in set(groups):
+        assert len(set(folds[np.array(groups) == group])) == 1
+    for label in "ab":
+        counts = np.bincount(folds[np.array(labels) == label], minlength=5)
+        assert counts.max() - counts.min() <= 1
+    other = assign_folds(labels, groups, folds=5, seed=2)
+    assert not np.array_equal(folds, other)
+
+
+def test_few_samples_and_groups_fill_every_fold() -> None:
+    folds = assign_folds(["a", "a", "a", "b"], ["x", "x", "y", "z"], folds=3, seed=0)
+    assert folds[0] == folds[1]
+    assert set(folds) == {0, 1, 2}
+
+
 def test_too_few_groups_is_an_error() -> None:
     with pytest.raises(DataError, match=r"folds=5 .* only 3"):
         assign_folds(["a"] * 9, ["x", "y", "z"] * 3, folds=5, seed=0)

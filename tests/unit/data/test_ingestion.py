@@ -235,6 +235,15 @@ def test_row_groups_have_the_requested_size(tmp_path: Path) -> None:
     assert sizes == [3, 3, 2]
 
 
+def test_what_became_of_each_label_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    write_shard_set(Album(), "ier", str(tmp_path), scheme=FOUR, layout=LAYOUT)
+    expected = "ier labels of album: 10 amusement as happy, 20 sadness as sad, 10 awe dropped"
+    assert expected in caplog.messages
+
+
 @dataclass(frozen=True)
 class Parts(Album):
     """The album, whose authors put some images into parts; every image has its own gray."""

@@ -85,6 +85,9 @@ def test_the_baseline_is_normalized_with_the_statistics_of_its_image() -> None:
     unit = pixels.float() / 255
     expected = -unit.mean() / unit.std(correction=0)
     torch.testing.assert_close(black, torch.full_like(black, float(expected)))
+    normalized, zero = preprocessing.image_and_baseline(pixels, None)
+    assert torch.equal(normalized, image)
+    assert torch.equal(zero, torch.zeros_like(image))
 
 
 def write_shard_set(location: str) -> str:

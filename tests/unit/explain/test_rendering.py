@@ -6,7 +6,7 @@ import torch
 from support.games import PixelGame
 
 from ier_ray.explain import DenseEvaluator, RegionTree, explain
-from ier_ray.explain.baselines import baseline_image
+from ier_ray.explain.baselines import baseline_image, before_normalization
 from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.metrics import cue_mass_ratio, positive_mass_inside
 from ier_ray.explain.rendering import from_npz, overlay, strip, to_npz
@@ -73,6 +73,12 @@ def test_uniform_attribution_scores_one() -> None:
 def test_baselines() -> None:
     image = torch.rand(3, 16, 16)
     assert baseline_image(image, "black").abs().max() == 0
+    with pytest.raises(ValueError, match="zero is set after normalization"):
+        baseline_image(image, "zero")
+    assert before_normalization("zero") is None
+    black = before_normalization("black")
+    assert black is not None
+    assert torch.equal(black(image), torch.zeros_like(image))
     mean = baseline_image(image, "mean")
     torch.testing.assert_close(mean[:, 3, 5], image.mean((1, 2)))
     color = baseline_image(image, "#ff8000")

@@ -62,6 +62,22 @@ def numpy_class_mean(first: np.ndarray, second: np.ndarray) -> float:
     )
 
 
+def numpy_outputs(first: np.ndarray, second: np.ndarray) -> float:
+    p, q = numpy_softmax(first).mean(0), numpy_softmax(second).mean(0)
+    return float(np.abs(p - q).mean())
+
+
+def numpy_hidden(first: np.ndarray, second: np.ndarray) -> float:
+    return float(
+        np.mean(
+            [
+                [abs(a - b) for a, b in zip(*rows, strict=True)]
+                for rows in zip(first, second, strict=True)
+            ]
+        )
+    )
+
+
 def numpy_coral(first: np.ndarray, second: np.ndarray) -> float:
     apart = np.cov(first, rowvar=False) - np.cov(second, rowvar=False)
     return float((apart**2).sum() / (4 * first.shape[1] ** 2))
@@ -104,6 +120,7 @@ def compared_shapes(mode: DiscrepancyMode) -> list[tuple[int, int]]:
         "cross": [(5, 4), (5, 4)],
         "contested": [(5, 4), (5, 4)],
         "features": [(6, 3), (5, 3)],
+        "cross_features": [(5, 3), (5, 3)],
         "domains": [(6, 1), (5, 1)],
     }[DISCREPANCIES[mode].compared]
 
@@ -134,6 +151,8 @@ def test_value_and_gradient_equal_numpy(mode: DiscrepancyMode) -> None:
         "mcd": numpy_same_image,
         "paired": numpy_paired,
         "class_mean": numpy_class_mean,
+        "outputs": numpy_outputs,
+        "hidden": numpy_hidden,
         "coral": numpy_coral,
         "mmd": numpy_mmd_at(mean_distance(first, second)),
         "dann": numpy_dann,
@@ -266,7 +285,7 @@ def test_the_table_says_what_each_mode_needs() -> None:
     def modes(property_: str) -> set[str]:
         return {mode for mode, spec in DISCREPANCIES.items() if getattr(spec, property_)}
 
-    assert modes("needs_features") == {"mcd", "mmd", "coral", "dann"}
+    assert modes("needs_features") == {"hidden", "mcd", "mmd", "coral", "dann"}
     assert modes("adversarial") == {"mcd", "dann"}
     assert modes("needs_discriminator") == {"dann"}
     assert set(MODES) == set(DISCREPANCIES)  # what settings accept

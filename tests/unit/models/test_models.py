@@ -138,6 +138,15 @@ def test_every_architectures_last_dense_weight_gives_its_logits(architecture: Ar
     assert last_dense(network).out_features == 5
 
 
+def test_hidden_features_of_both_networks_are_of_the_ier_images() -> None:
+    model = tiny_joint().eval()
+    fer, ier = torch.randn(2, 3, 32, 32), torch.randn(4, 3, 32, 32)
+    outputs = model(fer, ier, compared="cross_features")
+    torch.testing.assert_close(outputs.fer, model.fer(fer))
+    for network, features in zip((model.fer, model.ier), outputs.compared, strict=True):
+        torch.testing.assert_close(last_dense(network)(features), network(ier))
+
+
 def test_contested_heads_climb_where_trunks_descend() -> None:
     """Against plain descent of the same value: the heads' gradients are reversed, no others."""
     model = tiny_joint().double()

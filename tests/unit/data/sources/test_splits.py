@@ -94,8 +94,13 @@ def test_fi_in_folders_of_parts(tmp_path: Path) -> None:
     }
 
 
-def test_emotic_parts_and_an_image_in_two_of_them(tmp_path: Path) -> None:
+def test_emotic_parts_and_an_image_in_two_of_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     happy = trained(cells("Happiness"), ratings(8, 6, 7))
+
+    quiet = trained(cells("Engagement"), ratings(5, 5, 5))
 
     def entry(name: str) -> dict[str, object]:
         return image("mscoco/images", name, happy)
@@ -104,7 +109,7 @@ def test_emotic_parts_and_an_image_in_two_of_them(tmp_path: Path) -> None:
         tmp_path / "Annotations.mat",
         {
             "train": structs(entry("a.jpg"), entry("b.jpg"), entry("c.jpg")),
-            "val": structs(entry("d.jpg"), entry("b.jpg")),
+            "val": structs(image("", "d.jpg", quiet), entry("b.jpg")),
             "test": structs(entry("c.jpg"), entry("e.jpg")),
         },
     )
@@ -116,6 +121,8 @@ def test_emotic_parts_and_an_image_in_two_of_them(tmp_path: Path) -> None:
         "d": "val",
         "e": "test",
     }
+    decided = "EMOTIC: the vote decided 4 images and left 1 without an emotion"
+    assert decided in caplog.messages
 
 
 def test_table_has_a_column_of_parts(tmp_path: Path) -> None:
