@@ -66,15 +66,16 @@ def initialize_networks(
 ) -> None:
     """Scale each network's new layers by its own inputs.
 
-    Pretrained trunks whose activations are out of any sensible range are named and, where their
-    layers are a chain, scaled by the inputs of all networks, so that equal trunks remain equal.
+    Pretrained trunks whose activations are out of any sensible range are named. Where their layers
+    are a chain, they are scaled by the inputs of all networks, so that equal trunks remain equal;
+    beside a network from a trained checkpoint, which is not scaled, they stay as they are.
     """
     met = [rms for d, network in networks.items() for rms in scale_new_layers(network, inputs[d])]
     strange = [rms for rms in met if not SENSIBLE_RMS[0] <= rms <= SENSIBLE_RMS[1]]
     if settings.schedule.pretrained is None or not strange:
         return
-    finite = all(map(math.isfinite, met))
-    chains = {d: network.pretrained_chain() if finite else [] for d, network in networks.items()}
+    scalable = all(map(math.isfinite, met)) and settings.schedule.fer_checkpoint is None
+    chains = {d: network.pretrained_chain() if scalable else [] for d, network in networks.items()}
     logger.warning(
         "schedule.pretrained %s: the trunk's activations on the first batch have a root mean "
         "square of %.4g, expected are %g to %g: the weights were probably made for other inputs, "
@@ -85,7 +86,7 @@ def initialize_networks(
         strange[0],
         *SENSIBLE_RMS,
         settings.data.normalization,
-        "Their layers are scaled to unit activations."
+        "The layers of the trunk are scaled to unit activations."
         if any(chains.values())
         else "They stay as they are.",
     )

@@ -216,3 +216,19 @@ def test_running_statistics_modes_and_trained_weights_stay(
     for name, tensor in trained.items():
         assert torch.equal(moved.fer.state_dict()[name], tensor)
         assert torch.equal(moved.ier.state_dict()[name], tensor)
+
+
+def test_a_strange_trunk_beside_a_trained_network_stays_as_it_is(
+    shards: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else a trunk that both networks share would become two."""
+    model = NETWORKS["emotion_net"]
+    source = pretrained_file(tmp_path / "trunk.pth", model, 1e5)
+    run(tiny_settings(shards, tmp_path, model=model, schedule={"epochs": 1}), shards, tmp_path)
+    schedule = {"pretrained": source, "fer_checkpoint": f"{tmp_path}/last"}
+    settings = tiny_settings(shards, tmp_path, model=model, schedule=schedule)
+    with caplog.at_level(logging.WARNING, "ier_ray"):
+        found = started(settings, shards, tmp_path / "run").model.ier.backbone()
+    assert "They stay as they are" in caplog.text
+    for name, tensor in torch.load(source).items():
+        assert torch.equal(found[name], tensor)
