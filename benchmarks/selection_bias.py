@@ -93,7 +93,7 @@ def run(seed: int, *, held_out: int, epochs: int, directory: Path) -> tuple[int,
             "data": {"ier": shards.location},
             "model": {"image_size": SIZE, "width": 0.05},
             "loss": {"balance": 0.0},
-            "optimizer": {"learning_rate": 1e-3, "batch_size": 32},
+            "optimizer": {"learning_rate": 3e-3, "batch_size": 32},
             "schedule": {"networks": "ier", "epochs": epochs, "warmup_epochs": 0},
         }
     )

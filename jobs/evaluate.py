@@ -38,6 +38,8 @@ class EvaluateSettings(Settings):
     adjust_prior: bool = False
     """Also report figures after adjusting the probabilities from the class frequencies of training
     to those of the validation part (both are in the checkpoint's manifest)."""
+    flip: bool = False
+    """Average the probabilities of each image and its mirror image."""
     output: str | None = None
     """File for the predictions; by default predictions-PART.parquet beside the checkpoint."""
     workers: int = Field(1, ge=1)
@@ -65,7 +67,7 @@ def main(settings: EvaluateSettings) -> dict[str, Any]:
         for domain in DOMAINS
         for location in locations(settings, domain)
     ]
-    predicted = predict(checkpoint, sets, workers=settings.workers)
+    predicted = predict(checkpoint, sets, workers=settings.workers, flip=settings.flip)
     predictions = Predictions.concatenated(predicted)
     output = (
         settings.output or f"{checkpoint.rpartition('/')[0]}/predictions-{settings.part}.parquet"
