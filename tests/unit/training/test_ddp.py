@@ -18,6 +18,7 @@ from ier_ray.data.streams import Batch, JointBatch
 from ier_ray.losses import JointLoss
 from ier_ray.training.context import LocalContext, share_buffers
 from ier_ray.training.initialization import initialize_new_layers
+from ier_ray.training.meters import gathered
 from ier_ray.training.optimization import freeze_trunks
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.state import TrainState
@@ -48,6 +49,7 @@ def run_rank(rank: int, directory: str) -> None:
         torch.save(train_rank(rank, name), f"{directory}/{name}-{rank}.pt")
     torch.save(run_batch_norm(rank, directory), f"{directory}/batch_norm-{rank}.pt")
     torch.save(run_initialization(rank, directory), f"{directory}/initialization-{rank}.pt")
+    torch.save(run_gathering(rank, directory), f"{directory}/gathered-{rank}.pt")
     torch.distributed.barrier()  # else a rank may leave while the other still communicates
     os._exit(0)  # without tearing torch's threads down, which aborts the process now and then
 
@@ -95,6 +97,13 @@ def run_initialization(rank: int, directory: str) -> dict[str, Tensor]:
     return model.state_dict()
 
 
+def run_gathering(rank: int, directory: str) -> list[Tensor]:
+    """Rows of all ranks where each has some, and where the last one has none."""
+    context = GlooRank(Path(directory), rank=rank, world_size=RANKS)
+    some = [torch.full((rows, 3), float(rank)) for rows in ((2, 1), (4,))[rank]]
+    return [gathered(some, context), gathered(some if rank == 0 else [], context)]
+
+
 @pytest.fixture(scope="module")
 def saved_by_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes that train together leave."""
@@ -130,6 +139,14 @@ def test_ranks_validate_with_the_running_statistics_of_the_checkpoint(
     for name, expected in saved.items():
         torch.testing.assert_close(first[name], expected, rtol=0, atol=0, msg=name)
         torch.testing.assert_close(second[name], expected, rtol=0, atol=0, msg=name)
+
+
+def test_every_rank_gets_the_rows_of_all_in_order(saved_by_ranks: Path) -> None:
+    expected = torch.tensor([0.0] * 3 + [1.0] * 4)[:, None].expand(7, 3)
+    for rank in range(RANKS):
+        both, one = torch.load(saved_by_ranks / f"gathered-{rank}.pt")
+        assert torch.equal(both, expected)
+        assert torch.equal(one, torch.zeros(3, 3))
 
 
 def test_ranks_start_with_the_new_layers_that_the_first_one_scaled(saved_by_ranks: Path) -> None:
