@@ -54,7 +54,7 @@ def augment(images: Tensor, settings: AugmentSettings, generator: torch.Generato
 
 
 def mirrored(count: int, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
-    """Which of the next ``count`` images :func:`augment` mirrors: ``(count,)`` booleans, on the CPU.
+    """Which of the next ``count`` images :func:`augment` mirrors: ``(count,)`` bool, on the CPU.
 
     It advances the generator as :func:`augment` does.
     """
