@@ -17,7 +17,6 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,15 +26,15 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import numpy as np
 import ray
 import torch
+from reading import FromMemory, Held
 
 from ier_ray.cluster.connection import connect
 from ier_ray.cluster.ingest import ingest
 from ier_ray.data.images import decode_square, encode_png
 from ier_ray.data.listing import LayoutSettings
-from ier_ray.data.order import Columns
 from ier_ray.data.parts import SplitPlan
 from ier_ray.data.schema import Domain
-from ier_ray.data.shards import RowIndex, RowReader, ShardSet
+from ier_ray.data.shards import RowIndex, ShardSet
 from ier_ray.data.sources import SyntheticSource
 from ier_ray.data.sources.base import Listed, Loaded
 from ier_ray.data.splits import SplitIndex
@@ -80,42 +79,6 @@ class OtherFaces(SyntheticSource):
         noise = np.random.default_rng((self.seed, number)).normal(0, NOISE, pixels.shape)
         changed = np.clip(pixels * CONTRAST + noise, 0, 255).astype(np.uint8)
         return Loaded(encode_png(changed), loaded.cue_mask)
-
-
-@dataclass(frozen=True)
-class Held:
-    """Decoded rows of a shard set, by file, row group and row."""
-
-    rows: dict[str, Any]
-    place: dict[tuple[int, int, int], int]
-
-    @classmethod
-    def read(cls, shards: ShardSet) -> Held:
-        index = shards.index()
-        columns = {"file": index.file, "row_group": index.row_group, "row": index.row}
-        parts = list(RowReader.of(shards, SIZE).read(columns))
-        rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return cls(rows, {key: number for number, key in enumerate(keys_of(columns))})
-
-
-def keys_of(columns: Columns) -> Iterator[tuple[int, int, int]]:
-    names = ("file", "row_group", "row")
-    return zip(*(columns[name].tolist() for name in names), strict=True)
-
-
-@dataclass(frozen=True)
-class FromMemory:
-    """Runs read tasks on decoded rows."""
-
-    held: dict[tuple[str, ...], Held]
-
-    def __call__(
-        self, reader: RowReader, tasks: list[Columns], batch_size: int
-    ) -> Iterator[dict[str, Any]]:
-        held = self.held[reader.files]
-        wanted = [held.place[key] for task in tasks for key in keys_of(task)]
-        for start in range(0, len(wanted), batch_size):
-            yield {n: rows[wanted[start : start + batch_size]] for n, rows in held.rows.items()}
 
 
 def make_shards(directory: Path, samples: int, target: Target) -> dict[str, ShardSet]:
@@ -198,7 +161,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         shards = make_shards(Path(directory), samples, target)
         ray.shutdown()
-        read = FromMemory({s.files: Held.read(s) for s in shards.values()})
+        read = FromMemory({s.files: Held.read(s, SIZE) for s in shards.values()})
         found: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
         for method in methods:
             for seed in range(seeds):

@@ -26,6 +26,11 @@ class AugmentSettings(Settings):
     jitter: float = Field(0.0, ge=0, lt=1)
     """Largest relative change of brightness, contrast and saturation."""
 
+    @property
+    def only_mirrors(self) -> bool:
+        """Whether an image has no other copies than its mirror image."""
+        return self.crop == 1 and self.jitter == 0
+
 
 def augment(images: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
     """Augmented copies of ``(N, 3, H, W)`` images in [0, 1].
@@ -34,10 +39,10 @@ def augment(images: Tensor, settings: AugmentSettings, generator: torch.Generato
         generator: on the CPU. The same numbers are drawn for all settings, so that switching one
             change on does not alter the others.
     """
-    draws = torch.rand((7, len(images)), generator=generator).to(images.device)
-    mirrored, area, across, down = draws[:4]
+    draws = _draws(len(images), generator).to(images.device)
+    turned, area, across, down = draws[:4]
     if settings.flip > 0:
-        flipped = (mirrored < settings.flip)[:, None, None, None]
+        flipped = (turned < settings.flip)[:, None, None, None]
         images = torch.where(flipped, images.flip(-1), images)
     if settings.crop < 1:
         side = torch.sqrt(settings.crop + (1 - settings.crop) * area)
@@ -46,6 +51,14 @@ def augment(images: Tensor, settings: AugmentSettings, generator: torch.Generato
         brightness, contrast, saturation = 1 + settings.jitter * (2 * draws[4:] - 1)
         images = jitter(images, brightness, contrast, saturation)
     return images
+
+
+def mirrored(count: int, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+    """Which of the next ``count`` images :func:`augment` mirrors: ``(count,)`` bool, on the CPU.
+
+    It advances the generator as :func:`augment` does.
+    """
+    return _draws(count, generator)[0] < settings.flip
 
 
 def crop(images: Tensor, side: Tensor, left: Tensor, top: Tensor) -> Tensor:
@@ -68,6 +81,10 @@ def jitter(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Ten
     images = _blended(images, torch.zeros_like(images), brightness)
     images = _blended(images, _gray(images).mean((1, 2, 3), keepdim=True), contrast)
     return _blended(images, _gray(images), saturation)
+
+
+def _draws(count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand((7, count), generator=generator)
 
 
 def _blended(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the field's name for it)
 from torch import Tensor
 
-from ier_ray.data.augmentation import augment
+from ier_ray.data.augmentation import augment, mirrored
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.provenance import SeenRows
 from ier_ray.data.schema import Domain
@@ -107,6 +107,7 @@ def run_epoch(
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     augmented = partial(augment, settings=settings.data.augment, generator=generator)
+    turned = partial(mirrored, settings=settings.data.augment, generator=generator)
     losses: dict[str, float] = {}
     images, busy = 0, 0.0
     passes, steps, batches_done = epoch_passes(settings, epoch), streams.steps(epoch), 0
@@ -123,7 +124,7 @@ def run_epoch(
                 set_step_rate(state, settings, step=step, part=part)
                 step, batches_done = step + 1, batches_done + len(group)
                 if state.cache is not None:
-                    batches = features_on_device(group, state.cache)
+                    batches = features_on_device(group, state.cache, turned)
                 else:
                     batches = on_device(group, settings.preprocessing, context.device, augmented)
                 watch.add(
@@ -245,14 +246,21 @@ def on_device(
         yield DeviceBatch(*moved)
 
 
-def features_on_device(batches: Iterable[JointBatch], cache: TrunkCache) -> Iterator[DeviceBatch]:
-    """Batches on the device, with the features of a frozen trunk in place of images."""
+def features_on_device(
+    batches: Iterable[JointBatch], cache: TrunkCache, mirrored: Callable[[int], Tensor]
+) -> Iterator[DeviceBatch]:
+    """Batches on the device, with the features of a frozen trunk in place of images.
+
+    Args:
+        mirrored: which of a number of images are mirrored.
+    """
     for joint in batches:
         moved = []
         for domain in DOMAINS:
             batch = getattr(joint, domain)
             labels = batch.labels.to(cache.device, non_blocking=True)
-            moved += [cache.features(domain, batch), labels]
+            drawn = mirrored(len(labels)) if len(labels) else None
+            moved += [cache.features(domain, batch, drawn), labels]
         yield DeviceBatch(*moved)
 
 

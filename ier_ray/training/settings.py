@@ -201,7 +201,8 @@ class ScalingSettings(Settings):
     trunk_cache_gib: float = Field(4.0, ge=0)
     """Memory of each worker, in GiB, for the outputs of a frozen trunk (optimizer.trunk_factor 0),
     so that it sees each image once; emotion_net needs 0.3 GiB per 1000 images of 224 pixels. What
-    exceeds it is computed in each epoch. Not with data.augment or data.mix."""
+    exceeds it is computed in each epoch. data.augment.flip doubles the memory. Not with data.mix,
+    nor with data.augment.crop or jitter."""
     max_failures: int = Field(3, ge=0)
     """Times the run restarts from its last checkpoint after losing workers."""
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ier_ray.data.augmentation import AugmentSettings
 from ier_ray.data.schema import Domain
 from ier_ray.data.streams import Batch
 from ier_ray.models.classifier import DividedClassifier
@@ -18,8 +17,8 @@ from ier_ray.training.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
 
-Key = tuple[Domain, int]
-"""Domain of a stream and hash of a sample's id, which are unique together."""
+Key = tuple[Domain, int, bool]
+"""Domain of a stream and hash of a sample's id, which are unique together; whether mirrored."""
 
 
 @dataclass
@@ -40,25 +39,36 @@ class TrunkCache:
     bytes: int = 0
     """Bytes of the features in ``held``."""
 
-    def features(self, domain: Domain, batch: Batch) -> Tensor:
-        """Features ``(N, d)`` of a batch's images, on the device, without a gradient."""
+    def features(self, domain: Domain, batch: Batch, mirrored: Tensor | None = None) -> Tensor:
+        """Features ``(N, d)`` of a batch's images, on the device, without a gradient.
+
+        Args:
+            mirrored: ``(N,)`` booleans on the CPU, which images are mirrored. None: no image.
+        """
         if not len(batch.labels):  # of a network that the run does not have
             return torch.empty(0, 0, device=self.device)
+        if mirrored is None:
+            mirrored = torch.zeros(len(batch.labels), dtype=torch.bool)
         if batch.keys is None:
-            return self._compute(batch.images)
-        keys: list[Key] = [(domain, key) for key in batch.keys.tolist()]
+            return self._compute(batch.images, mirrored)
+        pairs = zip(batch.keys.tolist(), mirrored.tolist(), strict=True)
+        keys: list[Key] = [(domain, key, turned) for key, turned in pairs]
         rows = {key: self.held[key] for key in keys if key in self.held}
         absent = {key: row for row, key in enumerate(keys) if key not in rows}
         if absent:
-            computed = self._compute(batch.images[list(absent.values())]).cpu()
+            places = list(absent.values())
+            computed = self._compute(batch.images[places], mirrored[places]).cpu()
             for key, features in zip(absent, computed, strict=True):
                 rows[key] = features
                 self._keep(key, features)
         return torch.stack([rows[key] for key in keys]).to(self.device, non_blocking=True)
 
     @torch.no_grad()
-    def _compute(self, images: Tensor) -> Tensor:
+    def _compute(self, images: Tensor, mirrored: Tensor) -> Tensor:
         inputs = self.settings.preprocessing.inputs(images.to(self.device, non_blocking=True))
+        if mirrored.any():  # never token ids, which cannot be augmented
+            turned = mirrored.to(self.device)[:, None, None, None]
+            inputs = torch.where(turned, inputs.flip(-1), inputs)
         with autocast(self.device, self.settings.optimizer):
             return self.network.trunk(inputs)
 
@@ -79,7 +89,7 @@ def trunk_cache(
     reason = ""
     if capacity == 0:
         reason = "scaling.trunk_cache_gib is 0"
-    elif settings.data.augment != AugmentSettings():
+    elif not settings.data.augment.only_mirrors:
         reason = "data.augment changes the images"
     elif settings.data.mix > 0:
         reason = "with data.mix, ids of samples may be those of two data sets"

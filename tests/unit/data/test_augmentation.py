@@ -8,7 +8,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as reference
 
 from ier_ray.config import parse_settings
-from ier_ray.data.augmentation import AugmentSettings, augment, crop, jitter
+from ier_ray.data.augmentation import AugmentSettings, augment, crop, jitter, mirrored
 from ier_ray.errors import SettingsError
 
 
@@ -32,6 +32,27 @@ def test_flip_mirrors_with_its_probability() -> None:
     assert ((changed == images).all((1, 2, 3)) ^ mirrored).all()
     assert abs(mirrored.double().mean() - 0.3) < 3 * (0.3 * 0.7 / 4000) ** 0.5
     torch.testing.assert_close(augment(images, AugmentSettings(flip=1), seeded()), images.flip(-1))
+
+
+def test_mirrored_tells_which_images_augment_mirrors_next() -> None:
+    images, settings = photographs(50), AugmentSettings(flip=0.5)
+    told, changed = seeded(), seeded()
+    for _ in range(2):  # the second batch continues the same draws
+        turned = mirrored(50, settings, told)
+        expected = torch.where(turned[:, None, None, None], images.flip(-1), images)
+        torch.testing.assert_close(augment(images, settings, changed), expected, rtol=0, atol=0)
+        assert 0 < turned.sum() < 50
+    assert not mirrored(50, AugmentSettings(), told).any()
+
+
+@pytest.mark.parametrize(
+    ("values", "only"),
+    [({}, True), ({"flip": 1}, True), ({"crop": 0.9}, False), ({"jitter": 0.1}, False)],
+)
+def test_crops_and_jitter_give_more_than_mirror_images(
+    values: dict[str, float], only: bool
+) -> None:
+    assert AugmentSettings.model_validate(values).only_mirrors is only
 
 
 def test_crop_equals_slicing_and_resizing() -> None:

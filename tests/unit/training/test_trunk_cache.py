@@ -66,6 +66,7 @@ def test_a_network_is_its_head_after_its_trunk(architecture: str, size: int) -> 
         {"loss": {"discrepancy": "mcd", "supervision": "fer"}},
         {"loss": {"discrepancy": "dann", "discrepancy_gradient": "ier"}},
         {"optimizer": FROZEN | {"ema": 0.9}},
+        {"data__augment": {"flip": 0.5}},
         {"model": {"architecture": "resnet", "image_size": SIZE, "width": 0.1}},
     ],
 )
@@ -125,6 +126,24 @@ def test_a_full_cache_computes_the_rest_anew(
     assert seen == [len(batch.labels)]
 
 
+def test_features_of_mirror_images_are_kept_apart(
+    seen: list[int], shards: dict[str, str], tmp_path: Path
+) -> None:
+    cache = start(frozen(shards, tmp_path, 1), FOUR, LocalContext(tmp_path / "run")).cache
+    assert cache is not None
+    batch = next(local_streams(shards).train(0)).ier
+    plain = cache.features("ier", batch)
+    half = torch.arange(len(batch.labels)) % 2 == 0
+    mixed = cache.features("ier", batch, half)
+    turned = replace(batch, images=batch.images.flip(2), keys=None)
+    expected = torch.where(half[:, None], cache.features("ier", turned), plain)
+    assert not torch.allclose(mixed, plain)
+    torch.testing.assert_close(mixed, expected)
+    seen.clear()
+    torch.testing.assert_close(cache.features("ier", batch, half), mixed, rtol=0, atol=0)
+    assert seen == []
+
+
 def test_features_of_one_key_in_two_domains_are_kept_apart(
     shards: dict[str, str], tmp_path: Path
 ) -> None:
@@ -150,7 +169,7 @@ def test_batches_carry_the_hashes_of_their_sample_ids(shards: dict[str, str]) ->
     ("changes", "reason"),
     [
         ({"scaling": {"trunk_cache_gib": 0}}, "trunk_cache_gib is 0"),
-        ({"data__augment": {"flip": 0.5}}, "data.augment changes the images"),
+        ({"data__augment": {"flip": 0.5, "crop": 0.5}}, "data.augment changes the images"),
         ({"data__mix": 0.5}, "with data.mix"),
         ({"schedule": {"epochs": 1}}, "fer and ier have different trunks"),
         (
