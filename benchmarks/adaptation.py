@@ -104,7 +104,11 @@ def settings_of(
         "model": {"image_size": SIZE, "width": 0.125},
         "loss": {"regularization": 1e-5},
         "optimizer": {"learning_rate": 1e-3, "batch_size": 16},
-        "schedule": {"epochs": epochs, "warmup_epochs": epochs // 5},
+        "schedule": {
+            "epochs": epochs,
+            "warmup_epochs": epochs // 5,
+            "scale_new_layers": False,  # as in the README's table
+        },
     }
     for section, changes in METHODS[method].items():
         values[section] = {**values[section], **changes}

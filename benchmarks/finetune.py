@@ -148,8 +148,10 @@ def trained(bench: Bench, method: str, fold: int) -> dict[str, NDArray[np.float6
     rows = bench.split("ier", fold).test
     with tempfile.TemporaryDirectory() as directory:
         settings = bench.settings(method, fold, directory)
+        fer, ier = (bench.split(d, fold) if d in settings.domains else None for d in DOMAINS)
         streams = JointStreams(
-            **{d: bench.split(d, fold) if d in settings.domains else None for d in DOMAINS},
+            fer,
+            ier,
             preprocessing=settings.preprocessing,
             batch_size=settings.optimizer.batch_size,
             seed=settings.seed,

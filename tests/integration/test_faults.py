@@ -170,8 +170,8 @@ def test_an_elastic_run_goes_on_with_fewer_workers(
     assert [record["epoch"] for record in found.history] == list(range(1, EPOCHS + 1))
     ends = [0, *(record["step"] for record in found.history)]
     steps = [end - start for start, end in itertools.pairwise(ends)]
-    assert steps[0] == 8  # 128 rows, two workers of 8
-    assert steps[-1] == 16  # one worker
+    assert steps[0] == 6  # 96 rows, two workers of 8
+    assert steps[-1] == 12  # one worker
     assert steps == sorted(steps)
 
 

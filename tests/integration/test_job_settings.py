@@ -27,7 +27,7 @@ SECTIONS = {
     "evaluate": [],
     "explain": ["explainer"],
     "ingest": ["layout"],
-    "probe": ["model"],
+    "probe": ["split", "model"],
     "train": TRAIN,
     "tune": [
         "search",
@@ -96,10 +96,10 @@ def test_explain_knows_its_explainer_by_short_names() -> None:
         (["--checkpoint", "c", "--pretrained", "random"], "give either checkpoint or pretrained"),
         (["--checkpoint", "c", "--model.width", "0.5"], "the checkpoint has its own"),
         (["--pretrained", "random", "--network", "fer"], "one of a checkpoint's"),
-        (["--checkpoint", "c", "--val-fold", "0"], "must differ, both are 0"),
+        (["--checkpoint", "c", "--split.val-fold", "0"], "val_fold and test_fold are both 0"),
     ],
 )
-def test_a_probe_has_one_network_and_two_folds(flags: list[str], message: str) -> None:
+def test_a_probe_has_one_network_and_three_parts(flags: list[str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         settings_of("probe", "ProbeSettings", "--shards", "s", *flags)
 
