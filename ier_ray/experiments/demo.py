@@ -43,7 +43,7 @@ class DemoSettings(Settings):
     """Directory of the demo's shards, run, explanations and report."""
     train_config: str = "configs/demo.yaml"
     """Training settings file; the demo sets name, storage and data."""
-    samples: int = Field(3000, ge=40)
+    samples: int = Field(4000, ge=40)
     """Drawings per domain: a fifth is the validation part, a fifth the test part."""
     seed: int = Field(0, ge=0)
     """Seed of the drawings."""
