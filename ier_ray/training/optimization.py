@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ier_ray.errors import SettingsError
 from ier_ray.models.joint import JointModel
 from ier_ray.training.settings import OptimizerSettings
 
@@ -62,6 +64,27 @@ def freeze_trunks(model: JointModel) -> None:
     for network in model.networks.values():
         for parameter in network.pretrained_parameters():
             parameter.requires_grad_(False)
+
+
+def freeze_first_layers(model: JointModel, count: int) -> None:
+    """Exclude the first ``count`` layers of each network's trunk from training.
+
+    A layer is a module with weights of its own, among them normalization layers.
+
+    Raises:
+        SettingsError: when the trunk has no further layer.
+    """
+    for network in model.networks.values():
+        filled = {id(parameter) for parameter in network.pretrained_parameters()}
+        own = (list(module.parameters(recurse=False)) for module in network.modules())
+        layers = [weights for weights in own if any(id(weight) in filled for weight in weights)]
+        if count >= len(layers):
+            raise SettingsError(
+                f"optimizer.frozen_layers is {count}, but the trunk has {len(layers)} layers; to "
+                f"freeze all of them, set optimizer.trunk_factor 0 instead"
+            )
+        for weight in chain.from_iterable(layers[:count]):
+            weight.requires_grad_(False)
 
 
 def set_train_mode(model: nn.Module) -> None:

@@ -126,6 +126,9 @@ class OptimizerSettings(Settings):
     trunk_factor: float = Field(1.0, ge=0)
     """Factor on the learning rate of the layers that pretrained weights fill. 0 freezes them: they
     keep their weights and running statistics, and only the new layers are trained."""
+    frozen_layers: int = Field(0, ge=0)
+    """First layers of the trunk that keep their weights, counted as they are listed in the network
+    (with emotion_net, 10 of 13 convolutions are before the last block). The others are trained."""
     beta1: float = Field(0.9, ge=0, lt=1)
     """Decay of Adam's average of gradients."""
     beta2: float = Field(0.999, ge=0, lt=1)

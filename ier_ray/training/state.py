@@ -26,7 +26,12 @@ from ier_ray.training.checkpoint import (
     save_checkpoint,
 )
 from ier_ray.training.context import TrainContext
-from ier_ray.training.optimization import averaged_copy, freeze_trunks, make_optimizer
+from ier_ray.training.optimization import (
+    averaged_copy,
+    freeze_first_layers,
+    freeze_trunks,
+    make_optimizer,
+)
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.trunk_cache import TrunkCache, trunk_cache
 
@@ -80,6 +85,7 @@ def start(settings: TrainSettings, scheme: EmotionScheme, context: TrainContext)
 
     Raises:
         CheckpointError: when a checkpoint or pretrained weights do not fit.
+        SettingsError: when the trunk has too few layers for ``optimizer.frozen_layers``.
     """
     torch.manual_seed(settings.seed)
     model = build_joint_model(
@@ -92,6 +98,8 @@ def start(settings: TrainSettings, scheme: EmotionScheme, context: TrainContext)
         model.add_discriminator()
     if settings.optimizer.trunk_factor == 0:
         freeze_trunks(model)
+    elif settings.optimizer.frozen_layers:
+        freeze_first_layers(model, settings.optimizer.frozen_layers)
     model = model.to(context.device)
     model = model.to(memory_format=torch.channels_last)  # the layout of the decoded pixels: faster
     optimizer = make_optimizer(model, settings.optimizer, context.device)

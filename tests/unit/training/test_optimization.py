@@ -12,6 +12,7 @@ from support.steps import batches, take_step, train_state
 from torch import nn
 
 from ier_ray.emotions import FOUR
+from ier_ray.errors import SettingsError
 from ier_ray.losses import DISCREPANCIES, DiscrepancyGradient, JointLoss
 from ier_ray.models import JointModel
 from ier_ray.training.checkpoint import load_checkpoint, load_trainer_state
@@ -145,6 +146,34 @@ def test_a_frozen_trunk_is_in_eval_mode_and_its_head_is_not() -> None:
     assert not any(module.training for module in model.fer.get_submodule("features").modules())
     head = model.fer.get_submodule("classifier")
     assert all(m.training for m in head.modules() if isinstance(m, nn.Dropout | nn.Linear))
+
+
+def test_first_layers_keep_their_weights_and_the_last_block_is_trained(
+    shards: dict[str, str], tmp_path: Path
+) -> None:
+    optimizer = {"learning_rate": 1e-2, "batch_size": 16, "frozen_layers": 10}
+    settings = tiny_settings(shards, tmp_path, optimizer=optimizer, schedule__epochs=1)
+    drawn = start(settings, FOUR, LocalContext(tmp_path / "fresh")).model.state_dict()
+    run(settings, shards, tmp_path / "run")
+    last_block = (".features.24.", ".features.26.", ".features.28.")
+    kept = {
+        name
+        for name, tensor in weights(tmp_path / "run").items()
+        if torch.equal(tensor, drawn[name])
+    }
+    assert kept == {n for n in drawn if ".features." in n and not any(b in n for b in last_block)}
+
+
+@pytest.mark.parametrize(("model", "layers"), [({}, 13), (RESNET, 106)])
+def test_more_frozen_layers_than_there_are_are_refused(
+    model: dict[str, Any], layers: int, shards: dict[str, str], tmp_path: Path
+) -> None:
+    model = model or {"image_size": SIZE, "width": 0.02}
+    settings = tiny_settings(shards, tmp_path, model=model, optimizer={"frozen_layers": layers})
+    with pytest.raises(
+        SettingsError, match=f"frozen_layers is {layers}, but the trunk has {layers}"
+    ):
+        start(settings, FOUR, LocalContext(tmp_path))
 
 
 @pytest.mark.parametrize("mode", DISCREPANCIES)
