@@ -8,7 +8,7 @@ test images of all splits together; with as many splits as folds, each image is 
     probe_flip  the same with mirror images, in training and in testing
     beta_0      both networks, trunk and all, without a discrepancy
     beta_1      as the paper trains: both networks with the discrepancy
-    frozen      ier alone on a frozen trunk, with no other setting than that
+    frozen      ier alone on a frozen trunk for the recipe's epochs, all else by default
     recipe      configs/finetune.yaml
     recipe_flip the same runs; probabilities are averaged with those of the mirror images
 
@@ -21,213 +21,35 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from reading import FromMemory, Held
+from reading import Held
+from tuning import (
+    DOMAINS,
+    METHODS,
+    PROBES,
+    Bench,
+    as_predictions,
+    last_maps,
+    probed,
+    trained,
+)
 
-from ier_ray.config import parse_settings, read_settings_file
 from ier_ray.data.ingestion import write_shard_set
 from ier_ray.data.listing import LayoutSettings
-from ier_ray.data.parts import SplitPlan
-from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.schema import Domain
-from ier_ray.data.shards import RowIndex, RowReader, ShardSet
+from ier_ray.data.shards import ShardSet
 from ier_ray.data.sources import SyntheticSource
-from ier_ray.data.splits import SplitIndex
-from ier_ray.data.streams import JointStreams
 from ier_ray.emotions import FOUR
 from ier_ray.evaluation.intervals import Interval, paired_difference
 from ier_ray.evaluation.metrics import accuracy, balanced_accuracy
 from ier_ray.evaluation.predictions import Predictions
-from ier_ray.evaluation.probe import fit_probe
 from ier_ray.evaluation.significance import corrected_resampled_t_test
-from ier_ray.inference import Recognizer
-from ier_ray.models.features import layer_features
-from ier_ray.models.registry import build_network
-from ier_ray.models.weights import load_pretrained
-from ier_ray.training.context import LocalContext
-from ier_ray.training.loop import train
-from ier_ray.training.settings import TrainSettings
 
-DOMAINS: tuple[Domain, ...] = ("fer", "ier")
-RECIPE = Path(__file__).parents[1] / "configs" / "finetune.yaml"
-PROBES = {"probe": False, "probe_flip": True}
-JOINT: dict[str, Any] = {"optimizer": {"precision": "bfloat16"}, "schedule": {"warmup_epochs": 1}}
-ALONE: dict[str, Any] = {
-    "loss": {"balance": 0.0},
-    "optimizer": {"trunk_factor": 0.0},
-    "schedule": {"networks": "ier", "warmup_epochs": 0},
-}
-RUNS: dict[str, dict[str, Any]] = {
-    "beta_0": {**JOINT, "loss": {"balance": 0.0}},
-    "beta_1": {**JOINT, "loss": {"balance": 1.0}},
-    "frozen": ALONE,
-    "recipe": read_settings_file(str(RECIPE)),
-}
-"""Settings of each run that are not common to all; the others have their defaults."""
-METHODS = (*PROBES, *RUNS)
-LAST_MAPS = "features.30"
-"""The last max-pool of VGG16."""
-BATCH = 64
-"""Images per forward pass in testing."""
 QUICK = {"size": 32, "samples": 160, "splits": 2, "width": 0.05, "epochs": 2}
-
-
-@dataclass(frozen=True)
-class Bench:
-    """The data and what all methods have in common."""
-
-    shards: dict[Domain, ShardSet]
-    held: dict[Domain, Held]
-    size: int
-    width: float
-    pretrained: str | None
-    epochs: int | None
-    """Of runs that train a trunk, or of all runs in the quick mode; None: as the recipe."""
-    quick: bool
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        return Preprocessing(self.size, "imagenet")
-
-    def settings(self, method: str, fold: int, storage: str) -> TrainSettings:
-        values: dict[str, Any] = {
-            name: dict(v) if isinstance(v, dict) else v for name, v in RUNS[method].items()
-        }
-        alone = values.get("schedule", {}).get("networks") == "ier"
-        common: dict[str, dict[str, Any]] = {
-            "data": {
-                "fer": None if alone else self.shards["fer"].location,
-                "ier": self.shards["ier"].location,
-                "test_fold": fold,
-                "normalization": "imagenet",
-            },
-            "model": {"image_size": self.size, "width": self.width},
-            "schedule": {"pretrained": self.pretrained},
-        }
-        if self.epochs is not None and (self.quick or method in ("beta_0", "beta_1")):
-            common["schedule"]["epochs"] = self.epochs
-        for section, changes in common.items():
-            values[section] = {**values.get(section, {}), **changes}
-        values |= {"seed": fold, "storage": storage}
-        return parse_settings(TrainSettings, values, source=method)
-
-    def split(self, domain: Domain, fold: int) -> SplitIndex:
-        return SplitIndex.read(self.shards[domain], SplitPlan(test_fold=fold))
-
-    def pixels(self, rows: RowIndex) -> NDArray[np.uint8]:
-        images: NDArray[np.uint8] = self.held["ier"].select(rows.positions)["image"]
-        return images
-
-
-@dataclass
-class BestEpoch(LocalContext):
-    """Keeps the checkpoint of the best validation score, as a run on a cluster does."""
-
-    def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
-        best = max((record["score"] for record in self.history), default=-np.inf)
-        self.history.append(metrics)
-        if directory is not None and metrics["score"] > best:
-            shutil.rmtree(self.directory / "best", ignore_errors=True)
-            shutil.copytree(
-                directory, self.directory / "best", ignore=shutil.ignore_patterns("trainer_state*")
-            )
-
-
-def trained(bench: Bench, method: str, fold: int) -> dict[str, NDArray[np.float64]]:
-    """Probabilities of the test images by the run's best epoch; of the recipe with flips, too."""
-    rows = bench.split("ier", fold).test
-    with tempfile.TemporaryDirectory() as directory:
-        settings = bench.settings(method, fold, directory)
-        fer, ier = (bench.split(d, fold) if d in settings.domains else None for d in DOMAINS)
-        streams = JointStreams(
-            fer,
-            ier,
-            preprocessing=settings.preprocessing,
-            batch_size=settings.optimizer.batch_size,
-            seed=settings.seed,
-            execute=FromMemory({bench.shards[d].files: bench.held[d] for d in bench.held}),
-        )
-        context = BestEpoch(Path(directory))
-        train(settings, streams, bench.shards["ier"].scheme, context)
-        recognizer = Recognizer.load(f"{directory}/best", device="cpu")
-    found = {method: predicted(recognizer, bench.pixels(rows), flip=False)}
-    if method == "recipe":
-        found["recipe_flip"] = predicted(recognizer, bench.pixels(rows), flip=True)
-    return found
-
-
-def predicted(
-    recognizer: Recognizer, pixels: NDArray[np.uint8], *, flip: bool
-) -> NDArray[np.float64]:
-    starts = range(0, len(pixels), BATCH)
-    parts = [recognizer.probabilities(pixels[i : i + BATCH], flip=flip) for i in starts]
-    return np.concatenate(parts)
-
-
-@torch.inference_mode()
-def last_maps(bench: Bench, *, mirrored: bool) -> Held:
-    """The pretrained trunk's last maps of every IER image, flattened, as column ``maps``."""
-    torch.manual_seed(0)
-    settings = bench.settings("frozen", 0, "runs").model
-    network = build_network(settings, num_classes=2).eval()
-    if bench.pretrained is not None:
-        load_pretrained([network], bench.pretrained)
-    held, parts = bench.held["ier"], []
-    for start in range(0, len(held.rows["image"]), BATCH):
-        pixels = torch.as_tensor(held.rows["image"][start : start + BATCH])
-        inputs = bench.preprocessing.inputs(pixels)
-        inputs = inputs.flip(-1) if mirrored else inputs
-        parts.append(layer_features(network, inputs, layer=LAST_MAPS, pool="flatten").numpy())
-    return Held({"maps": np.concatenate(parts), "label": held.rows["label"]}, held.place)
-
-
-def probed(bench: Bench, views: Sequence[Held], fold: int) -> NDArray[np.float64]:
-    """Probabilities of the test images by a probe; the mean over views."""
-    split = bench.split("ier", fold)
-    parts = [
-        [view.select(rows.positions) for view in views]
-        for rows in (split.train, split.validation, split.test)
-    ]
-    (features, labels), (val_features, val_labels) = (
-        [np.concatenate([view[name] for view in part]) for name in ("maps", "label")]
-        for part in parts[:2]
-    )
-    classes = len(bench.shards["ier"].scheme.classes)
-    probe = fit_probe(features, labels, val_features, val_labels, classes=classes)
-    found: NDArray[np.float64] = np.mean([probe.probabilities(v["maps"]) for v in parts[2]], axis=0)
-    return found
-
-
-def as_predictions(
-    bench: Bench, method: str, fold: int, probabilities: NDArray[np.float64]
-) -> Predictions:
-    shards, rows = bench.shards["ier"], bench.split("ier", fold).test
-    names = RowReader.of(shards, 1).table(rows.positions, ["sample_id", "group", "dataset"])
-    ids, groups, datasets = (np.array(column.to_pylist(), dtype=str) for column in names.columns)
-    return Predictions(
-        sample_ids=ids,
-        groups=groups,
-        datasets=datasets,
-        domains=np.full(len(rows), "ier"),
-        parts=np.full(len(rows), "test"),
-        folds=rows.fold,
-        labels=rows.label,
-        probabilities=probabilities,
-        runs=np.full(len(rows), method),
-        seeds=np.full(len(rows), fold, dtype=np.int64),
-        seen=np.zeros(len(rows), dtype=np.bool_),
-        classes=shards.scheme.classes,
-    )
 
 
 def measured(bench: Bench, methods: Sequence[str], splits: int) -> dict[str, list[Predictions]]:
