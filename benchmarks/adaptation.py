@@ -33,7 +33,7 @@ from ier_ray.cluster.ingest import ingest
 from ier_ray.data.images import decode_square, encode_png
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.parts import SplitPlan
-from ier_ray.data.schema import Domain
+from ier_ray.data.schema import DOMAINS, Domain
 from ier_ray.data.shards import RowIndex, ShardSet
 from ier_ray.data.sources import SyntheticSource
 from ier_ray.data.sources.base import Listed, Loaded
@@ -45,7 +45,6 @@ from ier_ray.training.context import LocalContext
 from ier_ray.training.loop import train
 from ier_ray.training.settings import TrainSettings
 
-DOMAINS: tuple[Domain, ...] = ("fer", "ier")
 SIZE = 64
 CONTRAST, NOISE = 0.5, 20.0
 

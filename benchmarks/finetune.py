@@ -28,7 +28,6 @@ from typing import Any
 
 from reading import Held
 from tuning import (
-    DOMAINS,
     METHODS,
     PROBES,
     Bench,
@@ -40,7 +39,7 @@ from tuning import (
 
 from ier_ray.data.ingestion import write_shard_set
 from ier_ray.data.listing import LayoutSettings
-from ier_ray.data.schema import Domain
+from ier_ray.data.schema import DOMAINS, Domain
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.sources import SyntheticSource
 from ier_ray.emotions import FOUR

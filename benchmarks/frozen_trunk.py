@@ -20,7 +20,7 @@ import torch
 
 from ier_ray.data.ingestion import write_shard_set
 from ier_ray.data.listing import LayoutSettings
-from ier_ray.data.schema import Domain
+from ier_ray.data.schema import DOMAINS, Domain
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.sources import SyntheticSource
 from ier_ray.data.splits import SplitIndex
@@ -30,7 +30,6 @@ from ier_ray.training.context import LocalContext
 from ier_ray.training.loop import train
 from ier_ray.training.settings import TrainSettings
 
-DOMAINS: tuple[Domain, ...] = ("fer", "ier")
 BATCH = 16
 EPOCHS = 2
 

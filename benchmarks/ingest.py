@@ -36,7 +36,7 @@ from ier_ray.data.schema import Domain
 from ier_ray.data.shards import RowReader, ShardSet
 from ier_ray.data.sources import Listed, Loaded
 from ier_ray.emotions import FOUR
-from ier_ray.training.settings import DataSettings
+from ier_ray.training.sections import DataSettings
 
 WORKERS, BATCH, SIZE = 2, 32, 224
 LAPS = 6

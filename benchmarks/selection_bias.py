@@ -12,11 +12,10 @@ import argparse
 import io
 import json
 import random
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 from scipy.stats import binomtest
+from selecting import BestEpoch
 
 from ier_ray.data.ingestion import write_shard_set
 from ier_ray.data.listing import LayoutSettings
@@ -34,7 +34,6 @@ from ier_ray.data.splits import SplitIndex
 from ier_ray.data.streams import JointStreams
 from ier_ray.emotions import FOUR
 from ier_ray.inference import Recognizer
-from ier_ray.training.context import LocalContext
 from ier_ray.training.loop import train
 from ier_ray.training.settings import TrainSettings
 
@@ -66,20 +65,6 @@ class Noise:
         return Loaded(picture.getvalue(), None)
 
 
-@dataclass
-class KeepsBest(LocalContext):
-    """Keeps the checkpoint of the best epoch in ``directory/best``."""
-
-    scores: list[float] = field(default_factory=list)
-
-    def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
-        super().report(metrics, directory)
-        self.scores.append(metrics["score"])
-        if self.scores[-1] == max(self.scores):
-            shutil.rmtree(self.directory / "best", ignore_errors=True)
-            shutil.copytree(self.directory / "last", self.directory / "best")
-
-
 def run(seed: int, *, held_out: int, epochs: int, directory: Path) -> tuple[int, int]:
     """Images of the validation and of the test part that the selected epoch gets right."""
     source = Noise(held_out * FOLDS, seed)
@@ -99,13 +84,15 @@ def run(seed: int, *, held_out: int, epochs: int, directory: Path) -> tuple[int,
     )
     split = SplitIndex.read(shards, settings.split_plan("ier"))
     streams = JointStreams(None, split, settings.preprocessing, batch_size=32, seed=seed)
-    context = KeepsBest(directory)
+    context = BestEpoch(directory)
     train(settings, streams, FOUR, context)
     best = Recognizer.load(f"{directory}/best", device="cpu")
     reader = settings.preprocessing.reader(split.files, shards.scheme.classes)
     (rows,) = reader.read(split.test.positions)
     right = best.probabilities(rows["image"]).argmax(1) == rows["label"]
-    return round(max(context.scores) * len(split.validation)), int(right.sum())
+    return round(max(record["score"] for record in context.history) * len(split.validation)), int(
+        right.sum()
+    )
 
 
 def main() -> None:

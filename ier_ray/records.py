@@ -6,7 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from ier_ray.data.schema import PARTS
+from ier_ray.data.shards import RowIndex, ShardSet
 from ier_ray.emotions import EmotionScheme
+from ier_ray.evaluation.predictions import UNKNOWN_PART, Predictions
 from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.evaluators import PROBABILITIES
 from ier_ray.inference import ExplainerSettings
@@ -109,3 +112,43 @@ def leaves_of(explanation: Explanation, target: int) -> list[Leaf]:
         Leaf(**dict(zip(SIDES, rectangle, strict=True)), value=value, deviation=deviation)
         for rectangle, value, deviation in zip(rectangles, values, deviations, strict=True)
     ]
+
+
+def predictions_of_rows(
+    shards: ShardSet,
+    index: RowIndex,
+    probabilities: NDArray[np.float64],
+    *,
+    parts: NDArray[np.int8],
+    seen: NDArray[np.bool_],
+    run: str,
+    seed: int,
+) -> Predictions:
+    """Predictions of N rows of a shard set, with what the set says of each row.
+
+    Args:
+        probabilities: ``(N, K)``, in the order of the set's classes.
+        parts: ``(N,)``, each row's position in :data:`ier_ray.data.schema.PARTS`, or -1.
+        seen: ``(N,)``, whether the row trained or selected what predicts it.
+        run, seed: of the run that predicts.
+    """
+    count = len(index)
+    described = shards.described(index)
+    ids, groups, datasets = (
+        np.array(column.to_pylist(), dtype=str) for column in described.columns
+    )
+    names = np.array([*PARTS, UNKNOWN_PART])  # -1 is the last
+    return Predictions(
+        sample_ids=ids,
+        groups=groups,
+        datasets=datasets,
+        domains=np.full(count, shards.manifest.domain),
+        parts=names[parts],
+        folds=index.fold,
+        labels=index.label,
+        probabilities=probabilities,
+        runs=np.full(count, run),
+        seeds=np.full(count, seed, dtype=np.int64),
+        seen=seen,
+        classes=shards.scheme.classes,
+    )

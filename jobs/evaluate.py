@@ -12,8 +12,7 @@ from ier_ray import storage
 from ier_ray.cluster.evaluation import Asked, choose_rows, predict
 from ier_ray.cluster.job import run_job
 from ier_ray.config import Settings
-from ier_ray.data.provenance import DOMAINS
-from ier_ray.data.schema import Domain
+from ier_ray.data.schema import DOMAINS, Domain
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.evaluation.summary import Evaluation, evaluate_predictions
 from ier_ray.evaluation.tables import as_table

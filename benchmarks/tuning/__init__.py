@@ -1,10 +1,9 @@
 """Fine-tuning runs and probes on the same splits."""
 
-from tuning.bench import DOMAINS, METHODS, PROBES, Bench
+from tuning.bench import METHODS, PROBES, Bench
 from tuning.measure import as_predictions, last_maps, probed, trained
 
 __all__ = [
-    "DOMAINS",
     "METHODS",
     "PROBES",
     "Bench",

@@ -18,7 +18,6 @@ from ier_ray.data.shards import RowIndex, ShardSet
 from ier_ray.data.splits import SplitIndex
 from ier_ray.training.settings import TrainSettings
 
-DOMAINS: tuple[Domain, ...] = ("fer", "ier")
 RECIPE = Path(__file__).parents[2] / "configs" / "finetune.yaml"
 TUNED = read_settings_file(str(RECIPE))
 PROBES = {"probe": False, "probe_flip": True}

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from reading import FromMemory, Held
+from selecting import BestEpoch
 
-from ier_ray.data.shards import RowReader
+from ier_ray.data.parts import TEST
 from ier_ray.data.streams import JointStreams
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.evaluation.probe import fit_probe
@@ -22,7 +20,7 @@ from ier_ray.inference import Recognizer
 from ier_ray.models.features import layer_features
 from ier_ray.models.registry import build_network
 from ier_ray.models.weights import load_pretrained
-from ier_ray.training.context import LocalContext
+from ier_ray.records import predictions_of_rows
 from ier_ray.training.loop import train
 from tuning.bench import Bench
 
@@ -30,20 +28,6 @@ LAST_MAPS = "features.30"
 """The last max-pool of VGG16."""
 BATCH = 64
 """Images per forward pass in testing."""
-
-
-@dataclass
-class BestEpoch(LocalContext):
-    """Keeps the checkpoint of the best validation score, as a run on a cluster does."""
-
-    def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
-        best = max((record["score"] for record in self.history), default=-np.inf)
-        self.history.append(metrics)
-        if directory is not None and metrics["score"] > best:
-            shutil.rmtree(self.directory / "best", ignore_errors=True)
-            shutil.copytree(
-                directory, self.directory / "best", ignore=shutil.ignore_patterns("trainer_state*")
-            )
 
 
 def trained(bench: Bench, method: str, fold: int) -> dict[str, NDArray[np.float64]]:
@@ -114,20 +98,13 @@ def probed(bench: Bench, views: Sequence[Held], fold: int) -> NDArray[np.float64
 def as_predictions(
     bench: Bench, method: str, fold: int, probabilities: NDArray[np.float64]
 ) -> Predictions:
-    shards, rows = bench.shards["ier"], bench.split("ier", fold).test
-    names = RowReader.of(shards, 1).table(rows.positions, ["sample_id", "group", "dataset"])
-    ids, groups, datasets = (np.array(column.to_pylist(), dtype=str) for column in names.columns)
-    return Predictions(
-        sample_ids=ids,
-        groups=groups,
-        datasets=datasets,
-        domains=np.full(len(rows), "ier"),
-        parts=np.full(len(rows), "test"),
-        folds=rows.fold,
-        labels=rows.label,
-        probabilities=probabilities,
-        runs=np.full(len(rows), method),
-        seeds=np.full(len(rows), fold, dtype=np.int64),
+    rows = bench.split("ier", fold).test
+    return predictions_of_rows(
+        bench.shards["ier"],
+        rows,
+        probabilities,
+        parts=np.full(len(rows), TEST, dtype=np.int8),
         seen=np.zeros(len(rows), dtype=np.bool_),
-        classes=shards.scheme.classes,
+        run=method,
+        seed=fold,
     )

@@ -7,20 +7,20 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-import ray
 from numpy.typing import NDArray
 
-from ier_ray.cluster.streams import decoded_rows, tasks_ahead
+from ier_ray.cluster.batch_inference import infer, tasks_of
+from ier_ray.data.balancing import hash_ids
 from ier_ray.data.captions import require_captions
-from ier_ray.data.order import Columns, held_out_tasks
-from ier_ray.data.parts import NONE, PARTS, Part, Parts
-from ier_ray.data.provenance import DOMAINS
-from ier_ray.data.schema import Domain, require_scheme
-from ier_ray.data.shards import RowIndex, RowReader, ShardSet
+from ier_ray.data.order import Columns
+from ier_ray.data.parts import NONE, Parts
+from ier_ray.data.schema import DOMAINS, PARTS, Domain, Part, require_scheme
+from ier_ray.data.shards import RowIndex, ShardSet
 from ier_ray.errors import DataError
-from ier_ray.evaluation.predictions import UNKNOWN_PART, Predictions
+from ier_ray.evaluation.predictions import Predictions
 from ier_ray.evaluation.summary import Evaluation, evaluate_predictions
 from ier_ray.inference import Recognizer
+from ier_ray.records import predictions_of_rows
 from ier_ray.storage import absolute
 from ier_ray.training.checkpoint import (
     CheckpointManifest,
@@ -29,13 +29,6 @@ from ier_ray.training.checkpoint import (
     require_network,
 )
 from ier_ray.training.settings import TrainSettings
-
-BATCH = 64
-"""Images per forward pass."""
-WINDOW = 8
-"""Row groups per read task."""
-NAMED = 3
-"""Samples that a message names."""
 
 Asked = Part | Literal["all"]
 """A part of the data that the checkpoint was trained with, or all rows of any data."""
@@ -95,10 +88,9 @@ def choose_rows(
     chosen = index.select(asked)
     seen = read_seen_rows(checkpoint).among(chosen.pixels)
     if seen.any() and not allow_seen:
-        ids = shards.sample_ids(chosen.select(seen).first(NAMED))
         raise DataError(
             f"{location}: {int(seen.sum())} of the {len(chosen)} rows asked for trained or "
-            f"selected {checkpoint} ({', '.join(ids)}{', …' if seen.sum() > NAMED else ''}): "
+            f"selected {checkpoint} ({shards.named(chosen.select(seen))}): "
             f"figures on them are no result; ask for part test, or allow them with --allow-seen, "
             f"which labels them"
         )
@@ -152,54 +144,28 @@ def predict(
     for number, rows in enumerate(sets):
         moved = replace(rows.index, file=rows.index.file + np.int32(len(files)))
         files += rows.shards.files
-        for task in held_out_tasks(moved, rank=0, world_size=1, window=WINDOW):
+        for task in tasks_of(moved):
             numbers = np.full(len(task["row"]), number, dtype=np.int32)
             tasks.append({**task, "set": numbers})
     reader = manifest.preprocessing.reader(files, tuple(manifest.classes))
-    predicted = decoded_rows(reader, tasks, ahead=tasks_ahead(streams=1)).map_batches(
-        Predict,
-        fn_constructor_args=(absolute(checkpoint), tuple(rows.domain for rows in sets), flip),
-        batch_size=BATCH,
-        compute=ray.data.ActorPoolStrategy(size=workers),
-        num_gpus=1 if ray.cluster_resources().get("GPU") else 0,
-    )
-    found: dict[tuple[int, str], NDArray[np.float64]] = {}
-    for batch in predicted.iter_batches(batch_size=None, batch_format="numpy"):
-        keys = zip(batch["set"].tolist(), batch["sample_id"].tolist(), strict=True)
-        found.update(zip(keys, batch["probabilities"], strict=True))
+    domains = tuple(rows.domain for rows in sets)
+    arguments = (absolute(checkpoint), domains, flip)
+    computed = infer(reader, tasks, Predict, arguments, workers=workers)
+    hashes = hash_ids(computed["sample_id"].tolist()).tolist()
+    keys = zip(computed["set"].tolist(), hashes, strict=True)
+    found = dict(zip(keys, computed["probabilities"], strict=True))
     return [
-        as_predictions(rows, number, found, manifest, run or checkpoint)
+        predictions_of_rows(
+            rows.shards,
+            rows.index,
+            np.stack([found[number, key] for key in rows.index.hash.tolist()]),
+            parts=rows.parts,
+            seen=rows.seen,
+            run=run or checkpoint,
+            seed=manifest.seed,
+        )
         for number, rows in enumerate(sets)
     ]
-
-
-def as_predictions(
-    rows: Rows,
-    number: int,
-    found: dict[tuple[int, str], NDArray[np.float64]],
-    manifest: CheckpointManifest,
-    run: str,
-) -> Predictions:
-    """The predictions of one set, in the order of its files, with what identifies each row."""
-    count = len(rows.index)
-    reader = RowReader.of(rows.shards, manifest.model.image_size)
-    names = reader.table(rows.index.positions, ["sample_id", "group", "dataset"])
-    ids, groups, datasets = (np.array(column.to_pylist(), dtype=str) for column in names.columns)
-    part_names = np.array([*PARTS, UNKNOWN_PART])  # -1 is the last
-    return Predictions(
-        sample_ids=ids,
-        groups=groups,
-        datasets=datasets,
-        domains=np.full(count, rows.domain),
-        parts=part_names[rows.parts],
-        folds=rows.index.fold,
-        labels=rows.index.label,
-        probabilities=np.stack([found[number, sample_id] for sample_id in ids.tolist()]),
-        runs=np.full(count, run),
-        seeds=np.full(count, manifest.seed, dtype=np.int64),
-        seen=rows.seen,
-        classes=tuple(manifest.classes),
-    )
 
 
 def predict_held_out(checkpoint: str, settings: TrainSettings) -> Predictions:

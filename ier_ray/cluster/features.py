@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import ray
 import torch
 from numpy.typing import NDArray
 
-from ier_ray.cluster.streams import decoded_rows, tasks_ahead
+from ier_ray.cluster.batch_inference import infer, tasks_of
 from ier_ray.data.balancing import hash_ids
-from ier_ray.data.order import held_out_tasks
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.provenance import SeenRows
 from ier_ray.data.schema import Domain
@@ -30,10 +28,6 @@ from ier_ray.training.checkpoint import (
     read_seen_rows,
 )
 
-BATCH = 64
-"""Images per forward pass."""
-WINDOW = 8
-"""Row groups per read task."""
 OUTPUTS = 2
 """Classes of a network without a checkpoint: its output layer is not trained."""
 
@@ -207,17 +201,8 @@ def extract_features(
         SettingsError, CheckpointError: see :func:`require_layer`.
     """
     require_layer(source, layer, pool)
-    tasks = held_out_tasks(index, rank=0, world_size=1, window=WINDOW)
-    extracted = decoded_rows(reader, tasks, ahead=tasks_ahead(streams=1)).map_batches(
-        Extract,
-        fn_constructor_args=(source, layer, pool),
-        batch_size=BATCH,
-        compute=ray.data.ActorPoolStrategy(size=workers),
-        num_gpus=1 if ray.cluster_resources().get("GPU") else 0,
-    )
-    batches = list(extracted.iter_batches(batch_size=None, batch_format="numpy"))
-    ids = np.concatenate([batch["sample_id"] for batch in batches])
-    features = np.concatenate([batch["features"] for batch in batches])
-    position = {key: row for row, key in enumerate(hash_ids(ids.tolist()).tolist())}
-    found: NDArray[np.float32] = features[[position[key] for key in index.hash.tolist()]]
+    computed = infer(reader, tasks_of(index), Extract, (source, layer, pool), workers=workers)
+    ids = hash_ids(computed["sample_id"].tolist()).tolist()
+    position = {key: row for row, key in enumerate(ids)}
+    found: NDArray[np.float32] = computed["features"][[position[k] for k in index.hash.tolist()]]
     return found

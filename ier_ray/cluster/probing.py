@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ier_ray.cluster.features import NetworkSource, extract_features
 from ier_ray.data.captions import require_captions
-from ier_ray.data.shards import RowIndex, RowReader, ShardSet
+from ier_ray.data.parts import TEST, VAL
+from ier_ray.data.shards import RowIndex
 from ier_ray.data.splits import SplitIndex
 from ier_ray.errors import DataError
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.evaluation.probe import fit_probe
 from ier_ray.evaluation.summary import Evaluation, evaluate_predictions
 from ier_ray.models.features import Pool
+from ier_ray.records import predictions_of_rows
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,16 @@ def probe(
     )
     kept = Predictions.concatenated(
         [
-            predictions_of(
-                shards, reader, index, fitted.probabilities(own), part=part, run=run, seed=seed
+            predictions_of_rows(
+                shards,
+                index,
+                fitted.probabilities(own),
+                parts=np.full(len(index), part, dtype=np.int8),
+                seen=np.full(len(index), part == VAL),
+                run=run,
+                seed=seed,
             )
-            for part, index, own in (
-                ("val", split.validation, validation),
-                ("test", split.test, test),
-            )
+            for part, index, own in ((VAL, split.validation, validation), (TEST, split.test, test))
         ]
     )
     if output is not None:
@@ -106,39 +110,4 @@ def probe(
         validation=evaluate_predictions(kept, domain=domain, part="val", seed=seed),
         test=evaluate_predictions(kept, domain=domain, part="test", seed=seed),
         predictions=output,
-    )
-
-
-def predictions_of(
-    shards: ShardSet,
-    reader: RowReader,
-    index: RowIndex,
-    probabilities: NDArray[np.float64],
-    *,
-    part: str,
-    run: str,
-    seed: int,
-) -> Predictions:
-    """Predictions of the rows of one part, with the columns that the shard set has of them.
-
-    Those of the parts ``train`` and ``val`` are marked as seen.
-    """
-    table = reader.table(index.positions, ["sample_id", "group", "dataset"])
-    ids, groups, datasets = (
-        np.asarray(table[name].to_pylist(), dtype=str) for name in table.column_names
-    )
-    count = len(index)
-    return Predictions(
-        sample_ids=ids,
-        groups=groups,
-        datasets=datasets,
-        domains=np.full(count, shards.manifest.domain),
-        parts=np.full(count, part),
-        folds=index.fold,
-        labels=index.label,
-        probabilities=probabilities,
-        runs=np.full(count, run),
-        seeds=np.full(count, seed, dtype=np.int64),
-        seen=np.full(count, part != "test"),
-        classes=reader.classes,
     )

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from ier_ray.data.fingerprints import Fingerprints
-from ier_ray.data.near_duplicates import duplicate_clusters
-from ier_ray.data.schema import SPLITS, ConflictingLabels, Duplicates, DuplicatesMode, Split
+from ier_ray.data.near_duplicates import components, duplicate_clusters
+from ier_ray.data.schema import PARTS, ConflictingLabels, Duplicates, DuplicatesMode, Part
 
 MAX_NAMED = 100
 """Clusters with conflicting labels that the manifest names."""
@@ -84,9 +82,8 @@ def merged_groups(groups: Sequence[str], clusters: Sequence[NDArray[np.int64]]) 
     right = np.concatenate(
         [np.zeros(0, np.int64), *(np.full(len(rows) - 1, rows[0]) for rows in clusters)]
     )
-    edges = (np.ones(len(left), np.bool_), (codes[left], codes[right]))
-    _, components = connected_components(coo_array(edges, shape=(len(number),) * 2), directed=False)
-    _, first, inverse = np.unique(components[codes], return_index=True, return_inverse=True)
+    merged = components(codes[left], codes[right], count=len(number))[codes]
+    _, first, inverse = np.unique(merged, return_index=True, return_inverse=True)
     return [groups[row] for row in first[inverse]]
 
 
@@ -97,9 +94,9 @@ def _members(labels: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     return (members for members in np.split(order, starts) if len(members) > 1)
 
 
-def _held_out(splits: Sequence[Split | None]) -> NDArray[np.int8]:
+def _held_out(splits: Sequence[Part | None]) -> NDArray[np.int8]:
     """How far each sample is held out: -1 without a part, then train, val, test."""
-    return np.array([-1 if split is None else SPLITS.index(split) for split in splits], np.int8)
+    return np.array([-1 if split is None else PARTS.index(split) for split in splits], np.int8)
 
 
 def _counted(

@@ -84,10 +84,17 @@ def merged(labels: NDArray[np.int64], pairs: list[Pairs]) -> NDArray[np.int64]:
     if not pairs:
         return labels
     left, right = (labels[np.concatenate(side)] for side in zip(*pairs, strict=True))
-    graph = coo_array((np.ones(len(left), np.bool_), (left, right)), shape=(len(labels),) * 2)
-    _, components = connected_components(graph, directed=False)
-    joined: NDArray[np.int64] = components[labels].astype(np.int64)
-    return joined
+    return components(left, right, count=len(labels))[labels]
+
+
+def components(
+    left: NDArray[np.int64], right: NDArray[np.int64], *, count: int
+) -> NDArray[np.int64]:
+    """The connected component of each of ``count`` nodes; an edge joins ``left`` and ``right``."""
+    graph = coo_array((np.ones(len(left), np.bool_), (left, right)), shape=(count, count))
+    _, found = connected_components(graph, directed=False)
+    component: NDArray[np.int64] = found.astype(np.int64)
+    return component
 
 
 def _bands(

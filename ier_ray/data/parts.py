@@ -14,13 +14,10 @@ from pydantic import Field, model_validator
 
 from ier_ray.config import Settings
 from ier_ray.data.balancing import uniforms
-from ier_ray.data.schema import SPLITS, Split
+from ier_ray.data.schema import PARTS
 from ier_ray.data.shards import RowIndex, ShardSet
 from ier_ray.errors import DataError
 
-Part = Split
-PARTS = SPLITS
-"""The parts by their number in arrays of parts; rows in no part have -1."""
 NONE, TRAIN, VAL, TEST = -1, 0, 1, 2
 NAMED = 4
 """Samples that a message names."""
@@ -146,7 +143,7 @@ def check_groups(index: RowIndex, parts: Parts, shards: ShardSet) -> None:
     if not len(divided):
         return
     rows = used & (index.group == divided[0])
-    ids = shards.sample_ids(index.select(rows))
+    ids = shards.described(index.select(rows))["sample_id"].to_pylist()
     examples = [f"{name} ({PARTS[part]})" for name, part in zip(ids, parts[rows], strict=True)]
     raise DataError(
         f"{shards.location}: {len(divided)} groups are in two parts, among them the group of "

@@ -18,16 +18,12 @@ from numpy.typing import NDArray
 
 from ier_ray.config import Settings
 from ier_ray.data.balancing import class_weights
-from ier_ray.data.parts import PARTS, Part, SplitPlan
-from ier_ray.data.schema import Domain
+from ier_ray.data.parts import SplitPlan
+from ier_ray.data.schema import PARTS, Domain, Part
 from ier_ray.data.splits import SplitIndex
 from ier_ray.errors import DataError
 
 logger = logging.getLogger(__name__)
-
-DOMAINS: tuple[Domain, ...] = ("fer", "ier")
-NAMED = 3
-"""Samples that a message names."""
 
 Prior = list[float]
 """Frequency of each class, in the network's order; they sum to 1."""
@@ -149,7 +145,7 @@ def check_test_rows(splits: Mapping[Domain, SplitIndex]) -> None:
             found = (
                 f"{int(seen.sum())} test images of data.{domain} ({split.shards.location}) are "
                 f"also training or validation images of data.{other} ({others.shards.location}): "
-                f"{named(split, seen)}"
+                f"{split.shards.named(split.test.select(seen))}"
             )
             if other != domain:
                 raise DataError(
@@ -167,12 +163,7 @@ def check_start(splits: Mapping[Domain, SplitIndex], start: SeenRows, source: st
             raise DataError(
                 f"schedule.fer_checkpoint {source}: {int(seen.sum())} test images of "
                 f"data.{domain} ({split.shards.location}) trained or selected it: "
-                f"{named(split, seen)}; give data.test_fold (and data.split) as that checkpoint's "
-                f"manifest has them, or train it again without these images"
+                f"{split.shards.named(split.test.select(seen))}; give data.test_fold (and "
+                f"data.split) as that checkpoint's manifest has them, or train it again without "
+                f"these images"
             )
-
-
-def named(split: SplitIndex, chosen: NDArray[np.bool_]) -> str:
-    """The first chosen test samples by name."""
-    ids = split.shards.sample_ids(split.test.select(chosen).first(NAMED))
-    return ", ".join(ids) + (", …" if chosen.sum() > NAMED else "")

@@ -17,12 +17,14 @@ MANIFEST = "manifest.json"
 
 Domain = Literal["fer", "ier"]
 
+DOMAINS: tuple[Domain, ...] = get_args(Domain)
+
 DuplicatesMode = Literal["group", "drop", "keep"]
 
-Split = Literal["train", "val", "test"]
+Part = Literal["train", "val", "test"]
 
-SPLITS: tuple[Split, ...] = get_args(Split)
-"""A dataset's own parts; their positions are the codes in a row index."""
+PARTS: tuple[Part, ...] = get_args(Part)
+"""Training, validation and test; their positions are the codes in a row index."""
 
 SHARD_SCHEMA = pa.schema(
     [

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ier_ray import storage
 from ier_ray.data.balancing import hash_ids
 from ier_ray.data.images import Pixels, decode_square
-from ier_ray.data.schema import SPLITS, Manifest, read_shard_manifest
+from ier_ray.data.schema import PARTS, Manifest, read_shard_manifest
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DataError, ImageError
 
@@ -26,6 +26,9 @@ first batch should not wait for it."""
 
 POSITION = ("file", "row_group", "row")
 """The columns that say where a row is."""
+
+NAMED = 3
+"""Samples that a message names."""
 
 INDEX_THREADS = 8
 """Files whose small columns are read concurrently: on S3 each takes a few round trips."""
@@ -47,7 +50,7 @@ class RowIndex:
     hash: NDArray[np.uint64]
     """Hash of the sample's id."""
     split: NDArray[np.int8]
-    """The dataset's own part: its position in ``SPLITS``; -1 where it has none."""
+    """The dataset's own part: its position in ``PARTS``; -1 where it has none."""
     group: NDArray[np.uint64]
     """Hash of the group's name."""
     pixels: NDArray[np.uint64]
@@ -104,11 +107,15 @@ class ShardSet:
             parts = threads.map(self._index_file, range(len(self.files)))
             return RowIndex.concatenated(list(parts))
 
-    def sample_ids(self, rows: RowIndex) -> list[str]:
-        """The ids of some rows of this set."""
-        table = RowReader.of(self, image_size=1).table(rows.positions, ["sample_id"])
-        ids: list[str] = table["sample_id"].to_pylist()
-        return ids
+    def described(self, rows: RowIndex) -> pa.Table:
+        """``sample_id``, ``group`` and ``dataset`` of some rows of this set, in their order."""
+        names = ["sample_id", "group", "dataset"]
+        return RowReader.of(self, image_size=1).table(rows.positions, names)
+
+    def named(self, rows: RowIndex) -> str:
+        """The ids of the first of some rows, for a message."""
+        ids = self.described(rows.first(NAMED))["sample_id"].to_pylist()
+        return ", ".join(ids) + (", …" if len(rows) > NAMED else "")
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -151,7 +158,7 @@ class ShardSet:
 
 
 def _split_codes(splits: pa.ChunkedArray) -> NDArray[np.int8]:
-    codes = pc.fill_null(pc.index_in(splits, value_set=pa.array(SPLITS)), -1)
+    codes = pc.fill_null(pc.index_in(splits, value_set=pa.array(PARTS)), -1)
     return np.asarray(codes.to_numpy(), dtype=np.int8)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ier_ray.data.balancing import uniforms
-from ier_ray.data.parts import PARTS, SplitPlan
+from ier_ray.data.parts import SplitPlan
+from ier_ray.data.schema import PARTS
 from ier_ray.data.shards import RowIndex, ShardSet
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +13,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ier_ray import storage
-from ier_ray.data.schema import Domain
+from ier_ray.data.schema import DOMAINS, PARTS
 from ier_ray.errors import DataError
 
-PARTS = ("train", "val", "test")
 UNKNOWN_PART = ""
 """Stands in :attr:`Predictions.parts` for a null of the file."""
 UNKNOWN_FOLD = -1
@@ -85,7 +84,7 @@ class Predictions:
                     f"predictions: {name} has shape {column.shape}, expected {expected}: one entry "
                     f"per prediction, one probability for each of {list(self.classes)}"
                 )
-        _require("domain", self.domains, np.isin(self.domains, get_args(Domain)), "fer or ier")
+        _require("domain", self.domains, np.isin(self.domains, DOMAINS), "fer or ier")
         known = np.isin(self.parts, (*PARTS, UNKNOWN_PART))
         _require("part", self.parts, known, f"{', '.join(PARTS)} or null")
         inside = (self.labels >= 0) & (self.labels < len(self.classes))

@@ -21,7 +21,7 @@ from ier_ray.config import Settings, parse_settings, read_settings_file
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.parts import SplitPlan
 from ier_ray.data.samples import images_from_shards
-from ier_ray.data.schema import Domain
+from ier_ray.data.schema import DOMAINS, Domain
 from ier_ray.data.shards import RowIndex, RowReader, ShardSet
 from ier_ray.data.sources import SyntheticSource
 from ier_ray.data.splits import SplitIndex
@@ -32,8 +32,6 @@ from ier_ray.inference import ExplainerSettings
 from ier_ray.training.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
-
-DOMAINS: tuple[Domain, ...] = ("fer", "ier")
 
 
 class DemoSettings(Settings):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ier_ray.training.settings import OptimizerSettings
+from ier_ray.training.sections import OptimizerSettings
 
 PLATEAU_FACTOR = 0.5
 """Factor on the learning rate at the end of each plateau."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from ier_ray.data.augmentation import augment, mirrored
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.provenance import SeenRows
-from ier_ray.data.schema import Domain
+from ier_ray.data.schema import DOMAINS, Domain
 from ier_ray.data.streams import Batch, JointBatch
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DeviceMemoryError, TrainingError
@@ -38,8 +38,6 @@ from ier_ray.training.step import DeviceBatch, optimizer_step
 from ier_ray.training.trunk_cache import TrunkCache
 
 logger = logging.getLogger(__name__)
-
-DOMAINS: tuple[Domain, ...] = ("fer", "ier")
 
 
 def train(

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ier_ray.errors import SettingsError
 from ier_ray.models.joint import JointModel
-from ier_ray.training.settings import OptimizerSettings
+from ier_ray.training.sections import OptimizerSettings
 
 FUSED_DEVICES = ("cuda", "cpu")
 """Devices on which one fused kernel updates all weights."""
@@ -56,7 +56,7 @@ def parameter_groups(model: JointModel, settings: OptimizerSettings) -> Iterator
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Set the learning rate of the next step; the trunk's is multiplied by its factor."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group.get("rate_factor", 1.0)  # absent in checkpoints of version 0.1
+        group["lr"] = rate * group["rate_factor"]
 
 
 def freeze_trunks(model: JointModel) -> None:

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ier_ray.losses import JointLoss, LossParts
 from ier_ray.training.optimization import autocast
-from ier_ray.training.settings import OptimizerSettings
+from ier_ray.training.sections import OptimizerSettings
 from ier_ray.training.state import TrainState
 
 

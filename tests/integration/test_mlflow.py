@@ -16,7 +16,8 @@ from support.tracking import epochs_in, runs_in
 
 from ier_ray.cluster.trainer import TrainResult, run_training
 from ier_ray.errors import SettingsError
-from ier_ray.training.settings import TrackingSettings, TrainSettings
+from ier_ray.training.sections import TrackingSettings
+from ier_ray.training.settings import TrainSettings
 from ier_ray.training.tracking import tag
 
 

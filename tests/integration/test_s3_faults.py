@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from moto.server import ThreadedMotoServer
+from support.checkpoints import manifest_of
 from support.cutting_proxy import CuttingProxy, Fault, proxying
 
 from ier_ray import s3, storage
@@ -22,7 +23,6 @@ from ier_ray.data.provenance import SeenRows
 from ier_ray.errors import StorageError
 from ier_ray.models import ModelSettings, build_joint_model
 from ier_ray.training.checkpoint import (
-    CheckpointManifest,
     export_checkpoint,
     load_checkpoint,
     save_checkpoint,
@@ -148,19 +148,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     settings = ModelSettings(image_size=32, width=0.32)
     for epoch in (1, 2):
         torch.manual_seed(epoch)
-        manifest = CheckpointManifest(
-            model=settings,
-            scheme="four",
-            classes=["happy", "sad", "hate", "anger"],
-            normalization="per_image",
-            epoch=epoch,
-            step=epoch,
-            metrics={"ier_accuracy": 0.5},
-            seed=0,
-            criterion="last",
-            score=1.0,
-            data={},
-        )
+        manifest = manifest_of(settings, epoch=epoch, step=epoch, metrics={"ier_accuracy": 0.5})
         directory = tmp_path_factory.mktemp("checkpoints") / str(epoch)
         save_checkpoint(
             directory, build_joint_model(settings, num_classes=4), manifest, {}, SeenRows.none()

@@ -13,7 +13,7 @@ from ier_ray.cluster.tuner import SweepResult, SweepSettings, concurrent_trials,
 from ier_ray.config import parse_settings, read_settings_file
 from ier_ray.errors import SettingsError
 from ier_ray.training.checkpoint import load_checkpoint
-from ier_ray.training.settings import TrackingSettings
+from ier_ray.training.sections import TrackingSettings
 
 
 def sweep(shards: dict[str, str], directory: Path, trials: int = 2) -> SweepSettings:

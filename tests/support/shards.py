@@ -12,7 +12,7 @@ from PIL import Image
 
 from ier_ray.data.ingestion import write_shard_set
 from ier_ray.data.listing import LayoutSettings
-from ier_ray.data.schema import Domain, Split
+from ier_ray.data.schema import Domain, Part
 from ier_ray.data.sources import (
     Listed,
     Loaded,
@@ -95,7 +95,7 @@ class Labeled:
     per_class: int
     groups_of: int = 1
     """Pictures in each group, of one class."""
-    splits: Sequence[Split | None] = ()
+    splits: Sequence[Part | None] = ()
     """Own parts of a class's pictures, in order."""
     rare: int | None = None
     """Pictures of the last class, if they are fewer."""

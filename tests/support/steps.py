@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ier_ray.losses import DISCREPANCIES, DiscrepancyMode, JointLoss, LossParts
 from ier_ray.models import ModelSettings, build_joint_model
-from ier_ray.training.settings import OptimizerSettings
+from ier_ray.training.sections import OptimizerSettings
 from ier_ray.training.state import RunProgress, TrainState
 from ier_ray.training.step import DeviceBatch, optimizer_step
 

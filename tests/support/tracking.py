@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from ier_ray.training.settings import TrackingSettings
+from ier_ray.training.sections import TrackingSettings
 from ier_ray.training.tracking import tag
 
 

@@ -5,30 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from support.checkpoints import manifest_of
 from torch import nn
 
 from ier_ray.errors import CheckpointError
 from ier_ray.inference import Recognizer
 from ier_ray.models import ModelSettings, build_network
-from ier_ray.training.checkpoint import CheckpointManifest
 
 MODEL = ModelSettings(image_size=32, width=0.05)
 
 
 def recognizer(model: ModelSettings = MODEL) -> Recognizer:
-    manifest = CheckpointManifest(
-        model=model,
-        scheme="four",
-        classes=["happy", "sad", "hate", "anger"],
-        normalization="per_image",
-        epoch=1,
-        step=1,
-        metrics={},
-        seed=0,
-        criterion="last",
-        score=1.0,
-        data={},
-    )
+    manifest = manifest_of(model)
     torch.manual_seed(0)
     network = build_network(MODEL, num_classes=4).eval()
     return Recognizer(nn.ModuleDict({"ier": network}), manifest, torch.device("cpu"))

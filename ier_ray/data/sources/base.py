@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from ier_ray.data.schema import Domain, Split
+from ier_ray.data.schema import Domain, Part
 
 
 class Listed(NamedTuple):
@@ -23,7 +23,7 @@ class Listed(NamedTuple):
     """Valence, arousal and dominance, where the dataset rates them."""
     dataset: str | None = None
     """The dataset's name, where a source holds several; None stands for the source's name."""
-    split: Split | None = None
+    split: Part | None = None
     """The part that the dataset's authors put the sample in; None where they name none."""
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.io import loadmat
 
 from ier_ray import storage
-from ier_ray.data.schema import SPLITS, Split
+from ier_ray.data.schema import PARTS, Part
 from ier_ray.data.sources.splits import most_held_out
 from ier_ray.errors import DataError
 
@@ -33,7 +33,7 @@ class Annotated(NamedTuple):
     """One image."""
 
     persons: list[Person]
-    split: Split | None
+    split: Part | None
     """EMOTIC's own part; of several, the one that is held out furthest."""
 
 
@@ -49,7 +49,7 @@ def read_images(location: str) -> dict[str, Annotated]:
     except Exception as error:  # scipy raises errors of many types for a damaged file
         raise DataError(f"{location}: cannot be read as a MATLAB 5 file: {error}") from error
     images: dict[str, Annotated] = {}
-    for split, image in ((name, image) for name in SPLITS for image in _items(splits.get(name))):
+    for split, image in ((name, image) for name in PARTS for image in _items(splits.get(name))):
         parts = [str(part).replace("\\", "/").strip("/") for part in (image.folder, image.filename)]
         path = "/".join(filter(None, parts))
         persons = [_person(person) for person in _items(getattr(image, "person", None))]

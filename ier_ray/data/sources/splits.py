@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ier_ray.data.schema import SPLITS, Split
+from ier_ray.data.schema import PARTS, Part
 from ier_ray.errors import DataError
 
-_NAMES: dict[str, Split] = {
+_NAMES: dict[str, Part] = {
     "train": "train",
     "training": "train",
     "val": "val",
@@ -21,12 +21,12 @@ _NAMES: dict[str, Split] = {
 }
 
 
-def split_called(name: str) -> Split | None:
+def split_called(name: str) -> Part | None:
     """The part that a folder's name stands for, in any case; None where it stands for none."""
     return _NAMES.get(name.strip().lower())
 
 
-def split_in_cell(cell: str, location: str, row: int) -> Split | None:
+def split_in_cell(cell: str, location: str, row: int) -> Part | None:
     """The part in a table's cell; None for an empty one.
 
     Raises:
@@ -41,7 +41,7 @@ def split_in_cell(cell: str, location: str, row: int) -> Split | None:
     return split
 
 
-def most_held_out(splits: Iterable[Split | None]) -> Split | None:
+def most_held_out(splits: Iterable[Part | None]) -> Part | None:
     """Test if it occurs, or else val, or else train."""
     known = [split for split in splits if split is not None]
-    return max(known, key=SPLITS.index, default=None)
+    return max(known, key=PARTS.index, default=None)

@@ -15,7 +15,8 @@ from typing import Any
 
 from ier_ray.errors import SettingsError
 from ier_ray.extras import optional_library
-from ier_ray.training.settings import SQLITE, TrackingSettings, TrainSettings
+from ier_ray.training.sections import SQLITE, TrackingSettings
+from ier_ray.training.settings import TrainSettings
 from ier_ray.training.tracking.tensorboard import tag
 
 logger = logging.getLogger(__name__)

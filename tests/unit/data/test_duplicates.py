@@ -17,7 +17,7 @@ from ier_ray.data.images import pixel_hash
 from ier_ray.data.ingestion import write_shard_set
 from ier_ray.data.inspection import as_text, inspect_shards
 from ier_ray.data.listing import LayoutSettings, list_samples
-from ier_ray.data.schema import Duplicates, DuplicatesMode, Split
+from ier_ray.data.schema import Duplicates, DuplicatesMode, Part
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.sources import Listed
 from ier_ray.emotions import FOUR
@@ -26,7 +26,7 @@ from ier_ray.errors import DataError
 LAYOUT = LayoutSettings(folds=3, max_bad=1, rows_per_shard=5, rows_per_group=2)
 
 
-def gallery(*rows: tuple[int, str, str, Split | None]) -> Gallery:
+def gallery(*rows: tuple[int, str, str, Part | None]) -> Gallery:
     """Rows of: number of the picture, label, group (own if empty), part."""
     samples = tuple(
         Listed(f"s{number}", label, group or f"s{number}", split=split)

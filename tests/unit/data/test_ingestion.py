@@ -25,7 +25,7 @@ from ier_ray.data.samples import images_from_files, images_from_shards
 from ier_ray.data.schema import (
     SHARD_SCHEMA,
     Domain,
-    Split,
+    Part,
     read_shard_manifest,
     require_scheme,
 )
@@ -249,7 +249,7 @@ class Parts(Album):
     """The album, whose authors put some images into parts; every image has its own gray."""
 
     def list(self, domain: Domain) -> Iterator[Listed]:
-        parts: tuple[Split | None, ...] = ("train", "val", "test", None)
+        parts: tuple[Part | None, ...] = ("train", "val", "test", None)
         for number, sample in enumerate(super().list(domain)):
             yield sample._replace(split=parts[number // 4 % 4])
 

@@ -10,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 from support.shards import Labeled, write_labeled
 
-from ier_ray.data.parts import PARTS, SplitPlan, SplitRule
-from ier_ray.data.schema import Split
+from ier_ray.data.parts import SplitPlan, SplitRule
+from ier_ray.data.schema import PARTS, Part
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.splits import SplitIndex
 from ier_ray.errors import DataError
@@ -19,9 +19,9 @@ from ier_ray.errors import DataError
 TRAIN, VAL, TEST = range(3)
 
 
-def own_parts(*counts: int) -> list[Split | None]:
+def own_parts(*counts: int) -> list[Part | None]:
     """So many pictures of each class in training, validation, test, and none of them."""
-    names: tuple[Split | None, ...] = (*PARTS, None)
+    names: tuple[Part | None, ...] = (*PARTS, None)
     return [name for name, count in zip(names, counts, strict=False) for _ in range(count)]
 
 
@@ -99,7 +99,7 @@ def test_a_group_in_two_own_parts_is_named(tmp_path: Path) -> None:
     (own_parts(0, 10, 10), "own", r"leaves 0 train, 40 val, 40 test rows; no part may be empty"),
 ])  # fmt: skip
 def test_an_empty_part_is_refused(
-    splits: list[Split | None], rule: SplitRule, message: str, tmp_path: Path
+    splits: list[Part | None], rule: SplitRule, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match=message):
         SplitIndex.read(shards_of(tmp_path, splits=splits), SplitPlan(rule=rule))

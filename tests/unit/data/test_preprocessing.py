@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from fastapi import Request
+from support.checkpoints import manifest_of
 from support.runs import SIZE, tiny_settings
 from torch import Tensor, nn
 
@@ -31,9 +32,7 @@ from ier_ray.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalization
 from ier_ray.emotions import FOUR
 from ier_ray.explain.masking import Masking
 from ier_ray.inference import ExplainerSettings, Recognizer
-from ier_ray.models import ModelSettings
 from ier_ray.serve.uploads import read_pixels
-from ier_ray.training.checkpoint import CheckpointManifest
 from ier_ray.training.loop import on_device
 
 CPU = torch.device("cpu")
@@ -120,22 +119,6 @@ def write_shard_set(location: str) -> str:
     return location
 
 
-def checkpoint_manifest(model: ModelSettings, normalization: Normalization) -> CheckpointManifest:
-    return CheckpointManifest(
-        model=model,
-        scheme=FOUR.name,
-        classes=list(FOUR.classes),
-        normalization=normalization,
-        epoch=1,
-        step=1,
-        metrics={},
-        seed=0,
-        criterion="last",
-        score=1.0,
-        data={},
-    )
-
-
 class Recording(nn.Module):
     """Records its inputs. It cannot be traced, so that explanations give it whole images."""
 
@@ -171,7 +154,7 @@ def test_training_evaluation_serving_and_explaining_show_the_network_the_same_in
         {"fer": location, "ier": location}, tmp_path, data__normalization=normalization
     )
     network = Recording()
-    manifest = checkpoint_manifest(settings.model, normalization)
+    manifest = manifest_of(settings.model, normalization=normalization)
     recognizer = Recognizer(nn.ModuleDict({"ier": network}), manifest, CPU)
 
     split = SplitIndex.read(shards, SplitPlan())
@@ -218,7 +201,7 @@ def test_a_checkpoint_keeps_the_preprocessing_of_its_training(
         model={"architecture": architecture, "image_size": 64},
         data__normalization=normalization,
     )
-    manifest = checkpoint_manifest(settings.model, settings.data.normalization)
+    manifest = manifest_of(settings.model, normalization=settings.data.normalization)
     assert manifest.preprocessing == settings.preprocessing
     assert settings.preprocessing == Preprocessing(
         64, normalization, reads_captions=architecture == "caption_bert"

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from support.checkpoints import manifest_of
 
 from ier_ray.data.provenance import SeenRows
 from ier_ray.errors import CheckpointError
 from ier_ray.models import ModelSettings, build_joint_model
 from ier_ray.training.checkpoint import (
-    CheckpointManifest,
     export_checkpoint,
     load_checkpoint,
     load_trainer_state,
@@ -27,19 +27,7 @@ MODEL = ModelSettings(image_size=32, width=0.02)
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     directory = tmp_path / "checkpoint"
-    manifest = CheckpointManifest(
-        model=MODEL,
-        scheme="four",
-        classes=["happy", "sad", "hate", "anger"],
-        normalization="per_image",
-        epoch=3,
-        step=30,
-        metrics={"ier_accuracy": 0.5},
-        seed=0,
-        criterion="last",
-        score=1.0,
-        data={},
-    )
+    manifest = manifest_of(MODEL, epoch=3, step=30, metrics={"ier_accuracy": 0.5})
     torch.manual_seed(5)
     model = build_joint_model(MODEL, num_classes=4)
     save_checkpoint(

@@ -27,7 +27,7 @@ from ier_ray.training.optimization import (
     set_learning_rate,
     set_train_mode,
 )
-from ier_ray.training.settings import OptimizerSettings
+from ier_ray.training.sections import OptimizerSettings
 from ier_ray.training.state import start
 
 CPU = torch.device("cpu")

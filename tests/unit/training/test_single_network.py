@@ -13,7 +13,7 @@ from support.runs import SIZE, local_streams, run, tiny_settings
 
 from ier_ray.config import parse_settings
 from ier_ray.data.images import Pixels
-from ier_ray.data.schema import Domain
+from ier_ray.data.schema import DOMAINS, Domain
 from ier_ray.emotions import FOUR
 from ier_ray.errors import CheckpointError, SettingsError
 from ier_ray.inference import Recognizer
@@ -24,7 +24,6 @@ from ier_ray.training.settings import TrainSettings
 from ier_ray.training.state import start
 
 OTHER: dict[Domain, Domain] = {"fer": "ier", "ier": "fer"}
-DOMAINS: tuple[Domain, ...] = ("fer", "ier")
 
 
 def alone(domain: Domain, shards: dict[str, str], storage: Path, **changes: Any) -> TrainSettings:

@@ -14,7 +14,8 @@ from support.tracking import epochs_in, runs_in
 
 from ier_ray.config import parse_settings
 from ier_ray.errors import SettingsError, TrainingError
-from ier_ray.training.settings import TrackingSettings, TrainSettings
+from ier_ray.training.sections import TrackingSettings
+from ier_ray.training.settings import TrainSettings
 from ier_ray.training.tracking import end_run_of, log_epochs, open_run, tracked
 
 UNTRAINED = {"fer": "fer", "ier": "ier"}

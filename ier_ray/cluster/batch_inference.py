@@ -1,0 +1,49 @@
+"""Batch inference: actors with a copy of a network, fed with rows that Ray tasks decode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from ier_ray.cluster.streams import decoded_rows, tasks_ahead
+from ier_ray.data.order import Columns, held_out_tasks
+from ier_ray.data.shards import RowIndex, RowReader
+
+BATCH = 64
+"""Images per forward pass."""
+WINDOW = 8
+"""Row groups per read task."""
+
+
+def tasks_of(index: RowIndex) -> list[Columns]:
+    """Read tasks for all rows of an index, each row once, in its order."""
+    return held_out_tasks(index, rank=0, world_size=1, window=WINDOW)
+
+
+def infer(
+    reader: RowReader,
+    tasks: list[Columns],
+    stage: type,
+    arguments: tuple[Any, ...],
+    *,
+    workers: int,
+) -> dict[str, NDArray[Any]]:
+    """The columns that a stage computes from the rows of read tasks (at least one), concatenated.
+
+    Args:
+        stage: class of the actors, called with batches of decoded rows.
+        arguments: of its constructor.
+        workers: number of actors.
+    """
+    computed = decoded_rows(reader, tasks, ahead=tasks_ahead(streams=1)).map_batches(
+        stage,
+        fn_constructor_args=arguments,
+        batch_size=BATCH,
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        num_gpus=1 if ray.cluster_resources().get("GPU") else 0,
+    )
+    batches = list(computed.iter_batches(batch_size=None, batch_format="numpy"))
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
