@@ -1,0 +1,134 @@
+"""Which formats of image files are read, recognized by their first bytes.
+
+Only formats that store one grid of pixels are read. Pillow knows more: formats that start another
+program (EPS runs Ghostscript), drawings (WMF), video (MPEG, FLI), documents of an editor (PSD),
+icons, whose parts have sizes of their own (ICO, ICNS, CUR), and formats without a signature (XBM is
+C source). Untrusted bytes never reach those decoders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+HEAD_BYTES = 64
+"""How many bytes from the beginning of a file :func:`recognized_format` needs at most."""
+
+HEIF = "HEIF"
+"""The format of HEIC and HEIF files, which an optional plug-in reads."""
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"II\0*", b"MM*\0")
+_JPEG_2000 = (b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  \x0d\x0a\x87\x0a")
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+_HEIF_BRANDS |= {b"mif1", b"msf1", b"mif2"}
+
+
+def recognized_format(head: bytes) -> str | None:
+    """The format of an image file by its first bytes; None if it is none that can be read.
+
+    Args:
+        head: the first :data:`HEAD_BYTES` of the file, or more; all of a shorter file.
+
+    Returns:
+        Pillow's name of the format, as ``JPEG``, or :data:`HEIF`.
+    """
+    for name, matches in _SIGNATURES.items():
+        if matches(head):
+            return name
+    return None
+
+
+def _starts(*signatures: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(signatures)
+
+
+def _is_webp(head: bytes) -> bool:
+    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+
+
+def _brands(head: bytes) -> list[bytes]:
+    """The brands of an ISO media file, the major one first."""
+    if head[4:8] != b"ftyp":
+        return []
+    end = min(int.from_bytes(head[:4]), HEAD_BYTES)
+    return [head[8:12], *(head[at : at + 4] for at in range(16, end, 4))]
+
+
+def _is_avif(head: bytes) -> bool:
+    return not _AVIF_BRANDS.isdisjoint(_brands(head))
+
+
+def _is_heif(head: bytes) -> bool:
+    return not _HEIF_BRANDS.isdisjoint(_brands(head))
+
+
+def _is_bmp(head: bytes) -> bool:
+    """The two letters alone also begin texts, so the size of the second header counts too."""
+    return head[:2] == b"BM" and head[14:18] in {
+        size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124)
+    }
+
+
+def _is_ppm(head: bytes) -> bool:
+    return head[:2] in _PPM and head[2:3] in {b" ", b"\t", b"\r", b"\n", b"#"}
+
+
+_PPM = {b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"Pf"}
+
+
+def _is_pcx(head: bytes) -> bool:
+    return (
+        len(head) > 3
+        and head[0] == 10
+        and head[1] in {0, 2, 3, 5}
+        and head[2] in {0, 1}
+        and head[3] in {1, 2, 4, 8}
+    )
+
+
+def _is_sgi(head: bytes) -> bool:
+    return (
+        head[:2] == b"\x01\xda"
+        and head[2:3] in {b"\0", b"\1"}
+        and head[3:4] in {b"\1", b"\2"}
+        and head[4:6] in {b"\0\1", b"\0\2", b"\0\3"}
+    )
+
+
+def _is_tga(head: bytes) -> bool:
+    """Targa has no signature: every field of its header must make sense."""
+    if len(head) < 18:
+        return False
+    has_palette, kind, palette, depth, flags = head[1], head[2], head[3:8], head[16], head[17]
+    return (
+        has_palette in {0, 1}
+        and kind in {1, 2, 3, 9, 10, 11}
+        and (palette[4] in {15, 16, 24, 32} if has_palette else not any(palette))
+        and any(head[12:14])
+        and any(head[14:16])
+        and depth in {8, 16, 24, 32}
+        and flags < 64
+    )
+
+
+_SIGNATURES: dict[str, Callable[[bytes], bool]] = {
+    "JPEG": _starts(b"\xff\xd8\xff"),
+    "PNG": _starts(b"\x89PNG\r\n\x1a\n"),
+    "WEBP": _is_webp,
+    "GIF": _starts(b"GIF87a", b"GIF89a"),
+    "BMP": _is_bmp,
+    "TIFF": _starts(*_TIFF),
+    "AVIF": _is_avif,
+    HEIF: _is_heif,
+    "JPEG2000": _starts(*_JPEG_2000),
+    "PPM": _is_ppm,
+    "DDS": _starts(b"DDS "),
+    "QOI": _starts(b"qoif"),
+    "SUN": _starts(b"\x59\xa6\x6a\x95"),
+    "SGI": _is_sgi,
+    "PCX": _is_pcx,
+    "TGA": _is_tga,
+}
+
+READ_FORMATS = tuple(_SIGNATURES)
+"""The formats that are read, the most frequent first; Targa, which has no signature, last."""
