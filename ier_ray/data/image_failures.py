@@ -11,6 +11,9 @@ from PIL.TiffTags import TAGS_V2
 
 from ier_ray.errors import ImageError, SettingsError
 
+_BLOCKS = {MAXBLOCK, SAFEBLOCK}
+"""Sizes that decoders ask for without knowing how much is left."""
+
 _TIFF_TAGS = {tag.name: number for number, tag in TAGS_V2.items()}
 _JPEG_2000_END = b"\xff\xd9"
 _UNSUPPORTED = re.compile(
@@ -25,9 +28,9 @@ class ImageBytes(io.BytesIO):
     read_past_end = False
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read as ``BytesIO``. Decoders ask for whole blocks without knowing what is left."""
+        """Read as ``BytesIO``; a block may be larger than what is left, but must not be empty."""
         data = super().read(size)
-        if size and len(data) < size and (not data or size not in {MAXBLOCK, SAFEBLOCK}):
+        if size and len(data) < size and (not data or size not in _BLOCKS):
             self.read_past_end = True
         return data
 

@@ -9,8 +9,11 @@ C source). Untrusted bytes never reach those decoders.
 from __future__ import annotations
 
 import io
+import logging
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -69,7 +72,15 @@ def opened(stream: io.BytesIO, name: str) -> ImageFile:
         SettingsError: when the library that reads it is not installed.
         Exception: whatever Pillow raises on bytes that it cannot read.
     """
+    _silence_pillow()
     return _FORMATS[name].open(stream)
+
+
+@cache
+def _silence_pillow() -> None:
+    """Once per process: what Pillow says about tags is not about the picture, and never ends."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 def canvas_of_webp(head: bytes) -> tuple[int, int]:
