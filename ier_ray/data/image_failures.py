@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 
 from PIL.ImageFile import MAXBLOCK, SAFEBLOCK, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.TiffTags import TAGS_V2
 
+from ier_ray.data.image_formats import opened
 from ier_ray.errors import ImageError, SettingsError
+
+_log = logging.getLogger(__name__)
 
 _BLOCKS = {MAXBLOCK, SAFEBLOCK}
 """Sizes that decoders ask for without knowing how much is left."""
@@ -22,28 +26,13 @@ _UNSUPPORTED = re.compile(
 """Pillow raises the same types for damage and for kinds of files that it does not know."""
 
 
-class ImageBytes(io.BytesIO):
-    """An encoded image, which notes when a decoder asks for what lies behind its end."""
-
-    read_past_end = False
-
-    def read(self, size: int | None = -1) -> bytes:
-        """Read as ``BytesIO``; a block may be larger than what is left, but must not be empty."""
-        data = super().read(size)
-        if size and len(data) < size and (not data or size not in _BLOCKS):
-            self.read_past_end = True
-        return data
-
-
-def failure(
-    error: Exception, *, name: str, encoded: ImageBytes, image: ImageFile | None
-) -> ImageError:
+def failure(error: Exception, *, name: str, encoded: bytes, image: ImageFile | None) -> ImageError:
     """What a decoder's error means.
 
     Args:
         error: whatever was raised.
         name: the format.
-        encoded: the file, as the decoder has read it.
+        encoded: the file, as the decoder got it.
         image: the image, where its header could be read.
 
     Returns:
@@ -55,7 +44,7 @@ def failure(
         return ImageError("unsupported", str(error))
     if isinstance(error, MemoryError):
         return ImageError("too_large", f"there is not enough memory to decode the {name} image")
-    if encoded.read_past_end or _ends_early(encoded.getvalue(), name, image):
+    if _ends_early(encoded, name, image) or _reads_past_end(encoded, name):
         reason = "truncated"
     elif isinstance(error, NotImplementedError) or _UNSUPPORTED.search(str(error)):
         reason = "unsupported"
@@ -96,3 +85,24 @@ def _strips_end_early(image: TiffImageFile, length: int) -> bool:
         if any(at + count > length for at, count in zip(starts, sizes, strict=False)):
             return True
     return False
+
+
+def _reads_past_end(encoded: bytes, name: str) -> bool:
+    """Whether a decoder asks for what lies behind the end; it is run again to see that."""
+    watched = _WatchedBytes(encoded)
+    try:
+        opened(watched, name).load()
+    except Exception as error:  # noqa: BLE001 (any error of a decoder, as before)
+        _log.debug("the decoder has failed again: %s", error)
+    return watched.read_past_end
+
+
+class _WatchedBytes(io.BytesIO):
+    read_past_end = False
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read as ``BytesIO``; a block may be larger than what is left, but must not be empty."""
+        data = super().read(size)
+        if size and len(data) < size and (not data or size not in _BLOCKS):
+            self.read_past_end = True
+        return data

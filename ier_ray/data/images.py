@@ -10,13 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ier_ray.data.image_depths import (
-    check_deep_colors,
-    gray_of_numbers,
-    has_deep_colors,
-    is_numeric,
-)
-from ier_ray.data.image_failures import ImageBytes, failure
+from ier_ray.data.image_depths import Depth
+from ier_ray.data.image_failures import failure
 from ier_ray.data.image_formats import (
     HEAD_BYTES,
     READ_FORMATS,
@@ -61,22 +56,20 @@ def _decoded(
             "unidentified",
             f"the bytes are not an image of a known format ({', '.join(READ_FORMATS)})",
         )
-    stream = ImageBytes(png_without_metadata(encoded) if name == "PNG" else encoded)
+    if name == "PNG":
+        encoded = png_without_metadata(encoded)
     image = None
     try:
         if name == "WEBP":
             _check_size(canvas_of_webp(encoded[:HEAD_BYTES]), max_pixels)
-        image = opened(stream, name)
+        image = opened(io.BytesIO(encoded), name)
         _check_size(image.size, max_pixels)
-        has_more_bits = has_deep_colors(image, encoded)
-        turned = upright(image)
-        if has_more_bits and not is_numeric(turned):
-            check_deep_colors(turned)
-        return converted(turned)
+        depth = Depth.of(image, encoded)
+        return converted(depth.eight_bits(upright(image)))
     except ImageError:
         raise
     except Exception as error:
-        raise failure(error, name=name, encoded=stream, image=image) from error
+        raise failure(error, name=name, encoded=encoded, image=image) from error
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -89,8 +82,6 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if is_numeric(image):
-        return gray_of_numbers(image).convert("RGB")
     if image.mode == "La":
         image = image.convert("LA")  # the only mode that it converts to
     if image.has_transparency_data:
