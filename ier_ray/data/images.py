@@ -19,11 +19,14 @@ from ier_ray.data.image_formats import (
     opened,
     recognized_format,
 )
-from ier_ray.data.image_metadata import png_without_metadata, upright
+from ier_ray.data.image_metadata import WITHOUT_METADATA, upright
 from ier_ray.errors import ImageError
 
 MAX_PIXELS = 50_000_000
 """Largest image accepted, in pixels; checked before decoding."""
+
+MAX_SCANS = 100
+"""Most scans of a JPEG. Encoders write about ten; more are only there to take time."""
 
 JPEG_QUALITY = 95
 
@@ -56,14 +59,16 @@ def _decoded(
             "unidentified",
             f"the bytes are not an image of a known format ({', '.join(READ_FORMATS)})",
         )
-    if name == "PNG":
-        encoded = png_without_metadata(encoded)
+    if name in WITHOUT_METADATA:
+        encoded = WITHOUT_METADATA[name](encoded)
     image = None
     try:
         if name == "WEBP":
             _check_size(canvas_of_webp(encoded[:HEAD_BYTES]), max_pixels)
         image = opened(io.BytesIO(encoded), name)
         _check_size(image.size, max_pixels)
+        if "progressive" in image.info:
+            _check_scans(encoded)
         depth = Depth.of(image, encoded)
         return converted(depth.eight_bits(upright(image)))
     except ImageError:
@@ -78,6 +83,15 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
         raise ImageError(
             "too_large",
             f"the image has {width}x{height} pixels, but only {max_pixels} are allowed",
+        )
+
+
+def _check_scans(jpeg: bytes) -> None:
+    """Each scan is a pass over all pixels, for which a few bytes in the file are enough."""
+    scans = jpeg.count(b"\xff\xda")
+    if scans > MAX_SCANS:
+        raise ImageError(
+            "unsupported", f"the JPEG image has {scans} scans, but only {MAX_SCANS} are allowed"
         )
 
 
