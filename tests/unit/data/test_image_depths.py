@@ -165,7 +165,7 @@ def test_colors_of_sixteen_bits_keep_the_upper_eight(file: str) -> None:
 
 @pytest.mark.parametrize("file", DEEP)
 def test_colors_in_the_lower_bits_are_refused(file: str) -> None:
-    colors = np.array([[[0, 200, 255], [4000, 9, 0]]])
+    colors = np.array([[[0, 200, 255], [4095, 9, 0]]])
     with pytest.raises(ImageError, match=r"colors of 16 bits, .* of 65535; save") as caught:
         decode_rgb(deep_colors(file, colors))
     assert caught.value.reason == "unsupported_depth"
