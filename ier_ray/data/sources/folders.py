@@ -29,6 +29,8 @@ SYSTEM_NAMES = frozenset(
 )
 """Files and folders, in lower case, of operating systems, archivers, network drives and editors."""
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+
 READERS = 16
 """Files that are opened at the same time: on S3 each takes a round trip."""
 
@@ -81,26 +83,32 @@ class DatasetFolder:
             yield found[path]._replace(sample_id=f"{dataset}/{found[path].sample_id}")
 
 
+def folder_of(root: str) -> str:
+    """The folder of a dataset that may be given as its table."""
+    return root.rpartition("/")[0] if root.lower().endswith(TABLE_SUFFIXES) else root
+
+
 def read_folder(root: str) -> DatasetFolder:
-    """List a folder and see what its files are.
+    """List a folder and see what its files are; of a table's, only the table.
 
     Raises:
         StorageError: when the folder is missing or a file cannot be read.
     """
-    found = storage.find_files(root)
+    folder = folder_of(root)
+    found = [FoundFile(root.rpartition("/")[2])] if folder != root else storage.find_files(root)
     system = tuple(printable(file.path) for file in found if is_system(file.path))
     visible = [file for file in found if not is_system(file.path)]
     paths = [file.path for file in visible if file.problem is None]
     unknown = [path for path in paths if not has_image_suffix(path)]
 
     def head(path: str) -> bytes:
-        return storage.read_range(storage.join(root, path), 0, HEAD_BYTES)
+        return storage.read_range(storage.join(folder, path), 0, HEAD_BYTES)
 
     with ThreadPoolExecutor(READERS) as readers:
         heads = dict(zip(unknown, readers.map(head, unknown), strict=True))
     others = {path: head for path, head in heads.items() if recognized_format(head) is None}
     return DatasetFolder(
-        root,
+        folder,
         images=tuple(path for path in paths if path not in others),
         others=others,
         unusable=tuple(file for file in visible if file.problem is not None),
