@@ -93,7 +93,17 @@ def test_a_scheme_of_ones_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "label",
-    ["Happy", "happy ", "HAPPY", "\ufeffhappy", "ｈａｐｐｙ", "happiness", "Joy", "joyful", "hap\u00adpy"],  # noqa: RUF001
+    [
+        "Happy",
+        "happy ",
+        "HAPPY",
+        "\ufeffhappy",
+        "ｈａｐｐｙ",
+        "happiness",
+        "Joy",
+        "joyful",
+        "hap\u00adpy",
+    ],
 )
 def test_classes_and_labels_are_compared_in_one_form(label: str) -> None:
     for spelled in ("Happy", "HAPPY ", "joy"):

@@ -59,6 +59,11 @@ class Loaded(NamedTuple):
     """PNG of the pixels that carry the label, where known."""
 
 
+def why_taken(source: Source) -> str:
+    """What the folder of a source was taken for and why, if nobody said it; to end a message."""
+    return str(getattr(source, "recognized", ""))
+
+
 class Source(Protocol):
     """A dataset: lists its samples quickly, and loads each of them on any worker."""
 

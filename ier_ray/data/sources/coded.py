@@ -42,9 +42,9 @@ def label_of_code(text: str, codes: Sequence[str] | Mapping[int, str]) -> str:
     """The label that a number stands for; a word is a label itself, in lower case."""
     number = whole_number(text)
     names = codes if isinstance(codes, Mapping) else dict(enumerate(codes))
-    if number is None and any(map(str.isalpha, text)):
-        return text.strip().lower()
-    return names[number] if number in names else f"unknown code {text!r}"
+    if number is not None:
+        return names.get(number, f"unknown code {text!r}")
+    return text.strip().lower() if any(map(str.isalpha, text)) else f"unknown code {text!r}"
 
 
 def numbers_of(folder: DatasetFolder) -> tuple[set[int], bool]:

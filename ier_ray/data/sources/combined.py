@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ier_ray.data.schema import Domain
-from ier_ray.data.sources.base import Listed, Loaded, Skipped, Source
+from ier_ray.data.sources.base import Listed, Loaded, Skipped, Source, why_taken
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,21 @@ class CombinedSource:
     @property
     def recognized(self) -> str:
         """What each part was taken for, where nobody said it."""
-        return "".join(getattr(part, "recognized", "") for part in self.parts)
+        return "".join(map(why_taken, self.parts))
 
     @property
     def domains(self) -> tuple[Domain, ...]:
         """The domains that any part has."""
         return tuple(dict.fromkeys(domain for part in self.parts for domain in part.domains))
+
+    def _ids(self) -> list[str]:
+        """How the ids of each part begin: no two alike."""
+        times = Counter(part.name for part in self.parts)
+        tails = distinct_ends([getattr(part, "root", "") for part in self.parts])
+        return [
+            f"{part.name}/{tail}/" if times[part.name] > 1 else f"{part.name}/"
+            for part, tail in zip(self.parts, tails, strict=True)
+        ]
 
     def list(self, domain: Domain) -> Iterator[Listed | Skipped]:
         """List the samples with their dataset's name; locators start with the part's number."""
@@ -51,15 +60,6 @@ class CombinedSource:
                         locator=f"{number}:{entry.locator}",
                         dataset=part.name,
                     )
-
-    def _ids(self) -> list[str]:
-        """How the ids of each part begin: no two alike."""
-        times = Counter(part.name for part in self.parts)
-        tails = distinct_ends([getattr(part, "root", "") for part in self.parts])
-        return [
-            f"{part.name}/{tail}/" if times[part.name] > 1 else f"{part.name}/"
-            for part, tail in zip(self.parts, tails, strict=True)
-        ]
 
     def load(self, domain: Domain, sample: Listed) -> Loaded:
         """Load the image from the part that listed it."""

@@ -65,9 +65,7 @@ class ImageFiles(ABC):
         for sample in self.samples(folder):
             located.add(sample.locator)
             yield sample
-        yield from folder.skipped(
-            self.name, samples=located, annotations=self.annotations(folder)
-        )
+        yield from folder.skipped(self.name, samples=located, annotations=self.annotations(folder))
 
     def load(self, domain: Domain, sample: Listed) -> Loaded:
         """Load the unchanged image file.

@@ -123,7 +123,9 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _is_label(kind: pa.DataType) -> bool:
     inner = kind.value_type if pat.is_dictionary(kind) else kind
-    return _is_text(inner) or bool(pat.is_integer(inner) or pat.is_floating(inner) or pat.is_null(inner))
+    return _is_text(inner) or bool(
+        pat.is_integer(inner) or pat.is_floating(inner) or pat.is_null(inner)
+    )
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

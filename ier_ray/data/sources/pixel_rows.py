@@ -109,6 +109,6 @@ def read_pixels(root: str, locator: str) -> bytes:
     if not np.all((pixels >= 0) & (pixels <= 255) & (pixels == np.rint(pixels))):
         raise ImageError(
             "unidentified",
-            f"pixels of {pixels.min():g}..{pixels.max():g}, not whole numbers of 0..255",
+            f"pixels of {pixels.min():g}..{pixels.max():g}, not 0..255 in whole numbers",
         )
     return encode_png(pixels.astype(np.uint8))

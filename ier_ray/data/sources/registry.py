@@ -112,9 +112,7 @@ def _check_unambiguous(name: str, folder: DatasetFolder) -> None:
         )
 
 
-def _open(
-    name: str, root: str, folder: DatasetFolder, domain: Domain | None, why: str
-) -> Source:
+def _open(name: str, root: str, folder: DatasetFolder, domain: Domain | None, why: str) -> Source:
     source: Source
     if name not in EITHER_DOMAIN:
         source = SOURCES[name](root, recognized=why)

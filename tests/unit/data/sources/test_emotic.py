@@ -18,6 +18,7 @@ from support.sources import (
     own,
     paint,
     sample_of,
+    samples_of,
 )
 
 from ier_ray.data.sources import open_source
@@ -84,7 +85,7 @@ def test_emotic_persons_vote(tmp_path: Path) -> None:
         "mscoco/images/two.jpg": ("sad", (5, 4.5, 5.5)),  # happy 1, sad 3
     }
     assert listing(source) == [(p, label, own(p, "emotic")) for p, (label, _) in expected.items()]
-    affects = {sample.sample_id: sample.affect for sample in source.list("ier")}
+    affects = {sample.sample_id: sample.affect for sample in samples_of(source)}
     assert affects == {f"emotic/{path}": affect for path, (_, affect) in expected.items()}
     with pytest.raises(ImageError, match=r"gone.jpg: listed, but there is no such file"):
         source.load("ier", sample_of(source, "gone.jpg"))

@@ -16,6 +16,8 @@ from support.sources import (
 
 from ier_ray.data.schema import Domain
 from ier_ray.data.sources import SOURCES, open_source
+from ier_ray.data.sources.folders import read_folder
+from ier_ray.data.sources.registry import EITHER_DOMAIN
 from ier_ray.errors import DataError, SettingsError, StorageError
 
 
@@ -30,7 +32,7 @@ def test_a_wrong_folder_names_what_was_looked_for_and_found(tmp_path: Path) -> N
         assert f"\n  {name}: {source.looked_for}\n" in message
     assert message.endswith("found: a.txt, b.txt, c.txt, d.txt, e.txt and 2 more")
     for name, source in SOURCES.items():
-        domain: Domain | None = "fer" if name in ("table", "folder") else None
+        domain: Domain | None = "fer" if name in EITHER_DOMAIN else None
         if name == "iapsa":
             continue  # its error names the columns that its table needs
         with pytest.raises(DataError, match=r"found: a\.txt") as raised:
@@ -88,9 +90,9 @@ def test_auto_recognizes_each_layout_by_its_files(
     expected = write(tmp_path)
     folders = {path.parent.relative_to(tmp_path) for path in tmp_path.rglob("*.*")} - {Path()}
     litter(tmp_path, *map(str, folders))
-    files = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
-    specific = [other for other in SOURCES if other not in ("table", "folder")]
-    assert [name for name in specific if SOURCES[name].recognizes(files)] == [write.__name__]
+    folder = read_folder(str(tmp_path))
+    specific = [other for other in SOURCES if other not in EITHER_DOMAIN]
+    assert [name for name in specific if SOURCES[name].recognizes(folder)] == [write.__name__]
     assert open_source("auto", str(tmp_path)).domains == (expected.domain,)
 
 
