@@ -1,4 +1,4 @@
-"""Which formats of image files are read, recognized by their first bytes.
+"""Which formats of image files are read: their signatures and their decoders.
 
 Only formats that store one grid of pixels are read. Pillow knows more: formats that start another
 program (EPS runs Ghostscript), drawings (WMF), video (MPEG, FLI), documents of an editor (PSD),
@@ -8,7 +8,31 @@ C source). Untrusted bytes never reach those decoders.
 
 from __future__ import annotations
 
+import io
+import logging
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.DdsImagePlugin import DdsImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PcxImagePlugin import PcxImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.PpmImagePlugin import PpmImageFile
+from PIL.QoiImagePlugin import QoiImageFile
+from PIL.SgiImagePlugin import SgiImageFile
+from PIL.SunImagePlugin import SunImageFile
+from PIL.TgaImagePlugin import TgaImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from ier_ray.extras import optional_library
 
 HEAD_BYTES = 64
 """How many bytes from the beginning of a file :func:`recognized_format` needs at most."""
@@ -32,10 +56,43 @@ def recognized_format(head: bytes) -> str | None:
     Returns:
         Pillow's name of the format, as ``JPEG``, or :data:`HEIF`.
     """
-    for name, matches in _SIGNATURES.items():
-        if matches(head):
+    for name, known in _FORMATS.items():
+        if known.matches(head):
             return name
     return None
+
+
+def opened(stream: io.BytesIO, name: str) -> ImageFile:
+    """An image in a format of :data:`READ_FORMATS`: its header is read, its pixels are not yet.
+
+    The decoder's class is called instead of ``Image.open``, which hides the decoder's own error,
+    and fails when a JPEG's list of further pictures is broken.
+
+    Raises:
+        SettingsError: when the library that reads it is not installed.
+        Exception: whatever Pillow raises on bytes that it cannot read.
+    """
+    _silence_pillow()
+    return _FORMATS[name].open(stream)
+
+
+@cache
+def _silence_pillow() -> None:
+    """Once per process: what Pillow says about tags is not about the picture, and never ends."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
+
+def canvas_of_webp(head: bytes) -> tuple[int, int]:
+    """Width and height by the header of a WebP file, whose decoder allocates them when it opens."""
+    if head[12:16] == b"VP8X":
+        width, height = head[24:27], head[27:30]
+        return int.from_bytes(width, "little") + 1, int.from_bytes(height, "little") + 1
+    if head[12:16] == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = head[26:28], head[28:30]
+    return int.from_bytes(width, "little") & 0x3FFF, int.from_bytes(height, "little") & 0x3FFF
 
 
 def _starts(*signatures: bytes) -> Callable[[bytes], bool]:
@@ -111,24 +168,36 @@ def _is_tga(head: bytes) -> bool:
     )
 
 
-_SIGNATURES: dict[str, Callable[[bytes], bool]] = {
-    "JPEG": _starts(b"\xff\xd8\xff"),
-    "PNG": _starts(b"\x89PNG\r\n\x1a\n"),
-    "WEBP": _is_webp,
-    "GIF": _starts(b"GIF87a", b"GIF89a"),
-    "BMP": _is_bmp,
-    "TIFF": _starts(*_TIFF),
-    "AVIF": _is_avif,
-    HEIF: _is_heif,
-    "JPEG2000": _starts(*_JPEG_2000),
-    "PPM": _is_ppm,
-    "DDS": _starts(b"DDS "),
-    "QOI": _starts(b"qoif"),
-    "SUN": _starts(b"\x59\xa6\x6a\x95"),
-    "SGI": _is_sgi,
-    "PCX": _is_pcx,
-    "TGA": _is_tga,
+def _open_heif(stream: io.BytesIO) -> ImageFile:
+    library = optional_library("pillow_heif", extra="heif", use="HEIC images need")
+    image: ImageFile = library.HeifImageFile(stream)
+    return image
+
+
+@dataclass(frozen=True)
+class _Format:
+    matches: Callable[[bytes], bool]
+    open: Callable[[io.BytesIO], ImageFile]
+
+
+_FORMATS = {
+    "JPEG": _Format(_starts(b"\xff\xd8\xff"), JpegImageFile),
+    "PNG": _Format(_starts(b"\x89PNG\r\n\x1a\n"), PngImageFile),
+    "WEBP": _Format(_is_webp, WebPImageFile),
+    "GIF": _Format(_starts(b"GIF87a", b"GIF89a"), GifImageFile),
+    "BMP": _Format(_is_bmp, BmpImageFile),
+    "TIFF": _Format(_starts(*_TIFF), TiffImageFile),
+    "AVIF": _Format(_is_avif, AvifImageFile),
+    HEIF: _Format(_is_heif, _open_heif),
+    "JPEG2000": _Format(_starts(*_JPEG_2000), Jpeg2KImageFile),
+    "PPM": _Format(_is_ppm, PpmImageFile),
+    "DDS": _Format(_starts(b"DDS "), DdsImageFile),
+    "QOI": _Format(_starts(b"qoif"), QoiImageFile),
+    "SUN": _Format(_starts(b"\x59\xa6\x6a\x95"), SunImageFile),
+    "SGI": _Format(_is_sgi, SgiImageFile),
+    "PCX": _Format(_is_pcx, PcxImageFile),
+    "TGA": _Format(_is_tga, TgaImageFile),
 }
 
-READ_FORMATS = tuple(_SIGNATURES)
+READ_FORMATS = tuple(_FORMATS)
 """The formats that are read, the most frequent first; Targa, which has no signature, last."""

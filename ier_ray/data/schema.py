@@ -77,7 +77,7 @@ class Rejected(Settings):
     sample_id: str
     """Id of the sample."""
     reason: str
-    """One of ``empty``, ``missing``, ``unidentified``, ``truncated``, ``too_large``."""
+    """``missing``, or the reason why :func:`~ier_ray.data.images.decode_rgb` refuses it."""
     detail: str
     """Message of the error."""
 

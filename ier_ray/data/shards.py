@@ -253,7 +253,11 @@ class RowReader:
         try:
             return decode_square(bytes(encoded), self.image_size)
         except ImageError as error:
-            raise DataError(
-                f"image {sample_id!r} passed ingest but is unreadable now ({error}); "
-                f"ingest the data again"
-            ) from error
+            raise unreadable(sample_id, error) from error
+
+
+def unreadable(sample_id: str, error: ImageError) -> DataError:
+    """The error for an image of a shard set, which could be decoded when it was written."""
+    return DataError(
+        f"image {sample_id!r} passed ingest but is unreadable now ({error}); ingest the data again"
+    )
