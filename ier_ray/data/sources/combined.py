@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ier_ray.data.schema import Domain
 from ier_ray.data.sources.base import Listed, Loaded, Skipped, Source, why_taken
+from ier_ray.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,19 @@ class CombinedSource:
     """
 
     parts: tuple[Source, ...]
+
+    def __post_init__(self) -> None:
+        roots = sorted(f"{root}/" for root in self._roots() if root)
+        for outer, inner in pairwise(roots):
+            if inner.startswith(outer):
+                raise SettingsError(
+                    f"path: {inner[:-1]} is in {outer[:-1]}, so its images would be listed twice; "
+                    f"give each folder once, and none that is in another one"
+                )
+
+    def _roots(self) -> list[str]:
+        """Where each part's files are; empty for those without files."""
+        return [getattr(part, "root", "") for part in self.parts]
 
     @property
     def name(self) -> str:
@@ -38,7 +53,7 @@ class CombinedSource:
     def _ids(self) -> list[str]:
         """How the ids of each part begin: no two alike."""
         times = Counter(part.name for part in self.parts)
-        tails = distinct_ends([getattr(part, "root", "") for part in self.parts])
+        tails = distinct_ends(self._roots())
         return [
             f"{part.name}/{tail}/" if times[part.name] > 1 else f"{part.name}/"
             for part, tail in zip(self.parts, tails, strict=True)
