@@ -29,7 +29,7 @@ AFFECTNET = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", 
 
 _EIGHT = frozenset(map(same_emotion, AFFECTNET))
 _WHOLE = re.compile(r"0*(\d+)(?:\.0*)?")
-_LIST = re.compile(r"(?:^|/)list_part?ition_label\.txt$", re.IGNORECASE)
+_LIST = re.compile(r"(?:^|/)list_par?tition_label\.txt$", re.IGNORECASE)
 
 
 def whole_number(text: str) -> int | None:

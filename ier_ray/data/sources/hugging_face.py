@@ -11,7 +11,7 @@ from ier_ray import storage
 from ier_ray.data.schema import Domain, Part
 from ier_ray.data.sources.base import Listed, Loaded
 from ier_ray.data.sources.files import ImageFiles
-from ier_ray.data.sources.folders import DatasetFolder
+from ier_ray.data.sources.folders import DatasetFolder, folder_of
 from ier_ray.data.sources.parquet import load_cell, parquet_rows
 from ier_ray.data.sources.splits import split_called, split_in_cell
 
@@ -21,6 +21,8 @@ _SHARD = re.compile(r"(.+)-\d+-of-\d+(?:-[0-9a-f]+)?")
 @dataclass(frozen=True)
 class HuggingFaceSource(ImageFiles):
     """``data/train-00000-of-00002.parquet``: a column of images and one of labels.
+
+    Which columns, and of which types, :mod:`~ier_ray.data.sources.parquet` says.
 
     The part is in a column ``split``, else in the name of the file or of its folder. A locator is
     the path of the file, ``|``, and the cell in it.
@@ -36,7 +38,7 @@ class HuggingFaceSource(ImageFiles):
 
     @classmethod
     def recognizes(cls, folder: DatasetFolder) -> str | None:
-        """Parquet files, unless it is only one, directly in the folder: that is a table."""
+        """Parquet files; one alone, directly in the folder and not named for a part, is a table."""
         files = _files(folder)
         if not files or (len(files) == 1 and "/" not in files[0] and not _part_of(files[0])):
             return None
@@ -58,7 +60,7 @@ class HuggingFaceSource(ImageFiles):
             DataError: when a file cannot be read or lacks a column.
         """
         for path in _files(folder):
-            location, of_file = storage.join(self.root, path), _part_of(path)
+            location, of_file = storage.join(folder.root, path), _part_of(path)
             for number, row in enumerate(parquet_rows(location)):
                 sample_id = f"{self.name}/{row.id or f'{path}:{number}'}"
                 split = split_in_cell(row.split, location, number) or of_file
@@ -72,7 +74,7 @@ class HuggingFaceSource(ImageFiles):
             ImageError: when the file is missing.
         """
         path, _, locator = sample.locator.partition("|")
-        return load_cell(storage.join(self.root, path), locator)
+        return load_cell(storage.join(folder_of(self.root), path), locator)
 
 
 def _files(folder: DatasetFolder) -> list[str]:

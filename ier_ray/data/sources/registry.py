@@ -37,8 +37,8 @@ SOURCES: dict[str, type[Any]] = {
     "fi": FiSource,
     "artphoto": ArtPhotoSource,
     "iapsa": IapsaSource,
-    "table": TableSource,
     "hugging_face": HuggingFaceSource,
+    "table": TableSource,
     "folder": FolderSource,
 }
 """In the order that ``auto`` tries them: more specific layouts first."""
@@ -57,7 +57,7 @@ def open_source(name: str, root: str, *, domain: Domain | None = None) -> Source
 
     Args:
         name: one of :data:`SOURCES`, or ``auto``.
-        root: folder, local or on S3; for ``table`` and ``fer13`` it may also be the table itself.
+        root: folder, local or on S3; or the table itself, of datasets that are one.
         domain: required for :data:`EITHER_DOMAIN`; other datasets have a fixed one.
 
     Raises:

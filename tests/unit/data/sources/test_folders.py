@@ -100,4 +100,6 @@ def test_everything_that_is_no_sample_is_named_with_its_reason(tmp_path: Path) -
 
 
 def test_system_files_are_no_names_of_people() -> None:
-    assert not any(map(is_system, ("happy/1.png", "thumbs/db.png", "a.b/c", "cvs.png", "x__MACOSX")))
+    assert not any(
+        map(is_system, ("happy/1.png", "thumbs/db.png", "a.b/c", "cvs.png", "x__MACOSX"))
+    )

@@ -14,10 +14,12 @@ from support.sources import (
     sample_of,
 )
 
+from ier_ray.data.listing import list_samples
 from ier_ray.data.schema import Domain
 from ier_ray.data.sources import SOURCES, open_source
 from ier_ray.data.sources.folders import read_folder
 from ier_ray.data.sources.registry import EITHER_DOMAIN
+from ier_ray.emotions import FOUR
 from ier_ray.errors import DataError, SettingsError, StorageError
 
 
@@ -109,3 +111,36 @@ def test_what_only_resembles_a_dataset_is_a_folder(tmp_path: Path, paths: tuple[
     assert open_source("auto", str(tmp_path), domain="fer").name == "folder"
     with pytest.raises(SettingsError, match="source 'folder' needs one of"):
         open_source("auto", str(tmp_path))
+
+
+def test_what_a_folder_was_taken_for_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    paint(tmp_path, "happy/1.png", "sad/2.png")
+    (tmp_path / "notes.csv").write_text("image,comment\n1.png,blurred\n")
+    source = open_source("auto", str(tmp_path), domain="fer")
+    why = "because notes.csv is the only table in it"
+    assert f"{tmp_path}: recognized as source 'table', {why}" in caplog.messages
+    taken = (
+        rf"taken for source 'table', {why}; if it is another dataset, name it with --source, one"
+    )
+    with pytest.raises(DataError, match=rf"lacks the columns \['label', 'path'\].*{taken}"):
+        list_samples(source, "fer", FOUR)
+    with pytest.raises(SettingsError, match=f"'table' needs one of .*{taken}"):
+        open_source("auto", str(tmp_path))
+    named = open_source("table", str(tmp_path), domain="fer")
+    with pytest.raises(DataError, match=r"has \['image', 'comment'\]$"):
+        list_samples(named, "fer", FOUR)
+    assert named == source
+    assert repr(named) == repr(source)  # so that the request is the same
+
+
+def test_a_folder_whose_labels_have_no_class_says_how_it_was_read(tmp_path: Path) -> None:
+    paint(tmp_path, "archive/happy/1.png", "archive/sad/2.png", "top.png")
+    source = open_source("auto", str(tmp_path), domain="fer")
+    with pytest.raises(DataError) as raised:
+        list_samples(source, "fer", FOUR)
+    message = str(raised.value)
+    assert "labels of the data: 2 archive dropped; skipped files: {'outside_layout': 1}" in message
+    assert "is in a folder, whose name 'archive' is taken for its label; if it is" in message
