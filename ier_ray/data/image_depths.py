@@ -91,7 +91,7 @@ def _is_deep(name: str | None, tile: _Tile) -> bool:
 def _check_upper_bits(image: Image.Image) -> None:
     """Refuse upper 8 bits that hold next to nothing: the picture is in the lower ones."""
     highest = int(np.asarray(image).max())
-    if highest < DARKEST * 255:
+    if highest <= DARKEST * 256:
         raise ImageError(
             "unsupported_depth",
             f"colors of 16 bits, of which none is above {(highest + 1) * 256 - 1} of 65535; "

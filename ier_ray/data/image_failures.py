@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+from typing import Literal
 
 from PIL.ImageFile import MAXBLOCK, SAFEBLOCK, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
@@ -19,6 +20,9 @@ _BLOCKS = {MAXBLOCK, SAFEBLOCK}
 """Sizes that decoders ask for without knowing how much is left."""
 
 _TIFF_TAGS = {tag.name: number for number, tag in TAGS_V2.items()}
+_TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+"""Bytes of a value by the number of its type in a TIFF."""
+
 _JPEG_2000_END = b"\xff\xd9"
 _UNSUPPORTED = re.compile(
     "unsupported|unimplemented|unknown|cannot handle|not .*supported", re.IGNORECASE
@@ -61,8 +65,8 @@ def _ends_early(encoded: bytes, name: str, image: ImageFile | None) -> bool:
         return _boxes_end_early(encoded)
     if name == "JPEG2000":
         return _JPEG_2000_END not in encoded
-    if isinstance(image, TiffImageFile):
-        return _strips_end_early(image, len(encoded))
+    if name == "TIFF":
+        return _tags_end_early(encoded) or _strips_end_early(image, len(encoded))
     return False
 
 
@@ -78,7 +82,24 @@ def _boxes_end_early(encoded: bytes) -> bool:
     return at != len(encoded) or b"mdat" not in kinds
 
 
-def _strips_end_early(image: TiffImageFile, length: int) -> bool:
+def _tags_end_early(encoded: bytes) -> bool:
+    """Whether a value lies behind the end of a TIFF: Pillow skips it, and then misses it."""
+    order: Literal["little", "big"] = "little" if encoded[:2] == b"II" else "big"
+
+    def number(start: int, size: int) -> int:
+        return int.from_bytes(encoded[start : start + size], order)
+
+    directory = number(4, 4)
+    for entry in range(directory + 2, directory + 2 + 12 * number(directory, 2), 12):
+        size = _TYPE_SIZES.get(number(entry + 2, 2), 0) * number(entry + 4, 4)
+        if size > 4 and number(entry + 8, 4) + size > len(encoded):
+            return True
+    return False
+
+
+def _strips_end_early(image: ImageFile | None, length: int) -> bool:
+    if not isinstance(image, TiffImageFile):
+        return False
     for start, size in (("StripOffsets", "StripByteCounts"), ("TileOffsets", "TileByteCounts")):
         starts = image.tag_v2.get(_TIFF_TAGS[start], ())
         sizes = image.tag_v2.get(_TIFF_TAGS[size], ())
