@@ -99,7 +99,7 @@ def write_messy(root: Path) -> Messy:
     (root / "sad/gone.png").symlink_to("nowhere.png")
     (root / "sad/loop").symlink_to("..")
     (root / "up").symlink_to("..")
-    shutil.copy(root / "sad/2.bmp", os.fsencode(root) + b"/sad/\xe9t\xe9.bmp")
+    shutil.copy(os.fsencode(root / "sad/2.bmp"), os.fsencode(root) + b"/sad/\xe9t\xe9.bmp")
     links = {
         "Happy/again.png": "link",
         "sad/hard.gif": "link",

@@ -15,6 +15,7 @@ from support.sources import (
     listing,
     paint,
     sample_of,
+    samples_of,
 )
 
 from ier_ray.data.images import decode_rgb
@@ -59,7 +60,7 @@ def test_table_ids_are_taken_as_they_are(tmp_path: Path) -> None:
     paint(tmp_path, "a.png")
     (tmp_path / "t.tsv").write_text("id\tpath\tlabel\n0\ta.png\tsad\n0\ta.png\tsad\n")
     source = open_source("auto", str(tmp_path), domain="ier")
-    samples = list(source.list("ier"))  # ingest rejects the duplicate id
+    samples = samples_of(source)  # ingest rejects the duplicate id
     assert [(s.sample_id, s.group) for s in samples] == [("table/0", "table/0")] * 2
 
 
@@ -80,7 +81,7 @@ def test_parquet_of_bytes_and_of_paths(tmp_path: Path) -> None:
         ("2:0", "4", "1"),
         ("5", "", "1"),
     ]
-    samples = list(source.list("ier"))
+    samples = samples_of(source)
     assert [sample.locator for sample in samples] == ["0:0", "0:1", "1:0", "1:1", "2:0", "2:1"]
     for number in (4, 0, 3, 1, 2):
         loaded = decode_rgb(source.load("ier", samples[number]).image)
