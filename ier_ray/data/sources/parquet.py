@@ -118,12 +118,13 @@ def _check_types(
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pat.is_string(kind) or pat.is_large_string(kind) or pat.is_string_view(kind))
+    inner = kind.value_type if pat.is_dictionary(kind) else kind
+    return bool(pat.is_string(inner) or pat.is_large_string(inner) or pat.is_string_view(inner))
 
 
 def _is_label(kind: pa.DataType) -> bool:
     inner = kind.value_type if pat.is_dictionary(kind) else kind
-    return _is_text(inner) or bool(
+    return _is_text(kind) or bool(
         pat.is_integer(inner) or pat.is_floating(inner) or pat.is_null(inner)
     )
 
