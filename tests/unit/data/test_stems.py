@@ -12,10 +12,6 @@ from ier_ray.data.stems import LONGEST, file_stems
 MIDDLES = ("", "-levels")
 
 
-def stems(*names: str, **wanted: str) -> list[str]:
-    return list(file_stems(dict.fromkeys(names) | {n: n for n in names} | wanted).values())
-
-
 def written(names: list[str]) -> list[str]:
     """Every file that is written for the names, as a file system sees it that ignores case."""
     found = file_stems({name: name for name in names}, middles=MIDDLES)
