@@ -26,7 +26,13 @@ from ier_ray.data.images import decode_rgb
 from ier_ray.data.schema import MANIFEST, Manifest, ShardFile, made_before
 from ier_ray.data.shards import ShardSet
 from ier_ray.errors import DataError, SettingsError
-from ier_ray.models.captions import CAPTION_TOKENS, Captioner, bert_tokenizer, transformers
+from ier_ray.models.captions import (
+    CAPTION_TOKENS,
+    Captioner,
+    bert_tokenizer,
+    check_captioner,
+    transformers,
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class CaptionModels:
                     f"the transformers library wrote"
                 )
         bert_tokenizer(self.tokenizer)  # before an actor does: the user gets one line
+        check_captioner(self.captioner)
 
 
 def caption_shards(
