@@ -46,7 +46,8 @@ def test_another_scheme_is_named(shards: dict[str, str], tmp_path: Path) -> None
 
 def test_the_same_rows_twice_are_named(shards: dict[str, str], tmp_path: Path) -> None:
     copy = str(shutil.copytree(shards["ier"], tmp_path / "copy"))
-    with pytest.raises(SettingsError, match=f"b is {copy}, which has the same rows as {shards['ie"):
+    told = f"b is {copy}, which has the same rows as {shards['ier']}"
+    with pytest.raises(SettingsError, match=told):
         open_fitting([Given("a", shards["ier"], "ier"), Given("b", copy, "ier")])
 
 
