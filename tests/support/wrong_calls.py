@@ -177,8 +177,12 @@ def _training(job: str, prefix: str = "") -> list[WrongCall]:
         "image too small": ("--P.model.architecture alexnet", "alexnet needs at least"),
         "no captions": ("--P.model.architecture caption_bert", "has no captions"),
         "layers to freeze": (
-            "--P.optimizer.frozen-layers 99",
-            "frozen_layers is 99, but the trunk",
+            "--P.optimizer.frozen-layers 999",
+            "frozen_layers is 999, but the",
+        ),
+        "batch too large": (
+            "--P.optimizer.batch-size 99",
+            "batch_size is 99: a step of 1 workers takes 99 images, but an epoch of",
         ),
         "no epochs": ("--P.schedule.epochs 0", "schedule.epochs must be >= 1, got 0"),
         "seed of 33 bits": ("--P.seed 4294967296", "seed must be < 4294967296"),
