@@ -11,7 +11,6 @@ from typing import Any
 import ray
 import yaml
 
-from ier_ray.cluster.connection import connect
 from ier_ray.command_line import from_command_line
 from ier_ray.config import SettingsT
 from ier_ray.errors import IerRayError, SettingsError
@@ -29,7 +28,7 @@ def run_job(
     purpose: str,
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Parse the command line, join the cluster, run, and report.
+    """Parse the command line, run, and report. ``body`` joins a cluster when its checks are done.
 
     The resolved settings are logged first. The last line of standard output is ``body``'s record
     as JSON. The exit code is 2 for bad settings and 1 for other expected errors; anything else
@@ -39,7 +38,6 @@ def run_job(
     try:
         settings = from_command_line(settings_class, arguments, program=program, purpose=purpose)
         logger.info("%s settings:\n%s", program, _indented(settings.model_dump(mode="json")))
-        connect()
         record = body(settings)
     except IerRayError as error:
         cause = getattr(error, "cause", error)  # a Ray task's error without its traceback
