@@ -35,6 +35,10 @@ class CapacityError(IerRayError):
     """The request needs more resources than the cluster can ever provide."""
 
 
+class ClusterError(IerRayError):
+    """The Ray cluster does not answer, or it lost a process or an object that the job needs."""
+
+
 class TrainingError(IerRayError):
     """Training cannot continue (a loss that is not finite, a failure that retries do not cure)."""
 

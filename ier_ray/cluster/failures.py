@@ -1,18 +1,32 @@
-"""Running a trainer, and turning Ray's failures into errors for the user."""
+"""Turning Ray's failures into errors for the user."""
 
 from __future__ import annotations
 
-from ray.train import ControllerError, Result, WorkerGroupError
+import logging
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ray.exceptions import RayError, RayTaskError, UserCodeException
+from ray.train import ControllerError, Result, UserCallback, WorkerGroupError
 from ray.train.torch import TorchTrainer
 
-from ier_ray.errors import DeviceMemoryError, TrainingError
+from ier_ray import errors
+from ier_ray.cluster.logs import show_in_job
+from ier_ray.errors import ClusterError, DeviceMemoryError, IerRayError, TrainingError
+
+logger = logging.getLogger(__name__)
+
+IN_CONSTRUCTOR = re.compile(rf"^{re.escape(errors.__name__)}\.\w+: (.*)", re.MULTILINE)
+"""One of our errors in the text that is all that Ray keeps when an actor's constructor raised."""
 
 
 def fit(trainer: TorchTrainer) -> Result:
     """Run a trainer to its end.
 
     Raises:
-        TrainingError: when its failures outlast the retries.
+        IerRayError: the one that a worker raised, when its failures outlast the retries.
+        TrainingError: when other failures do.
     """
     try:
         return trainer.fit()
@@ -25,19 +39,71 @@ def fit(trainer: TorchTrainer) -> Result:
         ) from error
 
 
-def training_error(failures: dict[int, Exception]) -> TrainingError:
+class RetryNotice(UserCallback):
+    """Tells the user that workers failed; Ray Train then starts them again, or gives up."""
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:  # noqa: ARG002
+        """Called in the controller's process."""
+        show_in_job()
+        logger.warning("training workers failed: %s", failures_of(worker_exceptions))
+
+
+def training_error(failures: dict[int, Exception]) -> IerRayError:
     """One error for all ranks' failures: when one rank fails, the others fail as a consequence."""
-    for _, failure in sorted(failures.items()):
-        if isinstance(failure, DeviceMemoryError):
-            return failure
-    met = "; ".join(f"worker {rank}: {in_one_line(f)}" for rank, f in sorted(failures.items()))
+    ours = [for_the_user(failure) for _, failure in sorted(failures.items())]
+    for kind in (DeviceMemoryError, IerRayError):
+        for error in ours:
+            if isinstance(error, kind) and not isinstance(error, ClusterError):
+                return error
     return TrainingError(
-        f"training failed more often than scaling.max_failures allows ({met}); started again with "
-        f"the same name and settings, it resumes from its last checkpoint"
+        f"training failed more often than scaling.max_failures allows ({failures_of(failures)}); "
+        f"started again with the same name and settings, it resumes from its last checkpoint"
     )
 
 
-def in_one_line(failure: Exception) -> str:
+def failures_of(failures: dict[int, Exception]) -> str:
+    """Each rank and its failure, in one line."""
+    found = [(rank, for_the_user(failure) or failure) for rank, failure in sorted(failures.items())]
+    return "; ".join(f"worker {rank}: {in_one_line(failure)}" for rank, failure in found)
+
+
+def for_the_user(error: BaseException) -> IerRayError | None:
+    """The error of ours that Ray's wrappers carry, or one for what the cluster lost.
+
+    Returns:
+        None when the error is neither: a bug of this package, or a failure nobody thought of.
+    """
+    inside = list(carried(error))
+    for found in inside:
+        if isinstance(found, IerRayError) and not isinstance(found, RayTaskError):
+            return found
+    for found in inside:
+        if isinstance(found, RayError) and not isinstance(found, (RayTaskError, UserCodeException)):
+            return constructors_error(found) or ClusterError(
+                f"the cluster failed: {type(found).__name__}: {str(found).strip().splitlines()[0]}"
+            )
+    return None
+
+
+def carried(error: BaseException) -> Iterator[BaseException]:
+    """An error and all errors that it carries, outermost first."""
+    yield error
+    failures = getattr(error, "worker_failures", {}).values()
+    controller = getattr(error, "controller_failure", None)
+    for inner in (getattr(error, "cause", None), error.__cause__, *failures, controller):
+        if isinstance(inner, BaseException):
+            yield from carried(inner)
+
+
+def constructors_error(error: RayError) -> IerRayError | None:
+    """The error of ours that an actor's constructor raised, if that is why the actor died."""
+    found = IN_CONSTRUCTOR.findall(str(error)) if getattr(error, "actor_init_failed", False) else []
+    return IerRayError(found[-1]) if found else None
+
+
+def in_one_line(failure: BaseException) -> str:
     """An error's class and the last line of its text: Ray's error texts are pages long."""
+    while isinstance(failure, RayTaskError):  # its own text ends in Ray's advice
+        failure = failure.cause
     last = [line.strip() for line in str(failure).splitlines() if line.strip()][-1:]
     return ": ".join([type(failure).__name__, *last])

@@ -14,7 +14,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from ier_ray import storage
 from ier_ray.cluster.evaluation import predict_held_out, tested
-from ier_ray.cluster.failures import fit
+from ier_ray.cluster.failures import RetryNotice, fit
 from ier_ray.cluster.runs import (
     BEST_BY,
     best_checkpoint,
@@ -158,7 +158,7 @@ def make_trainer(
                 checkpoint_score_attribute=BEST_BY,
                 checkpoint_score_order="max",
             ),
-            callbacks=callbacks,
+            callbacks=[RetryNotice(), *(callbacks or [])],
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )

@@ -24,6 +24,7 @@ from ray.tune.search.optuna import OptunaSearch
 from ier_ray import storage
 from ier_ray.cluster.connection import DATA_CPUS
 from ier_ray.cluster.evaluation import predict_held_out, tested
+from ier_ray.cluster.logs import show_in_job
 from ier_ray.cluster.runs import (
     BEST_BY,
     best_checkpoint,
@@ -215,6 +216,7 @@ def trial_driver(base: TrainSettings, location: str) -> Callable[[dict[str, Any]
     """The function that Tune calls for each trial."""
 
     def drive(config: dict[str, Any]) -> None:
+        show_in_job()
         name = tune.get_context().get_trial_id()
         settings = trial_settings(base, config, name=name, location=location)
         # A retried trial keeps its name, and no two trials share one: an existing run is its own.

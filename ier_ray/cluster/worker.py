@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ier_ray import storage
 from ier_ray.cluster.connection import quiet_data
+from ier_ray.cluster.logs import show_in_job
 from ier_ray.cluster.streams import open_streams
 from ier_ray.errors import DeviceMemoryError, TrainingError
 from ier_ray.training.context import ProgressBar
@@ -37,7 +38,7 @@ DDP_OPTIONS: dict[str, Any] = {"gradient_as_bucket_view": True}
 def train_worker(config: dict[str, Any]) -> RunProgress | TrainingError:
     """Train on one rank. An error that every rank meets is returned: a retry would not help."""
     logging.getLogger().setLevel(logging.WARNING)  # Ray logs every report through the root logger
-    logging.getLogger("ier_ray").setLevel(logging.INFO)
+    show_in_job()
     quiet_data()
     settings = TrainSettings.model_validate(config["settings"])
     run = storage.join(settings.storage, settings.name)
