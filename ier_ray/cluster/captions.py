@@ -19,12 +19,20 @@ import torch
 from tqdm import tqdm
 
 from ier_ray import storage
+from ier_ray.cluster.capacity import join_for
 from ier_ray.data.captions import CAPTION, TOKENS, VOCABULARY_HASH
+from ier_ray.data.fitting import Given, open_fitting
 from ier_ray.data.images import decode_rgb
 from ier_ray.data.schema import MANIFEST, Manifest, ShardFile, made_before
 from ier_ray.data.shards import ShardSet
 from ier_ray.errors import DataError, SettingsError
-from ier_ray.models.captions import CAPTION_TOKENS, Captioner, bert_tokenizer, transformers
+from ier_ray.models.captions import (
+    CAPTION_TOKENS,
+    Captioner,
+    bert_tokenizer,
+    check_captioner,
+    transformers,
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class CaptionModels:
                     f"the transformers library wrote"
                 )
         bert_tokenizer(self.tokenizer)  # before an actor does: the user gets one line
+        check_captioner(self.captioner)
 
 
 def caption_shards(
@@ -65,9 +74,11 @@ def caption_shards(
         SettingsError: when a model is missing, or the tokenizer is not one of BERT's.
         DataError: when ``source`` is no shard set or has captions, or ``location`` holds another
             shard set.
+        StorageError: when the location cannot be written.
+        CapacityError: when the workers can never fit on the cluster.
     """
     models.check()
-    shards = ShardSet.open(storage.absolute(source))
+    (shards,) = open_fitting([Given("shards", storage.absolute(source), None)])
     with shards.parquet(0) as parquet:
         if CAPTION in parquet.schema_arrow.names:
             raise DataError(f"{source}: has captions; give the shard set they were made from")
@@ -75,6 +86,7 @@ def caption_shards(
     found = made_before(location, request)
     if found is not None:
         return CaptionReport(location, found, unchanged=True)
+    storage.check_writable(location, directory=True)
     files = [ShardFile(**written) for written in write_shards(shards, location, models, workers)]
     content = hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()
     changes = {"shards": files, "content_hash": content, "request_hash": request}
@@ -93,6 +105,7 @@ def write_shards(
     shards: ShardSet, location: str, models: CaptionModels, workers: int
 ) -> list[dict[str, Any]]:
     """Caption every file; returns the records of the written files, in order."""
+    gpus = join_for(workers)
     numbers = [pa.table({"shard": [number]}) for number in range(len(shards.manifest.shards))]
     written = ray.data.from_arrow(numbers).map_batches(
         CaptionShard,
@@ -100,7 +113,8 @@ def write_shards(
         batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=workers),
-        num_gpus=1 if ray.cluster_resources().get("GPU") else 0,
+        num_cpus=1,
+        num_gpus=gpus,
     )
     files = []
     with tqdm(total=shards.manifest.rows, unit="image", desc="caption", disable=None) as bar:

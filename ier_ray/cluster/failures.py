@@ -13,7 +13,7 @@ from ray.train.torch import TorchTrainer
 
 from ier_ray import errors
 from ier_ray.cluster.logs import show_in_job
-from ier_ray.errors import ClusterError, DeviceMemoryError, IerRayError, TrainingError
+from ier_ray.errors import ClusterError, IerRayError, StorageError, TrainingError
 
 logger = logging.getLogger(__name__)
 
@@ -21,41 +21,55 @@ IN_CONSTRUCTOR = re.compile(rf"^{re.escape(errors.__name__)}\.\w+: (.*)", re.MUL
 """One of our errors in the text that is all that Ray keeps when an actor's constructor raised."""
 
 
+class FailureNotice(UserCallback):
+    """Ends a run when a worker meets an error that a restart would meet again, and tells others.
+
+    Ray restarts the workers ``scaling.max_failures`` times. What a callback raises, it does not
+    retry.
+    """
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:  # noqa: ARG002
+        """Called by Ray's controller with the exceptions of all workers that failed, by rank."""
+        error = lasting(worker_exceptions)
+        if error is not None:
+            raise error
+        show_in_job()
+        logger.warning("training workers failed: %s", failures_of(worker_exceptions))
+
+
 def fit(trainer: TorchTrainer) -> Result:
     """Run a trainer to its end.
 
     Raises:
-        IerRayError: the one that a worker raised, when its failures outlast the retries.
-        TrainingError: when other failures do.
+        IerRayError: the workers' own, where it is one that a restart would meet again.
+        TrainingError: when failures outlast the retries.
     """
     try:
         return trainer.fit()
     except WorkerGroupError as error:
         raise training_error(error.worker_failures) from error
     except ControllerError as error:
+        met = lasting({0: error.controller_failure})
+        if met is not None:
+            raise met from error
         raise TrainingError(
             f"training stopped: {in_one_line(error.controller_failure)}; start it again with the "
             f"same name and settings, and it resumes from its last checkpoint"
         ) from error
 
 
-class RetryNotice(UserCallback):
-    """Tells the user that workers failed; Ray Train then starts them again, or gives up."""
-
-    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:  # noqa: ARG002
-        """Called in the controller's process."""
-        show_in_job()
-        logger.warning("training workers failed: %s", failures_of(worker_exceptions))
+def lasting(failures: dict[int, Exception]) -> IerRayError | None:
+    """The first rank's error that no restart cures; storage may come back, and so may processes."""
+    for _, failure in sorted(failures.items()):
+        met = for_the_user(failure)
+        if met is not None and not isinstance(met, (StorageError, ClusterError)):
+            return met
+    return None
 
 
 def training_error(failures: dict[int, Exception]) -> IerRayError:
     """One error for all ranks' failures: when one rank fails, the others fail as a consequence."""
-    ours = [for_the_user(failure) for _, failure in sorted(failures.items())]
-    for kind in (DeviceMemoryError, IerRayError):
-        for error in ours:
-            if isinstance(error, kind) and not isinstance(error, ClusterError):
-                return error
-    return TrainingError(
+    return lasting(failures) or TrainingError(
         f"training failed more often than scaling.max_failures allows ({failures_of(failures)}); "
         f"started again with the same name and settings, it resumes from its last checkpoint"
     )

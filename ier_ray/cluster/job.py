@@ -11,7 +11,6 @@ from typing import Any
 import ray
 import yaml
 
-from ier_ray.cluster.connection import connect
 from ier_ray.cluster.failures import for_the_user, in_one_line
 from ier_ray.cluster.logs import job_log
 from ier_ray.command_line import from_command_line
@@ -31,7 +30,7 @@ def run_job(
     purpose: str,
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Parse the command line, join the cluster, run, and report.
+    """Parse the command line, run, and report. ``body`` joins a cluster when its checks are done.
 
     The resolved settings are logged first. The last line of standard output is ``body``'s record
     as JSON. The exit code is 2 for bad settings, 1 for other errors and 130 after Ctrl-C. An error
@@ -46,7 +45,6 @@ def run_job(
         logger.info("%s settings:\n%s", program, _indented(settings.model_dump(mode="json")))
         code, log_helps = 0, False
         try:
-            connect()
             record = json.dumps(body(settings), allow_nan=False)
         except (Exception, KeyboardInterrupt) as error:
             message, code = _told(error)

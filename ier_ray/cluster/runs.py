@@ -11,15 +11,15 @@ from ier_ray import storage
 from ier_ray.cluster.connection import DATA_CPUS, Demand, require
 from ier_ray.cluster.streams import open_splits
 from ier_ray.cluster.worker import checkpoint_location
-from ier_ray.data.captions import require_captions
+from ier_ray.data.fitting import Given, open_fitting
 from ier_ray.data.provenance import check_start, check_test_rows
-from ier_ray.data.schema import require_scheme
 from ier_ray.data.shards import ShardSet
-from ier_ray.errors import SettingsError, TrainingError
+from ier_ray.errors import IerRayError, SettingsError
 from ier_ray.models.captions import transformers
 from ier_ray.training.checkpoint import read_seen_rows
 from ier_ray.training.settings import TrainSettings
-from ier_ray.training.state import RunProgress
+from ier_ray.training.state import RunProgress, check_initial_weights
+from ier_ray.training.tracking import require_tracking
 
 logger = logging.getLogger(__name__)
 
@@ -29,25 +29,34 @@ CHANGEABLE = ("schedule", "scaling", "tracking")
 """Settings that may change when a run is resumed."""
 
 
+def check_run(settings: TrainSettings) -> None:
+    """Raise if a run cannot start, as far as that can be known without a cluster.
+
+    Raises:
+        SettingsError: when settings do not fit the data or the network, or MLflow cannot be used.
+        DataError: as :func:`check_data`.
+        CheckpointError: when weights that the run starts from are missing or do not fit.
+        StorageError: when the run's directory cannot be written.
+    """
+    require_tracking(settings.tracking)
+    check_data(settings)
+    scheme = ShardSet.open(settings.data.location(settings.domains[0])).scheme
+    check_initial_weights(settings, scheme)
+    storage.check_writable(storage.join(settings.storage, settings.name), directory=True)
+
+
 def check_data(settings: TrainSettings) -> None:
     """Raise if shard sets are missing, lack captions or a part, or do not belong together.
 
     No test image may be among what trains or selects, be it in the other domain or in the
     checkpoint that the run starts from.
     """
-    opened = {domain: ShardSet.open(settings.data.location(domain)) for domain in settings.domains}
-    first, *others = opened.values()
-    for other in others:
-        require_scheme(first.manifest, other.scheme, first.location)
-    for domain, shards in opened.items():
-        if shards.manifest.domain != domain:
-            raise SettingsError(
-                f"data.{domain} is {shards.location}, a shard set of domain "
-                f"{shards.manifest.domain!r}; give one of domain {domain!r}"
-            )
     if settings.model.reads_captions:
         transformers()  # if it is missing here, it is missing on the workers
-        require_captions(*opened.values())
+    open_fitting(
+        [Given(f"data.{d}", settings.data.location(d), d) for d in settings.domains],
+        captions=settings.model.reads_captions,
+    )
     splits = open_splits(settings)
     check_test_rows(splits)
     start = settings.schedule.fer_checkpoint
@@ -99,9 +108,9 @@ def outcome(result: ray.train.Result) -> RunProgress:
     """The progress that rank 0 returned.
 
     Raises:
-        TrainingError: when rank 0 returned one.
+        IerRayError: when rank 0 returned one.
     """
-    if isinstance(result.return_value, TrainingError):
+    if isinstance(result.return_value, IerRayError):
         raise result.return_value
     progress: RunProgress = result.return_value
     return progress

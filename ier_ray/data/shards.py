@@ -18,7 +18,7 @@ from ier_ray.data.balancing import hash_ids
 from ier_ray.data.images import Pixels, decode_square
 from ier_ray.data.schema import PARTS, Manifest, read_shard_manifest
 from ier_ray.emotions import EmotionScheme
-from ier_ray.errors import DataError, ImageError
+from ier_ray.errors import DataError, ImageError, StorageError
 
 CHUNK_BYTES = 16 * 2**20
 """Bytes of decoded images that a reader yields at a time: a whole window may be large, and the
@@ -167,12 +167,15 @@ def open_parquet(location: str) -> pq.ParquetFile:
 
     Raises:
         DataError: when it is missing or not a Parquet file.
+        StorageError: when its storage fails.
     """
     fs, path = storage.filesystem(location)
     try:
         return pq.ParquetFile(fs.open_input_file(path))
-    except (OSError, pa.ArrowInvalid) as error:
+    except (FileNotFoundError, pa.ArrowInvalid) as error:
         raise DataError(f"{location}: cannot be read as Parquet: {error}") from error
+    except OSError as error:  # which may pass
+        raise StorageError(f"{location}: cannot be read: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,19 @@ def load_checkpoint(location: str) -> tuple[JointModel, CheckpointManifest]:
     return model.eval(), manifest
 
 
+def check_weights(location: str, manifest: CheckpointManifest) -> None:
+    """Raise if a checkpoint cannot be loaded, without holding its weights in memory.
+
+    Raises:
+        CheckpointError: as :func:`load_checkpoint`.
+    """
+    with torch.device("meta"):
+        model = build_joint_model(
+            manifest.model, num_classes=len(manifest.classes), networks=manifest.networks
+        )
+    restore_weights(location, manifest, model.networks)
+
+
 def restore_weights(
     location: str, manifest: CheckpointManifest, networks: Mapping[Domain, nn.Module]
 ) -> None:

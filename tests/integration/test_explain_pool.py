@@ -24,6 +24,7 @@ from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.trainer import TrainResult
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.samples import NamedImage, images_from_shards
+from ier_ray.data.shards import ShardSet
 from ier_ray.emotions import FOUR
 from ier_ray.errors import CancelledError, SettingsError
 from ier_ray.explain import Evaluator, Masking
@@ -35,7 +36,9 @@ SETTINGS = ExplainerSettings(depth=5)
 
 @pytest.fixture(scope="module")
 def images(shards: dict[str, str]) -> list[NamedImage]:
-    return images_from_shards(shards["ier"], per_class=1, fold=0, preprocessing=Preprocessing(32))
+    return images_from_shards(
+        ShardSet.open(shards["ier"]), per_class=1, fold=0, preprocessing=Preprocessing(32)
+    )
 
 
 @pytest.fixture(scope="module")
