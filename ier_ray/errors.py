@@ -39,6 +39,10 @@ class ClusterError(IerRayError):
     """The Ray cluster does not answer, or it lost a process or an object that the job needs."""
 
 
+class ServiceError(IerRayError):
+    """The service cannot be started, as its port is in use."""
+
+
 class TrainingError(IerRayError):
     """Training cannot continue (a loss that is not finite, a failure that retries do not cure)."""
 

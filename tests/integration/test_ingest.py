@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -130,4 +131,4 @@ def test_a_storage_that_fails_inside_a_task_gives_one_clear_line(
         patch.setattr(ray, "shutdown", lambda: None)  # the session's cluster stays
         assert run_job(LayoutSettings, body, program="ingest", purpose="", arguments=[]) == 1
     last = capfd.readouterr().err.strip().splitlines()[-1]
-    assert last == "ingest: error: s3://album: cannot be read"
+    assert re.fullmatch(r"ingest: error: s3://album: cannot be read \(log: \S+\.log\)", last)
