@@ -99,6 +99,11 @@ def for_the_user(error: BaseException) -> IerRayError | None:
     return None
 
 
+def told(error: BaseException) -> str:
+    """What the user is told of an error, in one line."""
+    return str(for_the_user(error) or in_one_line(error))
+
+
 def carried(error: BaseException) -> Iterator[BaseException]:
     """An error and all errors that it carries, outermost first."""
     yield error

@@ -25,6 +25,7 @@ from ray.tune.search.optuna import OptunaSearch
 from ier_ray import storage
 from ier_ray.cluster.connection import DATA_CPUS, connect
 from ier_ray.cluster.evaluation import predict_held_out, tested
+from ier_ray.cluster.failures import told
 from ier_ray.cluster.logs import show_in_job
 from ier_ray.cluster.runs import (
     BEST_BY,
@@ -293,7 +294,7 @@ def describe(result: tune.Result, location: str) -> Trial:
         epochs=result.metrics["epoch"] if reported else 0,
         score=best.get(BEST_BY),
         metrics={key: best[key] for key in best if key.endswith(VALIDATION)},
-        error=str(result.error) if result.error else None,
+        error=told(result.error) if result.error else None,
     )
 
 
