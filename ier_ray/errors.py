@@ -6,6 +6,14 @@ from __future__ import annotations
 class IerRayError(Exception):
     """Base class of all errors that the user or the environment can fix."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        """The message as it was raised: Ray Data appends advice to the arguments of errors."""
+        return self.message
+
 
 class SettingsError(IerRayError):
     """A setting is unknown, malformed or out of range."""

@@ -190,7 +190,8 @@ def reading(location: str) -> Iterator[None]:
     except OSError as error:
         # Pages that do not decode are an OSError, too, but none of the system or of S3.
         if error.errno is None and "AWS Error" not in str(error):
-            raise DataError(f"{location}: is damaged: {error}; ingest the data again") from error
+            what = " ".join(str(error).split())
+            raise DataError(f"{location}: is damaged: {what}; ingest the data again") from error
         raise StorageError(f"{location}: cannot be read: {error}") from error
 
 

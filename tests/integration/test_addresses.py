@@ -11,13 +11,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 from support.heads import Head, head_node
 from support.processes import free_port
 from support.runs import ROOT
+
+from ier_ray.cluster.addresses import address_to_join
+from ier_ray.errors import ClusterError
 
 Server = Callable[[], AbstractContextManager[int]]
 
@@ -88,6 +93,16 @@ def silent_server() -> Iterator[int]:
 
 
 @contextmanager
+def other_grpc_server() -> Iterator[int]:
+    """A program that speaks gRPC, but not Ray's services."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield port
+    server.stop(None)
+
+
+@contextmanager
 def nobody() -> Iterator[int]:
     """A port where nothing listens."""
     yield free_port()
@@ -100,9 +115,8 @@ def head() -> Iterator[Head]:
 
 
 def recorded(directory: Path, content: bytes) -> Path:
-    """A record on the machine whose temporary directory is this."""
-    (directory / "ray").mkdir()
-    record = directory / "ray" / "ray_current_cluster"
+    """A record in Ray's directory."""
+    record = directory / "ray_current_cluster"
     record.write_bytes(content)
     return record
 
@@ -150,21 +164,51 @@ def test_a_cluster_without_its_node_here_is_not_waited_for(tmp_path: Path) -> No
     assert float(done.stdout.split()[1]) < WITHIN
 
 
-@pytest.mark.parametrize("server", [web_server, silent_server])
-def test_another_program_on_a_recorded_port_is_no_cluster(server: Server, tmp_path: Path) -> None:
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """This process without a named cluster; returns the directory of a new record."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    return tmp_path / "ray"
+
+
+def test_without_a_record_ray_starts_a_cluster(alone: Path) -> None:
+    assert address_to_join() is None
+
+
+@pytest.mark.parametrize("server", [nobody, web_server, silent_server, other_grpc_server])
+def test_another_program_on_a_recorded_port_is_no_cluster(
+    server: Server, alone: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with server() as port:
-        record = recorded(tmp_path, f"127.0.0.1:{port}".encode())
-        done = join(RAY_TMPDIR=str(tmp_path))
-    assert f"{record} records a Ray cluster" in done.stderr
-    assert float(done.stdout.split()[1]) < WITHIN
+        record = recorded(alone, f"127.0.0.1:{port}".encode())
+        started = time.monotonic()
+        assert address_to_join() == "local"
+        assert time.monotonic() - started < WITHIN / 2
+    (message,) = caplog.messages
+    assert message.startswith(f"{record} records a Ray cluster that cannot be joined: ")
+    assert f":{port}: " in message
+    assert record.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"no address", b"\xff\xfe\x00", b"host:port", b":"])
-def test_a_damaged_record_is_no_cluster(content: bytes, tmp_path: Path) -> None:
-    record = recorded(tmp_path, content)
-    done = join(RAY_TMPDIR=str(tmp_path))
-    assert f"{record} records a Ray cluster" in done.stderr
-    assert float(done.stdout.split()[1]) < WITHIN
+def test_a_damaged_record_is_no_cluster(
+    content: bytes, alone: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = recorded(alone, content)
+    assert address_to_join() == "local"
+    message = caplog.messages[-1]
+    assert message.startswith(f"{record} records a Ray cluster that cannot be joined: ")
+    assert len(message.splitlines()) == 1
+
+
+def test_a_record_that_cannot_be_read_is_no_cluster(
+    alone: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (alone / "ray_current_cluster").mkdir()
+    assert address_to_join() == "local"
+    assert "Is a directory" in caplog.messages[0]
 
 
 @pytest.mark.parametrize(
@@ -173,25 +217,40 @@ def test_a_damaged_record_is_no_cluster(content: bytes, tmp_path: Path) -> None:
         ("127.0.0.1:{port}", nobody),
         ("127.0.0.1:{port}", web_server),
         ("127.0.0.1:{port}", silent_server),
+        ("127.0.0.1:{port}", other_grpc_server),
         ("ray://127.0.0.1:{port}", nobody),
         ("ray://127.0.0.1:{port}", silent_server),
-        ("http://127.0.0.1:{port}", nobody),
+        ("http://127.0.0.1:{port}", web_server),
+        ("nowhere.invalid:{port}", nobody),
         ("somewhere", nobody),
+        (" local", nobody),
     ],
 )
-def test_a_named_cluster_that_does_not_answer_is_one_line(
-    address: str, server: Server, tmp_path: Path
+def test_a_named_cluster_that_does_not_answer_is_an_error(
+    address: str, server: Server, alone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with server() as port:
         given = address.format(port=port)
+        monkeypatch.setenv("RAY_ADDRESS", given)
+        recorded(alone, b"127.0.0.1:1")  # does not count
         started = time.monotonic()
-        done = ingest(tmp_path / "out", RAY_ADDRESS=given)
-        assert time.monotonic() - started < WITHIN
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(
-        f"ingest: error: RAY_ADDRESS is {given!r}, but no Ray cluster can be joined there: "
-    )
+        with pytest.raises(ClusterError) as found:
+            address_to_join()
+        assert time.monotonic() - started < WITHIN / 2
+    message = str(found.value)
+    assert message.startswith(f"RAY_ADDRESS is {given!r}, but no Ray cluster can be joined there: ")
+    assert len(message.splitlines()) == 1
+
+
+def test_a_job_says_so_in_one_line(tmp_path: Path) -> None:
+    given = f"127.0.0.1:{free_port()}"
+    started = time.monotonic()
+    done = ingest(tmp_path / "out", RAY_ADDRESS=given)
+    assert time.monotonic() - started < WITHIN
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith(f"ingest: error: RAY_ADDRESS is {given!r}, but")
     assert "Traceback" not in done.stderr
+    assert "(log:" not in done.stderr
 
 
 def test_a_cluster_that_wants_a_token_refuses_in_one_line() -> None:

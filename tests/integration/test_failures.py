@@ -149,7 +149,7 @@ def assert_told(done: subprocess.CompletedProcess[str], *names: str) -> None:
     assert done.stdout == ""
     last = done.stderr.splitlines()[-1]
     assert any(name in last for name in names), last
-    for advice in ("Traceback", "UDF", "github.com", 'File "'):
+    for advice in ("Traceback", "UDF", "DataContext", 'File "'):
         assert advice not in done.stderr
     others = [line for line in done.stderr.splitlines() if not line.startswith("  ")]
     assert len(others) <= 10, done.stderr
