@@ -30,6 +30,10 @@ class ImageError(IerRayError):
         super().__init__(detail)
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+        """For the way from one process to another."""
+        return ImageError, (self.reason, self.message)
+
 
 class DataError(IerRayError):
     """Shards are missing, incomplete, or do not fit the request."""

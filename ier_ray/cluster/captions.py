@@ -24,7 +24,7 @@ from ier_ray.data.captions import CAPTION, TOKENS, VOCABULARY_HASH
 from ier_ray.data.fitting import Given, open_fitting
 from ier_ray.data.images import decode_rgb
 from ier_ray.data.schema import MANIFEST, Manifest, ShardFile, made_before
-from ier_ray.data.shards import ShardSet
+from ier_ray.data.shards import ShardSet, decoding, reading
 from ier_ray.errors import DataError, SettingsError
 from ier_ray.models.captions import (
     CAPTION_TOKENS,
@@ -147,12 +147,17 @@ class CaptionShard:
             hashed = storage.HashedStream(stream)
             with pq.ParquetWriter(hashed, schema, compression="none") as writer:
                 for group in range(parquet.num_row_groups):
-                    writer.write_table(self._captioned(parquet.read_row_group(group), schema))
+                    with reading(self._shards.files[number]):
+                        read = parquet.read_row_group(group)
+                    writer.write_table(self._captioned(read, schema))
         digest = hashed.sha256.hexdigest()
         return pa.table({"file": [json.dumps({"file": file, "rows": rows, "sha256": digest})]})
 
     def _captioned(self, rows: pa.Table, schema: pa.Schema) -> pa.Table:
-        images = [decode_rgb(encoded) for encoded in rows["image"].to_pylist()]
+        images = []
+        for row in rows.select(["image", "sample_id"]).to_pylist():
+            with decoding(row["sample_id"]):
+                images.append(decode_rgb(row["image"]))
         captions = self._captioner.describe(images)
         tokens = self._captioner.tokens(captions).tolist()
         return pa.table([*rows.columns, captions, tokens], schema=schema)

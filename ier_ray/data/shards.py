@@ -195,6 +195,22 @@ def reading(location: str) -> Iterator[None]:
         raise StorageError(f"{location}: cannot be read: {error}") from error
 
 
+@contextmanager
+def decoding(sample_id: str) -> Iterator[None]:
+    """Name the sample whose stored image cannot be decoded.
+
+    Raises:
+        DataError: in place of an :class:`ImageError`.
+    """
+    try:
+        yield
+    except ImageError as error:
+        raise DataError(
+            f"image {sample_id!r} passed ingest but is unreadable now ({error}); "
+            f"ingest the data again"
+        ) from error
+
+
 @dataclass(frozen=True)
 class RowReader:
     """Reads rows by position into arrays; small enough to be sent to any worker.
@@ -271,10 +287,5 @@ class RowReader:
         }
 
     def _decode(self, encoded: pa.Buffer, sample_id: str) -> Pixels:
-        try:
+        with decoding(sample_id):
             return decode_square(bytes(encoded), self.image_size)
-        except ImageError as error:
-            raise DataError(
-                f"image {sample_id!r} passed ingest but is unreadable now ({error}); "
-                f"ingest the data again"
-            ) from error
