@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from ray.exceptions import RayError, RayTaskError, UserCodeException
@@ -87,7 +86,7 @@ def for_the_user(error: BaseException) -> IerRayError | None:
     Returns:
         None when the error is neither: a bug of this package, or a failure nobody thought of.
     """
-    inside = list(carried(error))
+    inside = carried(error)
     for found in inside:
         if isinstance(found, IerRayError) and not isinstance(found, RayTaskError):
             return found
@@ -104,14 +103,22 @@ def told(error: BaseException) -> str:
     return str(for_the_user(error) or in_one_line(error))
 
 
-def carried(error: BaseException) -> Iterator[BaseException]:
-    """An error and all errors that it carries, outermost first."""
-    yield error
-    failures = getattr(error, "worker_failures", {}).values()
-    controller = getattr(error, "controller_failure", None)
-    for inner in (getattr(error, "cause", None), error.__cause__, *failures, controller):
-        if isinstance(inner, BaseException):
-            yield from carried(inner)
+def carried(error: BaseException) -> list[BaseException]:
+    """An error and all errors that it carries, each once, from the outside in."""
+    found, left = [], [error]
+    while left:
+        outer = left.pop(0)
+        if outer in found:  # an error of a worker may be raised again from its own wrapper
+            continue
+        found.append(outer)
+        inner = [
+            getattr(outer, "cause", None),
+            outer.__cause__,
+            *getattr(outer, "worker_failures", {}).values(),
+            getattr(outer, "controller_failure", None),
+        ]
+        left.extend(one for one in inner if isinstance(one, BaseException))
+    return found
 
 
 def constructors_error(error: RayError) -> IerRayError | None:

@@ -119,7 +119,10 @@ def test_other_errors_are_unexpected(cluster: None) -> None:
 def test_trainings_wrappers_are_opened() -> None:
     group = WorkerGroupError("long", {0: RuntimeError("closed by peer"), 1: DAMAGED})
     assert for_the_user(group) is DAMAGED
-    assert for_the_user(ControllerError(DAMAGED)) is DAMAGED
+    error = DataError("image 'b' is unreadable")
+    error.__cause__ = ControllerError(error)
+    assert for_the_user(error.__cause__) is error
+    assert for_the_user(error) is error
 
 
 def test_a_restart_cures_storage_and_lost_processes_only() -> None:
