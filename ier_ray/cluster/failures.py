@@ -6,7 +6,7 @@ import logging
 import re
 from typing import Any
 
-from ray.exceptions import RayError, RayTaskError, UserCodeException
+from ray.exceptions import RayError, RayTaskError
 from ray.train import ControllerError, Result, UserCallback, WorkerGroupError
 from ray.train.torch import TorchTrainer
 
@@ -91,7 +91,7 @@ def for_the_user(error: BaseException) -> IerRayError | None:
         if isinstance(found, IerRayError) and not isinstance(found, RayTaskError):
             return found
     for found in inside:
-        if isinstance(found, RayError) and not isinstance(found, (RayTaskError, UserCodeException)):
+        if isinstance(found, RayError) and not isinstance(found, RayTaskError):
             return constructors_error(found) or ClusterError(
                 f"the cluster failed: {type(found).__name__}: {str(found).strip().splitlines()[0]}"
             )
