@@ -226,6 +226,14 @@ class _TextLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+def in_one_line(error: ValidationError) -> str:
+    """What is wrong with a record of this program's that cannot be read."""
+    return "; ".join(
+        f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+        for problem in error.errors(include_url=False)
+    )
+
+
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 

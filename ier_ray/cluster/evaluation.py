@@ -32,7 +32,7 @@ from ier_ray.training.checkpoint import (
 )
 from ier_ray.training.settings import TrainSettings
 
-Asked = Part | Literal["all"]
+Asked = Literal[Part, "all"]
 """A part of the data that the checkpoint was trained with, or all rows of any data."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import ray.train
@@ -12,8 +13,11 @@ from ier_ray.cluster.connection import DATA_CPUS, Demand, require
 from ier_ray.cluster.streams import open_splits
 from ier_ray.cluster.worker import checkpoint_location
 from ier_ray.data.fitting import Given, open_fitting
+from ier_ray.data.order import epoch_order
 from ier_ray.data.provenance import check_start, check_test_rows
+from ier_ray.data.schema import Domain
 from ier_ray.data.shards import ShardSet
+from ier_ray.data.splits import SplitIndex
 from ier_ray.errors import IerRayError, SettingsError
 from ier_ray.models.captions import transformers
 from ier_ray.training.checkpoint import read_seen_rows
@@ -59,9 +63,29 @@ def check_data(settings: TrainSettings) -> None:
     )
     splits = open_splits(settings)
     check_test_rows(splits)
+    check_batch(settings, splits)
     start = settings.schedule.fer_checkpoint
     if start is not None:
         check_start(splits, read_seen_rows(start), start)
+
+
+def check_batch(settings: TrainSettings, splits: Mapping[Domain, SplitIndex]) -> None:
+    """Raise :class:`SettingsError` if a step would have to take images of a domain twice."""
+    batch, workers = settings.optimizer.batch_size, settings.scaling.num_workers
+    for domain, split in splits.items():
+        order = epoch_order(
+            split.train,
+            seed=settings.seed,
+            epoch=0,
+            balance=settings.class_balance(domain),
+            window=settings.data.shuffle_window,
+        )
+        if batch * workers > len(order.rows):
+            raise SettingsError(
+                f"optimizer.batch_size is {batch}: a step of {workers} workers takes "
+                f"{batch * workers} images, but an epoch of data.{domain} has {len(order.rows)}; "
+                f"lower it, or scaling.num_workers"
+            )
 
 
 def check_capacity(settings: TrainSettings, *, driver_cpus: float = 0.0) -> None:

@@ -95,20 +95,20 @@ class SweepSettings(Settings):
     """Settings of every trial; the sweep sets name, storage and the searched settings."""
 
     @model_validator(mode="after")
-    def _every_trial_is_possible(self) -> SweepSettings:
-        try:
-            list(corner_trials(self.train, self.search, self.storage))
-        except SettingsError as error:
-            raise ValueError(str(error)) from error
-        return self
-
-    @model_validator(mode="after")
     def _both_networks(self) -> SweepSettings:
         if self.train.schedule.networks != "both":
             raise ValueError(
                 f"train.schedule.networks must be both, got {self.train.schedule.networks}: a "
                 f"sweep searches loss.balance, which is 0 for one network"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _every_trial_is_possible(self) -> SweepSettings:
+        try:
+            list(corner_trials(self.train, self.search, self.storage))
+        except SettingsError as error:
+            raise ValueError(str(error)) from error
         return self
 
 

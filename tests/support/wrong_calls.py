@@ -17,7 +17,7 @@ from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.sources import SyntheticSource
 from ier_ray.emotions import POLARITY
 from support.captions import write_caption_models
-from support.runs import SIZE, run, tiny_settings
+from support.runs import ROOT, SIZE, run, tiny_settings
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def write_inputs(shards: dict[str, str], root: Path) -> dict[str, str]:
     ).location
     write_shard_set(source, "fer", f"{root}/used/fer", scheme=POLARITY, layout=LayoutSettings())
     broken = shutil.copytree(shards["ier"], root / "broken")
-    next(broken.glob("*.parquet")).write_bytes(b"PAR1")
+    next(broken.rglob("*.parquet")).write_bytes(b"PAR1")
     inputs["broken"] = str(broken)
     (root / "odd_set").mkdir()
     (root / "odd_set" / "manifest.json").write_text('{"rows": 3}')
@@ -95,6 +95,8 @@ def write_inputs(shards: dict[str, str], root: Path) -> dict[str, str]:
         (root / name).write_bytes(text)
         inputs[name.removesuffix(".yaml")] = str(root / name)
     (root / "folder").mkdir()
+    inputs["folder"] = str(root / "folder")
+    inputs["demo_config"] = str(ROOT / "configs" / "demo.yaml")
     (root / "pictures" / "happy").mkdir(parents=True)
     (root / "pictures" / "odd").mkdir()
     Image.new("RGB", (40, 40), "teal").save(root / "pictures" / "happy" / "1.png")
@@ -107,7 +109,7 @@ def _common(job: str, base: str, out: str = "output") -> list[WrongCall]:
     """What every job must refuse."""
     calls = {
         "unknown setting": (f"{base} --no-such-thing 1", "--no-such-thing is not a setting"),
-        "stray word": (f"{base} stray", "'stray' follows no setting|unrecognized|folder"),
+        "stray word": (f"stray {base}", "'stray' follows no setting"),
         "config missing": (f"{base} --config {{none}}", "--config {none}: no such file"),
         "config a folder": (f"{base} --config {{folder}}", "--config {folder}: cannot be read"),
         "config in Latin-1": (f"{base} --config {{latin}}", "is not in UTF-8"),
@@ -175,8 +177,12 @@ def _training(job: str, prefix: str = "") -> list[WrongCall]:
         "image too small": ("--P.model.architecture alexnet", "alexnet needs at least"),
         "no captions": ("--P.model.architecture caption_bert", "has no captions"),
         "layers to freeze": (
-            "--P.optimizer.frozen-layers 99",
-            "frozen_layers is 99, but the trunk",
+            "--P.optimizer.frozen-layers 999",
+            "frozen_layers is 999, but the",
+        ),
+        "batch too large": (
+            "--P.optimizer.batch-size 99",
+            "batch_size is 99: a step of 1 workers takes 99 images, but an epoch of",
         ),
         "no epochs": ("--P.schedule.epochs 0", "schedule.epochs must be >= 1, got 0"),
         "seed of 33 bits": ("--P.seed 4294967296", "seed must be < 4294967296"),
@@ -206,7 +212,7 @@ TUNE = {
     "no trials": ("--search.trials 0", "search.trials must be >= 1"),
     "one network": (
         "--train.schedule.networks ier --train.loss.balance 0",
-        "networks ier|must be both",
+        "train.schedule.networks must be both, got ier",
     ),
 }
 
@@ -229,7 +235,10 @@ EVALUATE = {
     "no manifest": ("--checkpoint {odd_manifest} --ier {ier}", "not a checkpoint manifest"),
     "no such network": ("--checkpoint {fer_only} --ier {ier}", "there is no ier network in it"),
     "unknown part": ("--checkpoint {checkpoint} --ier {ier} --part tests", "part must be"),
-    "part of other data": ("--checkpoint {checkpoint} --ier {broken}", "hash|Parquet"),
+    "part of other data": (
+        "--checkpoint {checkpoint} --ier {broken}",
+        "its parts (test) are unknown here|Parquet",
+    ),
     "seen rows": ("--checkpoint {checkpoint} --ier {ier} --part train", "trained or selected"),
     "output a directory": (
         "--checkpoint {checkpoint} --ier {ier} --output {folder}",
@@ -408,6 +417,6 @@ CALLS: list[WrongCall] = [
     *_calls("probe", "", PROBE),
     *_common("caption", f"--shards {{ier}} {MODELS} --output {{root}}/new"),
     *_calls("caption", "", CAPTION),
-    *_common("demo", "--samples 50"),
+    *_common("demo", "--samples 50 --train-config {demo_config}"),
     *_calls("demo", "--output {root}/new", DEMO),
 ]
