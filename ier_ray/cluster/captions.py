@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 import torch
-from PIL import Image
 from tqdm import tqdm
 
 from ier_ray import storage
@@ -25,8 +24,8 @@ from ier_ray.data.captions import CAPTION, TOKENS, VOCABULARY_HASH
 from ier_ray.data.fitting import Given, open_fitting
 from ier_ray.data.images import decode_rgb
 from ier_ray.data.schema import MANIFEST, Manifest, ShardFile, made_before
-from ier_ray.data.shards import ShardSet, unreadable
-from ier_ray.errors import DataError, ImageError, SettingsError
+from ier_ray.data.shards import ShardSet, decoding, reading
+from ier_ray.errors import DataError, SettingsError
 from ier_ray.models.captions import (
     CAPTION_TOKENS,
     Captioner,
@@ -148,23 +147,20 @@ class CaptionShard:
             hashed = storage.HashedStream(stream)
             with pq.ParquetWriter(hashed, schema, compression="none") as writer:
                 for group in range(parquet.num_row_groups):
-                    writer.write_table(self._captioned(parquet.read_row_group(group), schema))
+                    with reading(self._shards.files[number]):
+                        read = parquet.read_row_group(group)
+                    writer.write_table(self._captioned(read, schema))
         digest = hashed.sha256.hexdigest()
         return pa.table({"file": [json.dumps({"file": file, "rows": rows, "sha256": digest})]})
 
     def _captioned(self, rows: pa.Table, schema: pa.Schema) -> pa.Table:
-        named = zip(rows["image"].to_pylist(), rows["sample_id"].to_pylist(), strict=True)
-        images = [_decoded(encoded, sample_id) for encoded, sample_id in named]
+        images = []
+        for row in rows.select(["image", "sample_id"]).to_pylist():
+            with decoding(row["sample_id"]):
+                images.append(decode_rgb(row["image"]))
         captions = self._captioner.describe(images)
         tokens = self._captioner.tokens(captions).tolist()
         return pa.table([*rows.columns, captions, tokens], schema=schema)
-
-
-def _decoded(encoded: bytes, sample_id: str) -> Image.Image:
-    try:
-        return decode_rgb(encoded)
-    except ImageError as error:
-        raise unreadable(sample_id, error) from error
 
 
 def captioned(schema: pa.Schema, vocabulary: str) -> pa.Schema:

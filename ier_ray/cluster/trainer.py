@@ -15,7 +15,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ier_ray import storage
 from ier_ray.cluster.connection import connect
 from ier_ray.cluster.evaluation import predict_held_out, tested
-from ier_ray.cluster.failures import EndAtOnce, fit
+from ier_ray.cluster.failures import FailureNotice, fit
 from ier_ray.cluster.runs import (
     BEST_BY,
     best_checkpoint,
@@ -159,7 +159,7 @@ def make_trainer(
                 checkpoint_score_attribute=BEST_BY,
                 checkpoint_score_order="max",
             ),
-            callbacks=[EndAtOnce(), *(callbacks or [])],
+            callbacks=[FailureNotice(), *(callbacks or [])],
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )

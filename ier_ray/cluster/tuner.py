@@ -25,6 +25,8 @@ from ray.tune.search.optuna import OptunaSearch
 from ier_ray import storage
 from ier_ray.cluster.connection import DATA_CPUS, connect
 from ier_ray.cluster.evaluation import predict_held_out, tested
+from ier_ray.cluster.failures import told
+from ier_ray.cluster.logs import show_in_job
 from ier_ray.cluster.runs import (
     BEST_BY,
     best_checkpoint,
@@ -225,6 +227,7 @@ def trial_driver(base: TrainSettings, location: str) -> Callable[[dict[str, Any]
     """The function that Tune calls for each trial."""
 
     def drive(config: dict[str, Any]) -> None:
+        show_in_job()
         name = tune.get_context().get_trial_id()
         settings = trial_settings(base, config, name=name, location=location)
         # A retried trial keeps its name, and no two trials share one: an existing run is its own.
@@ -291,7 +294,7 @@ def describe(result: tune.Result, location: str) -> Trial:
         epochs=result.metrics["epoch"] if reported else 0,
         score=best.get(BEST_BY),
         metrics={key: best[key] for key in best if key.endswith(VALIDATION)},
-        error=str(result.error) if result.error else None,
+        error=told(result.error) if result.error else None,
     )
 
 

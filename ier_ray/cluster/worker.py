@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ier_ray import storage
 from ier_ray.cluster.connection import quiet_data
+from ier_ray.cluster.logs import show_in_job
 from ier_ray.cluster.streams import open_streams
 from ier_ray.errors import DeviceMemoryError, IerRayError, StorageError, TrainingError
 from ier_ray.training.context import ProgressBar
@@ -40,7 +41,7 @@ def train_worker(config: dict[str, Any]) -> RunProgress | IerRayError:
     Any other is raised, since ranks that did not meet it wait for this one: only Ray can stop them.
     """
     logging.getLogger().setLevel(logging.WARNING)  # Ray logs every report through the root logger
-    logging.getLogger("ier_ray").setLevel(logging.INFO)
+    show_in_job()
     quiet_data()
     settings = TrainSettings.model_validate(config["settings"])
     run = storage.join(settings.storage, settings.name)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ier_ray import storage
 from ier_ray.data.images import Pixels
 from ier_ray.data.preprocessing import Preprocessing
-from ier_ray.data.shards import RowReader, ShardSet, unreadable
+from ier_ray.data.shards import RowReader, ShardSet, decoding
 from ier_ray.errors import DataError, ImageError, StorageError
 
 
@@ -93,12 +93,10 @@ def images_from_shards(
 
 def _named(row: dict[str, Any], preprocessing: Preprocessing) -> NamedImage:
     mask = row["cue_mask"]
-    try:
+    with decoding(row["sample_id"]):
         return NamedImage(
             name=row["sample_id"],
             pixels=preprocessing.decode(row["image"]),
             label=row["label"],
             cue_mask=None if mask is None else preprocessing.decode_mask(mask),
         )
-    except ImageError as error:
-        raise unreadable(row["sample_id"], error) from error

@@ -31,7 +31,7 @@ from support.runs import EPOCHS, ROOT, STEPS, tiny_settings
 from support.steps import RANKS, descending, double_batches, weights_after
 
 from ier_ray import storage
-from ier_ray.cluster.failures import EndAtOnce, fit, training_error
+from ier_ray.cluster.failures import FailureNotice, fit, training_error
 from ier_ray.cluster.trainer import TrainResult, make_trainer, run_training
 from ier_ray.cluster.worker import RayTrainContext
 from ier_ray.errors import (
@@ -212,7 +212,13 @@ FULL = out_of_memory(TrainSettings.model_validate({"data": {"fer": "f", "ier": "
     ids=["full", "data", "storage"],
 )
 def test_only_an_error_that_may_pass_restarts_the_workers(
-    cluster: None, tmp_path: Path, error: IerRayError, starts: int, kind: type[Exception], told: str
+    cluster: None,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    error: IerRayError,
+    starts: int,
+    kind: type[Exception],
+    told: str,
 ) -> None:
     trainer = TorchTrainer(
         fails_on_one_rank,
@@ -222,7 +228,7 @@ def test_only_an_error_that_may_pass_restarts_the_workers(
             name="run",
             storage_path=str(tmp_path),
             failure_config=FailureConfig(max_failures=1),
-            callbacks=[EndAtOnce()],
+            callbacks=[FailureNotice()],
         ),
     )
     with pytest.raises(kind, match=told) as caught:
@@ -230,11 +236,21 @@ def test_only_an_error_that_may_pass_restarts_the_workers(
     assert len((tmp_path / "starts").read_text().splitlines()) == starts
     if starts == 1:
         assert type(caught.value) is type(error)
+    else:
+        said = ""
+
+        def noticed() -> bool:
+            nonlocal said
+            said += capfd.readouterr().err
+            return f"training workers failed: worker 1: {type(error).__name__}: {error}" in said
+
+        wait_for(noticed, seconds=20)  # it comes through the cluster's logs
+        assert "Traceback" not in said
 
 
 def test_a_trainer_ends_at_once(shards: dict[str, str], tmp_path: Path) -> None:
     callbacks = make_trainer(tiny_settings(shards, tmp_path)).run_config.callbacks
-    assert [type(callback) for callback in callbacks] == [EndAtOnce]
+    assert [type(callback) for callback in callbacks] == [FailureNotice]
 
 
 def test_the_error_of_several_workers_names_each_and_what_to_do() -> None:
