@@ -34,9 +34,9 @@ from ier_ray.errors import DataError, StorageError
 def assert_same_shard_sets(found: str, expected: str) -> None:
     """The same manifest, and every file the same to the byte."""
     assert read_shard_manifest(found) == read_shard_manifest(expected)
-    written = sorted(path.relative_to(found) for path in Path(found).rglob("*.parquet"))
+    written = sorted(path.relative_to(found) for path in Path(found).rglob("part-*.parquet"))
     assert written == sorted(
-        path.relative_to(expected) for path in Path(expected).rglob("*.parquet")
+        path.relative_to(expected) for path in Path(expected).rglob("part-*.parquet")
     )
     for file in written:
         assert Path(found, file).read_bytes() == Path(expected, file).read_bytes()
@@ -126,7 +126,7 @@ def test_a_storage_that_fails_inside_a_task_gives_one_clear_line(
     location = f"{tmp_path}/album"
     with pytest.raises(StorageError, match=r"s3://album/image-\d+: cannot be read"):
         ingest(Unreachable(), "ier", location, scheme=FOUR, layout=LAYOUT)
-    assert not list(Path(location).rglob("*.parquet"))
+    assert not list(Path(location).rglob("part-*.parquet"))
     error = StorageError("s3://album: cannot be read")
     task = ray.remote(lambda: exec("raise error", {"error": error})).remote()  # noqa: S102
 

@@ -42,4 +42,4 @@ def with_damaged_pages(location: str, copy: Path) -> list[str]:
 
 def copied(location: str, copy: Path) -> list[Path]:
     shutil.copytree(location, copy)
-    return sorted(copy.rglob("*.parquet"))
+    return sorted(copy.rglob("part-*.parquet"))

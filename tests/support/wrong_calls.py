@@ -70,7 +70,7 @@ def write_inputs(shards: dict[str, str], root: Path) -> dict[str, str]:
     ).location
     write_shard_set(source, "fer", f"{root}/used/fer", scheme=POLARITY, layout=LayoutSettings())
     broken = shutil.copytree(shards["ier"], root / "broken")
-    next(broken.rglob("*.parquet")).write_bytes(b"PAR1")
+    next(broken.rglob("part-*.parquet")).write_bytes(b"PAR1")
     inputs["broken"] = str(broken)
     (root / "odd_set").mkdir()
     (root / "odd_set" / "manifest.json").write_text('{"rows": 3}')

@@ -70,11 +70,11 @@ def test_every_sample_is_accounted_for(tmp_path: Path) -> None:
 def test_a_second_run_does_nothing_and_other_settings_are_refused(tmp_path: Path) -> None:
     location = f"{tmp_path}/album"
     first = write_shard_set(Album(), "ier", location, scheme=FOUR, layout=LAYOUT)
-    before = {p: p.stat().st_mtime_ns for p in Path(location).rglob("*.parquet")}
+    before = {p: p.stat().st_mtime_ns for p in Path(location).rglob("part-*.parquet")}
     again = write_shard_set(Album(), "ier", location, scheme=FOUR, layout=LAYOUT)
     assert (first.unchanged, again.unchanged) == (False, True)
     assert again.manifest == first.manifest
-    assert before == {p: p.stat().st_mtime_ns for p in Path(location).rglob("*.parquet")}
+    assert before == {p: p.stat().st_mtime_ns for p in Path(location).rglob("part-*.parquet")}
     other = LAYOUT.model_copy(update={"seed": 2})
     with pytest.raises(DataError, match="holds a shard set made with other settings"):
         write_shard_set(Album(), "ier", location, scheme=FOUR, layout=other)
