@@ -1,4 +1,4 @@
-"""Cached activations of the two backgrounds, the image and the baseline."""
+"""Cached activations of images and their baselines, the backgrounds that windows are cut from."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ier_ray.explain.incremental.operations import Join, Pointwise, Slide, Step
 from ier_ray.explain.incremental.tracing import TracedNetwork
 
 BASELINE, IMAGE = 0, 1
-"""Indices of the two backgrounds in every batch of both."""
+"""Indices of the two backgrounds of the first image in a batch; those of the i-th are 2i more."""
 
 
 @dataclass(frozen=True)
 class CachedActivations:
-    """Activations of both backgrounds, which windows are cut from.
+    """Activations of both backgrounds of N images, which windows are cut from.
 
     Attributes:
-        pixels: ``(2, H, W, C)``; the inputs.
+        pixels: ``(2N, H, W, C)``; the inputs: a baseline and its image, and so on.
         read: the maps that each sliding or joining step reads, padded.
-        frontier: whole maps that the readout or the tail reads, ``(2, H, W, C)``.
-        read_out: ``(2, U)``; outputs of the readout, if there is one, in double precision.
+        frontier: whole maps that the readout or the tail reads, ``(2N, H, W, C)``.
+        read_out: ``(2N, U)``; outputs of the readout, if there is one, in double precision.
         shapes: channels, height and width of every value.
-        logits: ``(2, K)``.
+        logits: ``(2N, K)``.
     """
 
     pixels: Tensor
@@ -39,7 +39,7 @@ class CachedActivations:
 
     @classmethod
     def of(cls, network: TracedNetwork, pixels: Tensor) -> CachedActivations:
-        """Run the network on both, ``(2, C, H, W)``, and keep what windows will need."""
+        """Run the network on all, ``(2N, C, H, W)``, and keep what windows will need."""
         values = {network.source: pixels.contiguous(memory_format=torch.channels_last)}
         read: dict[str, tuple[Tensor, ...]] = {}
         for step in network.steps:
@@ -61,6 +61,37 @@ class CachedActivations:
             shapes={name: (maps.shape[1], *maps.shape[2:]) for name, maps in values.items()},
             logits=logits,
         )
+
+    @property
+    def bytes_per_image(self) -> int:
+        """Memory that the activations of an image and its baseline take."""
+        return 2 * sum(each[0].nbytes for each in self._tensors())
+
+    def room_for(self, images: int) -> CachedActivations:
+        """Activations of the same shapes for so many images, to be written by :meth:`put`."""
+
+        def room(each: Tensor) -> Tensor:
+            return each.new_zeros(2 * images, *each.shape[1:])
+
+        return CachedActivations(
+            pixels=room(self.pixels),
+            read={name: tuple(map(room, maps)) for name, maps in self.read.items()},
+            frontier={name: room(maps) for name, maps in self.frontier.items()},
+            read_out=None if self.read_out is None else room(self.read_out),
+            shapes=self.shapes,
+            logits=room(self.logits),
+        )
+
+    def put(self, places: Sequence[int], computed: CachedActivations) -> None:
+        """Overwrite the activations of some images with those of ``computed``, in its order."""
+        for mine, other in zip(self._tensors(), computed._tensors(), strict=True):
+            for place, pair in zip(places, other.split(2), strict=True):
+                mine[2 * place : 2 * place + 2] = pair
+
+    def _tensors(self) -> list[Tensor]:
+        maps = [each for reads in self.read.values() for each in reads]
+        read_out = [] if self.read_out is None else [self.read_out]
+        return [self.pixels, *maps, *self.frontier.values(), *read_out, self.logits]
 
 
 def local_share(network: TracedNetwork, cached: CachedActivations) -> float:

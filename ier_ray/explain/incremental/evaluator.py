@@ -18,20 +18,12 @@ from ier_ray.explain.evaluators import (
     never_interrupt,
     probability,
 )
-from ier_ray.explain.incremental.activations import BASELINE, IMAGE, CachedActivations, local_share
-from ier_ray.explain.incremental.batch import WindowBatch, changed_macs
+from ier_ray.explain.incremental.activations import CachedActivations, local_share
+from ier_ray.explain.incremental.logits import masked_logits, masked_macs
 from ier_ray.explain.incremental.tracing import TracedNetwork, UntraceableError, trace
 from ier_ray.explain.masking import MaskedImages, Masking
-from ier_ray.explain.memory import in_batches, planned_bytes
-from ier_ray.explain.regions import areas
 from ier_ray.explain.shapley.game import Scores
 
-WINDOW_DIVISOR = 8
-"""The windows computed together take at most the planned memory divided by this."""
-MAP_COPIES = 3
-"""Copies of whole maps in memory at once: the tail's input, the flattened input, its outputs."""
-ROW_MACS = 1e7
-"""Fixed cost of a masked image, whatever its windows, in multiply-accumulates."""
 MIN_LOCAL_SHARE = 0.5
 """Least share of the work in windowed steps for which the incremental evaluator is chosen."""
 
@@ -77,20 +69,14 @@ class IncrementalEvaluator:
         """Scores ``(M, K)`` of masked images."""
         if not isinstance(masking, Masking):
             return self._dense(masking)
-        known = self.activations.logits
-        background = torch.from_numpy(np.where(masking.keeps_inside, BASELINE, IMAGE))
-        pixels = areas(masking.rectangles)
-        shown = torch.from_numpy(pixels > 0) ^ background.bool()  # right for all or nothing shown
-        logits = known[shown.long().to(known.device)]
-        partial = np.flatnonzero(self._partial(masking))
-        partial = partial[np.argsort(pixels[partial], kind="stable")]
-        memory = planned_bytes(known.device)
-        for rows, found in in_batches(
-            len(partial),
-            self.batch_size or self._rows_within(memory),
-            lambda rows: self._logits(masking[partial[rows]], memory),
-        ):
-            logits[torch.from_numpy(partial[rows]).to(known.device)] = found
+        logits = masked_logits(
+            self.network,
+            self.activations,
+            masking,
+            np.zeros(len(masking), dtype=np.int64),
+            batch_size=self.batch_size,
+            interrupt=self.interrupt,
+        )
         scores: Scores = self.score(logits.double()).cpu().numpy()
         return scores
 
@@ -98,30 +84,13 @@ class IncrementalEvaluator:
         """Multiply-accumulates of each masked image, ``(M,)``, with all else in that unit."""
         if not isinstance(masking, Masking):
             return self._dense.costs(masking)
-        macs = changed_macs(self.network, self.activations, masking)
-        return ROW_MACS + np.where(self._partial(masking), macs, 0)
-
-    def _partial(self, masking: Masking) -> NDArray[np.bool_]:
-        """``(M,)``: which images show neither all of the image nor all of the baseline."""
-        pixels = areas(masking.rectangles)
-        return (pixels > 0) & (pixels < self.image.shape[-2] * self.image.shape[-1])
+        return masked_macs(self.network, self.activations.shapes, masking)
 
     @cached_property
     def _dense(self) -> DenseEvaluator:
         return DenseEvaluator(
             self.network.whole, self.image, self.baseline, self.score, interrupt=self.interrupt
         )
-
-    def _rows_within(self, memory: int) -> int:
-        row = sum(maps[0].nbytes for maps in self.activations.frontier.values())
-        return max(1, memory // (MAP_COPIES * row))
-
-    def _logits(self, masking: Masking, memory: int) -> Tensor:
-        batch = WindowBatch(self.network, self.activations, masking)
-        part = (batch.bytes().cumsum() // (memory / WINDOW_DIVISOR)).astype(np.int64)
-        for rows in np.split(np.arange(len(masking)), np.flatnonzero(np.diff(part)) + 1):
-            batch.run(rows, self.interrupt)
-        return self.network.tail(*batch.tail_inputs())
 
 
 @dataclass(frozen=True)
