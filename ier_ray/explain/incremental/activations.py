@@ -85,8 +85,8 @@ class CachedActivations:
     def put(self, places: Sequence[int], computed: CachedActivations) -> None:
         """Overwrite the activations of some images with those of ``computed``, in its order."""
         for mine, other in zip(self._tensors(), computed._tensors(), strict=True):
-            for place, pair in zip(places, other.split(2), strict=True):
-                mine[2 * place : 2 * place + 2] = pair
+            for index, place in enumerate(places):
+                mine[2 * place : 2 * place + 2] = other[2 * index : 2 * index + 2]
 
     def _tensors(self) -> list[Tensor]:
         maps = [each for reads in self.read.values() for each in reads]
