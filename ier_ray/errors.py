@@ -45,3 +45,7 @@ class DeviceMemoryError(TrainingError):
 
 class CancelledError(IerRayError):
     """An explanation was canceled."""
+
+
+class DeadlineError(IerRayError):
+    """Nothing was finished by the deadline."""

@@ -7,12 +7,13 @@ after the tree refines the leaves towards their Shapley values (see ``refinement
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ier_ray.explain.demands import Demand, Demands, Finished, after, answered
 from ier_ray.explain.dncshap import (
@@ -25,6 +26,7 @@ from ier_ray.explain.dncshap import (
     solved,
 )
 from ier_ray.explain.evaluators import Evaluator, Interrupt, never_interrupt
+from ier_ray.explain.masking import Masking
 from ier_ray.explain.refinement import node_credits, refining, region_map
 from ier_ray.explain.regions import Axis, RegionTree, areas
 from ier_ray.explain.shapley.game import Scores
@@ -92,6 +94,33 @@ class AnytimeExplainer:
             return self._along(self.first_axis, shape, by_level, interrupt)
         return self._along_both(shape, by_level, interrupt)
 
+    def macs(
+        self,
+        shape: tuple[int, int],
+        costs: Callable[[Masking], NDArray[np.float64]],
+        whole: float,
+    ) -> float:
+        """Most multiply-accumulates that an image of a shape needs.
+
+        Args:
+            costs: of masked images, ``(M,)``.
+            whole: cost of the whole network, which scores the coalitions that refine.
+        """
+        if self.first_axis == "both":
+            half = None if self.budget is None else self.budget // 2
+            trees = [replace(self, first_axis=axis, budget=half) for axis in AXES]
+            return sum(tree.macs(shape, costs, whole) for tree in trees)
+        plan = self._whole(shape, self.first_axis)
+        rows = np.sort(costs(plan.masking))[::-1][: self.budget]
+        beyond = 0 if self.budget is None or not self._refines(plan) else self.budget - len(plan)
+        return float(rows.sum()) + beyond * whole
+
+    def _refines(self, plan: Plan) -> bool:
+        """Whether the budget suffices to refine the leaves of a whole tree."""
+        if self.budget is None or self.budget < len(plan) + 2:
+            return False
+        return (self.variant, self.contexts) == ("normalized", "both") and len(plan) > 2
+
     def _along_both(self, shape: tuple[int, int], by_level: bool, interrupt: Interrupt) -> Demands:
         """Explain with both orders of the axes, each on half the budget."""
         half = None if self.budget is None else self.budget // 2
@@ -117,8 +146,7 @@ class AnytimeExplainer:
         else:
             scores = yield Demand(plan.masking)
         explanation = self._solved(plan, scores)
-        refinable = (self.variant, self.contexts) == ("normalized", "both") and len(plan) > 2
-        if not refinable or self.budget is None or self.budget < len(plan) + 2:
+        if self.budget is None or not self._refines(plan):
             return explanation
         return (
             yield from refining(

@@ -62,6 +62,11 @@ class CachedActivations:
             logits=logits,
         )
 
+    @classmethod
+    def of_pixels(cls, pixels: Tensor, logits: Tensor) -> CachedActivations:
+        """Only the inputs ``(2N, C, H, W)`` and their logits: no windows can be cut."""
+        return cls(pixels_last(pixels), {}, {}, None, {}, logits)
+
     @property
     def bytes_per_image(self) -> int:
         """Memory that the activations of an image and its baseline take."""

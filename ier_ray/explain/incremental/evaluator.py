@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -146,12 +147,9 @@ class ExactInference:
                 inference=f"incremental{remark}",
                 interrupt=interrupt,
             )
-            if image.shape not in self._local_shares:
-                self._local_shares[image.shape] = local_share(self.traced, evaluator.activations)
-            share = self._local_shares[image.shape]
-            if share >= MIN_LOCAL_SHARE:
+            reason = self._too_little_local(lambda: evaluator.activations, image.shape)
+            if not reason:
                 return evaluator
-            reason = f"only {share:.0%} of the work comes before operations over all positions"
         return DenseEvaluator(
             self.network,
             image,
@@ -160,6 +158,36 @@ class ExactInference:
             inference=f"dense: {reason}{remark}",
             interrupt=interrupt,
         )
+
+    def method(self, image: Tensor) -> tuple[TracedNetwork | None, str]:
+        """How images of this shape ``(C, H, W)`` are scored fastest.
+
+        Returns:
+            The traced network if by windows, else None; and what to record as ``inference``.
+        """
+        reason = self.dense_because
+        if self.traced is not None:
+            pixels, traced = torch.stack([image, image]), self.traced
+            with torch.inference_mode():
+                reason = self._too_little_local(
+                    lambda: CachedActivations.of(traced, pixels), image.shape
+                )
+            if not reason:
+                return traced, "incremental"
+        return None, f"dense: {reason}"
+
+    def _too_little_local(
+        self, activations: Callable[[], CachedActivations], shape: torch.Size
+    ) -> str:
+        """Why windows are not worthwhile for images of a shape; empty if they are."""
+        if self.traced is None:
+            return self.dense_because
+        if shape not in self._local_shares:
+            self._local_shares[shape] = local_share(self.traced, activations())
+        share = self._local_shares[shape]
+        if share >= MIN_LOCAL_SHARE:
+            return ""
+        return f"only {share:.0%} of the work comes before operations over all positions"
 
 
 def exact_evaluator(
