@@ -214,7 +214,20 @@ class Engine:
                     self._together_or_alone(compute, [each])
                 return
             logger.exception("an explanation failed while its masked images were scored")
-            self._finish(explanations[0], Failed(error))
+            self._fail(explanations[0], error, image_fails=compute == self._put)
+
+    def _fail(self, explaining: Explaining, error: Exception, *, image_fails: bool) -> None:
+        """End an explanation; if its image is not in its place, all that have the place."""
+        job = explaining.job
+        with self._changed:
+            if not image_fails:
+                self._end(explaining, Failed(error))
+                return
+            for each in list(self._running.values()):
+                same = (each.job.network, each.job.image_key) == (job.network, job.image_key)
+                if same and each.place is not None:
+                    self._end(each, Failed(error))
+            self._places[job.network].forget(job.image_key)
 
     def _finish(self, explaining: Explaining, update: Update) -> None:
         with self._changed:

@@ -19,14 +19,14 @@ def fair_rows(costs: Sequence[NDArray[np.float64]], quantum: float) -> list[int]
         costs: of the rows that each waits for, in order; the explanations served least come first.
         quantum: cost of the batch.
     """
-    first = np.cumsum([each[0] for each in costs])
-    served = max(1, int(np.searchsorted(first, quantum, side="right")))
+    firsts = np.cumsum([each[0] for each in costs])
+    served = max(1, int(np.searchsorted(firsts, quantum, side="right")))
     counts = [0] * len(costs)
-    left = quantum
+    left = quantum - firsts[served - 1]
     by_need = sorted(range(served), key=lambda index: float(costs[index].sum()))
     for position, index in enumerate(by_need):
-        part = left / (served - position)
-        spent = costs[index].cumsum()
-        counts[index] = max(1, int(np.searchsorted(spent, part, side="right")))
-        left -= spent[counts[index] - 1]
+        more = costs[index][1:].cumsum()
+        further = int(np.searchsorted(more, left / (served - position), side="right"))
+        counts[index] = 1 + further
+        left -= more[further - 1] if further else 0.0
     return counts
