@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from ier_ray.data.image_depths import (
+    check_deep_colors,
+    gray_of_numbers,
+    has_deep_colors,
+    is_numeric,
+)
+from ier_ray.data.image_failures import ImageBytes, failure
+from ier_ray.data.image_formats import (
+    HEAD_BYTES,
+    READ_FORMATS,
+    canvas_of_webp,
+    opened,
+    recognized_format,
+)
+from ier_ray.data.image_metadata import png_without_metadata, upright
 from ier_ray.errors import ImageError
 
 MAX_PIXELS = 50_000_000
@@ -20,35 +36,63 @@ Pixels = NDArray[np.uint8]
 
 
 def decode_rgb(encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode the first frame as RGB: EXIF rotation applied, alpha on white, 16 bits scaled to 8.
+    """Decode the first frame as RGB: turned upright, alpha on white, all depths scaled to 8 bits.
+
+    :mod:`~ier_ray.data.image_formats` says which formats are read,
+    :mod:`~ier_ray.data.image_depths` how other depths become 8 bits.
 
     Raises:
-        ImageError: with reason ``empty``, ``unidentified``, ``too_large`` or ``truncated``.
+        ImageError: with reason ``empty``; ``unidentified`` for bytes that are no image of a format
+            that is read; ``too_large``; ``truncated`` when the file ends early; ``damaged``;
+            ``unsupported`` for kinds of a known format that are not read;
+            ``unsupported_depth`` for values whose scale is not clear.
     """
+    return _decoded(encoded, max_pixels, _as_rgb)
+
+
+def _decoded(
+    encoded: bytes, max_pixels: int, converted: Callable[[Image.Image], Image.Image]
+) -> Image.Image:
     if not encoded:
         raise ImageError("empty", "the image has no bytes")
+    name = recognized_format(encoded[:HEAD_BYTES])
+    if name is None:
+        raise ImageError(
+            "unidentified",
+            f"the bytes are not an image of a known format ({', '.join(READ_FORMATS)})",
+        )
+    stream = ImageBytes(png_without_metadata(encoded) if name == "PNG" else encoded)
+    image = None
     try:
-        image = Image.open(io.BytesIO(encoded))
-    except Image.DecompressionBombError as error:
-        raise ImageError("too_large", str(error)) from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise ImageError("unidentified", "the bytes are not an image of a known format") from error
-    if image.width * image.height > max_pixels:
+        if name == "WEBP":
+            _check_size(canvas_of_webp(encoded[:HEAD_BYTES]), max_pixels)
+        image = opened(stream, name)
+        _check_size(image.size, max_pixels)
+        has_more_bits = has_deep_colors(image, encoded)
+        turned = upright(image)
+        if has_more_bits and not is_numeric(turned):
+            check_deep_colors(turned)
+        return converted(turned)
+    except ImageError:
+        raise
+    except Exception as error:
+        raise failure(error, name=name, encoded=stream, image=image) from error
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
         raise ImageError(
             "too_large",
-            f"the image has {image.width}x{image.height} pixels, but only {max_pixels} are allowed",
+            f"the image has {width}x{height} pixels, but only {max_pixels} are allowed",
         )
-    try:
-        ImageOps.exif_transpose(image, in_place=True)
-        return _as_rgb(image)
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise ImageError("truncated", f"the image cannot be decoded: {error}") from error
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        scaled = np.asarray(image).astype(np.float64) / 257.0
-        return Image.fromarray(np.clip(scaled.round(), 0, 255).astype(np.uint8)).convert("RGB")
+    if is_numeric(image):
+        return gray_of_numbers(image).convert("RGB")
+    if image.mode == "La":
+        image = image.convert("LA")  # the only mode that it converts to
     if image.has_transparency_data:
         foreground = image.convert("RGBA")
         background = Image.new("RGBA", foreground.size, "white")
@@ -104,8 +148,12 @@ def encode_png(pixels: Pixels | NDArray[np.bool_]) -> bytes:
 
 
 def decode_mask(encoded: bytes, size: int) -> NDArray[np.bool_]:
-    """Decode a mask, resized to ``(size, size)`` (nearest neighbor)."""
-    mask = Image.open(io.BytesIO(encoded)).convert("1")
+    """Decode a mask, resized to ``(size, size)`` (nearest neighbor).
+
+    Raises:
+        ImageError: as for :func:`decode_rgb`.
+    """
+    mask = _decoded(encoded, MAX_PIXELS, lambda image: image.convert("1"))
     if mask.size != (size, size):
         mask = mask.resize((size, size), Image.Resampling.NEAREST)
     return np.asarray(mask, dtype=np.bool_)
