@@ -119,7 +119,12 @@ class Recognizer:
 
     @classmethod
     def load(
-        cls, location: str, *, device: str | None = None, adjust_prior: bool = False
+        cls,
+        location: str,
+        *,
+        device: str | None = None,
+        adjust_prior: bool = False,
+        weights_sha256: str | None = None,
     ) -> Recognizer:
         """Load a checkpoint directory.
 
@@ -127,11 +132,18 @@ class Recognizer:
             device: a torch device name; by default a GPU where there is one.
             adjust_prior: shift the logits from the class frequencies of training to those of the
                 validation part, in all that follows: predictions and explanations.
+            weights_sha256: hash that the weights must have; by default any.
 
         Raises:
-            CheckpointError: when the checkpoint is missing or damaged, or has no such frequencies.
+            CheckpointError: when the checkpoint is missing or damaged, has no such frequencies, or
+                has other weights.
         """
         model, manifest = load_checkpoint(location)
+        if weights_sha256 not in (None, manifest.weights_sha256):
+            raise CheckpointError(
+                f"{location}: the weights are {manifest.weights_sha256} now, wanted are "
+                f"{weights_sha256}: the files were replaced; deploy again to serve the new ones"
+            )
         if adjust_prior:
             for domain, network in model.networks.items():
                 shift_logits(network, *manifest.priors(domain))

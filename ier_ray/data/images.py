@@ -79,6 +79,22 @@ def _decoded(
         raise failure(error, name=name, encoded=stream, image=image) from error
 
 
+def declared_pixels(encoded: bytes) -> int:
+    """How many pixels the file's header announces; 0 where it cannot be read.
+
+    Reads no pixels: it tells what :func:`decode_rgb` will need memory for, or refuse.
+    """
+    name = recognized_format(encoded[:HEAD_BYTES])
+    if name is None:
+        return 0
+    stream = ImageBytes(png_without_metadata(encoded) if name == "PNG" else encoded)
+    try:
+        width, height = opened(stream, name).size
+    except Exception:  # noqa: BLE001 (decoding meets it again, and says what it means)
+        return 0
+    return width * height
+
+
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ier_ray.data.images import Pixels
-from ier_ray.serve.errors import Refused
+from ier_ray.serve.errors import RefusedError
 
 WEIGHT_OF_NEW = 0.1
 """Weight of the latest batch in the average duration."""
@@ -45,11 +45,11 @@ class Batcher:
             others: requests that are on their way here.
 
         Raises:
-            Refused: with the predicted wait.
+            RefusedError: with the predicted wait.
         """
         wait_s = (len(self._waiting) + others) * self._seconds_each
         if wait_s > self._max_wait_s:
-            raise Refused.busy(wait_s)
+            raise RefusedError.busy(wait_s)
 
     async def predict(self, pixels: Pixels) -> NDArray[np.float64]:
         """Probabilities ``(K,)`` of one image ``(S, S, 3)``."""
@@ -74,7 +74,7 @@ class Batcher:
         started = time.perf_counter()
         try:
             found = await asyncio.to_thread(self._compute, np.stack([each for each, _ in wanted]))
-        except Exception as error:  # goes to those who asked
+        except Exception as error:  # noqa: BLE001 (goes to those who asked)
             for _, future in wanted:
                 if not future.done():
                     future.set_exception(error)

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Condition
 
-from ier_ray.data.images import Pixels, declared_size
+from ier_ray.data.images import Pixels, declared_pixels
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.errors import ImageError
-from ier_ray.serve.errors import Refused
+from ier_ray.serve.errors import RefusedError
 
 THREADS = 2
 
@@ -35,17 +35,16 @@ class Decoder:
         """The image, resized to the network's input, ``(S, S, 3)``.
 
         Raises:
-            Refused: when it is too large or not an image.
+            RefusedError: when it is too large or not an image.
         """
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._threads, self._decoded, encoded)
         except ImageError as error:
-            raise Refused.image(error) from error
+            raise RefusedError.image(error) from error
 
     def _decoded(self, encoded: bytes) -> Pixels:
-        width, height = declared_size(encoded)
-        with self._room_for(min(width * height, self._at_once)):
+        with self._room_for(min(declared_pixels(encoded), self._at_once)):
             return self._preprocessing.decode(encoded, max_pixels=self._max_pixels)
 
     @contextmanager

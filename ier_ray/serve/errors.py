@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,8 +16,7 @@ UNSUPPORTED, TOO_LARGE, UNPROCESSABLE, BUSY = 415, 413, 422, 503
 NAMES = {404: "not_found", 405: "method_not_allowed"}
 
 
-@dataclass(frozen=True)
-class Refused(Exception):
+class RefusedError(Exception):
     """A request that is not served.
 
     Attributes:
@@ -28,24 +26,26 @@ class Refused(Exception):
         retry_after_s: after how many seconds to try again, if that may help.
     """
 
-    status: int
-    error: str
-    detail: str
-    retry_after_s: float | None = None
+    def __init__(
+        self, status: int, error: str, detail: str, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(status, error, detail, retry_after_s)
+        self.status, self.error, self.detail = status, error, detail
+        self.retry_after_s = retry_after_s
 
     @classmethod
-    def busy(cls, wait_s: float) -> "Refused":
+    def busy(cls, wait_s: float) -> "RefusedError":
         """More waits already than may wait."""
         return cls(BUSY, "busy", f"about {wait_s:.1f} s of work are waiting already", wait_s)
 
     @classmethod
-    def image(cls, error: ImageError) -> "Refused":
+    def image(cls, error: ImageError) -> "RefusedError":
         """The upload is not a usable image."""
         status = TOO_LARGE if error.reason == "too_large" else UNSUPPORTED
         return cls(status, error.reason, str(error))
 
     @classmethod
-    def parameter(cls, detail: str) -> "Refused":
+    def parameter(cls, detail: str) -> "RefusedError":
         """A query parameter that cannot be used."""
         return cls(UNPROCESSABLE, "bad_parameter", detail)
 
@@ -60,25 +60,27 @@ class Refused(Exception):
 def handle_errors(api: FastAPI) -> None:
     """Make every error of an interface a reply with the documented body."""
 
-    @api.exception_handler(Refused)
-    async def refused(_: Request, error: Refused) -> JSONResponse:
+    @api.exception_handler(RefusedError)
+    async def refused(_: Request, error: RefusedError) -> JSONResponse:
         return error.reply()
 
     @api.exception_handler(RequestValidationError)
     async def bad_parameter(_: Request, error: RequestValidationError) -> JSONResponse:
-        return Refused.parameter("; ".join(map(complaint, error.errors()))).reply()
+        return RefusedError.parameter("; ".join(map(complaint, error.errors()))).reply()
 
     @api.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         name = NAMES.get(error.status_code, "http_error")
         detail = f"{request.method} {request.url.path}: {error.detail}; /docs lists all routes"
-        reply = Refused(error.status_code, name, detail).reply()
+        reply = RefusedError(error.status_code, name, detail).reply()
         reply.headers.update(error.headers or {})
         return reply
 
     @api.exception_handler(Exception)
     async def internal(_: Request, __: Exception) -> JSONResponse:
-        return Refused(500, "internal", "the request failed; the service's log says why").reply()
+        return RefusedError(
+            500, "internal", "the request failed; the service's log says why"
+        ).reply()
 
 
 def complaint(problem: Mapping[str, Any]) -> str:

@@ -100,6 +100,11 @@ class Engine:
             running = list(self._running.values())
         return sum(self.seconds(each.job.network, each.macs_left) for each in running)
 
+    def check(self) -> None:
+        """Raise RuntimeError if the thread that computes has ended."""
+        if not self._thread.is_alive():
+            raise RuntimeError("the thread that computes explanations has ended")
+
     def stop(self) -> None:
         """End the threads; those who wait get a :class:`Failed`."""
         with self._changed:
