@@ -1,6 +1,7 @@
 """The HTTP interface: predictions by its own network, explanations by the explainers."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
@@ -8,6 +9,8 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from ray import serve
 from ray.serve import Application
+from ray.serve.config import BackpressureConfig
+from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
 from ier_ray import __version__
@@ -16,6 +19,7 @@ from ier_ray.records import Prediction
 from ier_ray.serve.batching import Batcher
 from ier_ray.serve.decoding import Decoder
 from ier_ray.serve.deployments import Answer, Explainer, ExplainRequest
+from ier_ray.serve.disconnection import unless_disconnected
 from ier_ray.serve.errors import RefusedError, handle_errors
 from ier_ray.serve.negotiation import preferred
 from ier_ray.serve.replies import EVENTS, JSON, PNG, events, heat_map, reply_of
@@ -57,7 +61,11 @@ handle_errors(api)
 
 @serve.deployment(
     ray_actor_options={"num_cpus": 0.5},
-    max_ongoing_requests=1000,  # the queue is bounded by predicted seconds
+    max_ongoing_requests=128,
+    max_queued_requests=16,  # beyond, the proxy answers, which costs nobody anything
+    backpressure_config=BackpressureConfig(status_code=503, retry_after_s=1),
+    max_surge_percent=100,
+    graceful_shutdown_timeout_s=120,
 )
 @serve.ingress(api)
 class Ingress:
@@ -70,6 +78,7 @@ class Ingress:
         )
         manifest = self._manifest = self._recognizer.manifest
         self._explainer = explainer.options(stream=True)
+        self._explanations = 0
         self._decoder = Decoder(
             manifest.preprocessing,
             max_pixels=args.max_upload_pixels,
@@ -138,26 +147,36 @@ class Ingress:
         encoded = await read_upload(request, max_bytes=self._args.max_upload_bytes)
         asked = ExplainRequest(encoded, query, levels=media_type == EVENTS)
         answers = self._answers(asked)
-        first = await anext(answers)  # a refusal is a status, not a broken stream
+        # Before the reply begins: a refusal is a status then, not a broken stream.
+        first = await unless_disconnected(request, anext(answers))
         if media_type == EVENTS:
             return StreamingResponse(events(first, answers, query.target), media_type=EVENTS)
+        await answers.aclose()
         if media_type == PNG:
             return await asyncio.to_thread(heat_map, first, query.target)
         return JSONResponse(await asyncio.to_thread(reply_of, first, query.target))
 
     async def _answers(self, asked: ExplainRequest) -> AsyncGenerator[Answer, None]:
-        """Answers of an explainer, which stops when nobody takes them any longer.
+        """Answers of an explainer, which stops computing when they are not taken any longer.
 
         Raises:
             RefusedError: when the request is not served.
         """
-        stream = self._explainer.explain.remote(asked)
+        if self._explanations >= self._args.max_explanations:
+            raise RefusedError.busy(f"{self._explanations} explanations are computed already")
+        self._explanations += 1
+        image = hashlib.blake2b(asked.encoded, digest_size=16).hexdigest()
+        # Requests of one image go to one replica, which has its activations and scores.
+        stream = self._explainer.options(session_id=image).explain.remote(asked)
         try:
             async for answer in stream:
                 if isinstance(answer, RefusedError):
                     raise answer
                 yield answer
+        except BackPressureError as error:
+            raise RefusedError.busy("all explainers have as many requests as they take") from error
         finally:
+            self._explanations -= 1
             stream.cancel()
 
 

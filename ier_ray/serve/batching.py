@@ -38,18 +38,15 @@ class Batcher:
         self._running: asyncio.Task[None] | None = None
         self._seconds_each = 0.0
 
-    def admit(self, others: int = 0) -> None:
+    def admit(self) -> None:
         """Refuse a request that would wait too long.
-
-        Args:
-            others: requests that are on their way here.
 
         Raises:
             RefusedError: with the predicted wait.
         """
-        wait_s = (len(self._waiting) + others) * self._seconds_each
+        wait_s = len(self._waiting) * self._seconds_each
         if wait_s > self._max_wait_s:
-            raise RefusedError.busy(wait_s)
+            raise RefusedError.busy(f"{len(self._waiting)} predictions wait", wait_s)
 
     async def predict(self, pixels: Pixels) -> NDArray[np.float64]:
         """Probabilities ``(K,)`` of one image ``(S, S, 3)``."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import ValidationError
 from ray import serve
+from ray.serve.config import RequestRouterConfig
 
 from ier_ray.data.images import Pixels
 from ier_ray.emotions import EmotionScheme
@@ -55,7 +56,13 @@ class Answer:
 
 @serve.deployment(
     ray_actor_options={"num_cpus": 0.5},
-    max_ongoing_requests=1000,  # the engine's backlog decides, by predicted seconds
+    max_ongoing_requests=16,
+    max_queued_requests=64,
+    request_router_config=RequestRouterConfig(
+        request_router_class="ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
+    ),
+    max_surge_percent=100,
+    graceful_shutdown_timeout_s=120,  # longer than an explanation may take
     health_check_period_s=5,
     health_check_timeout_s=30,
 )
@@ -158,7 +165,7 @@ class Explainer:
             )
         backlog = self._engine.backlog_s()
         if backlog > self._args.max_backlog_s:
-            raise RefusedError.busy(backlog)
+            raise RefusedError.busy(f"about {backlog:.0f} s of work wait", backlog)
 
 
 def failure(error: Exception) -> RefusedError:

@@ -34,9 +34,9 @@ class RefusedError(Exception):
         self.retry_after_s = retry_after_s
 
     @classmethod
-    def busy(cls, wait_s: float) -> "RefusedError":
+    def busy(cls, detail: str, wait_s: float = 1.0) -> "RefusedError":
         """More waits already than may wait."""
-        return cls(BUSY, "busy", f"about {wait_s:.1f} s of work are waiting already", wait_s)
+        return cls(BUSY, "busy", f"{detail}; try again in {wait_s:.0f} s", wait_s)
 
     @classmethod
     def image(cls, error: ImageError) -> "RefusedError":

@@ -30,6 +30,9 @@ class AppArgs(Settings):
     """Most pixels that a replica decodes at the same time, at up to 24 bytes each."""
     max_depth: int = Field(10, ge=0, le=14)
     """Largest depth served; each level doubles the work."""
+    max_explanations: int = Field(64, ge=1)
+    """Explanations that an ingress replica waits for at the same time; its other requests are
+    predictions. Less than its max_ongoing_requests."""
     max_explanation_s: float = Field(120.0, gt=0)
     """Longest predicted duration of an explanation, in seconds of one idle replica; costlier ones
     are refused."""
