@@ -55,11 +55,9 @@ async def _form_field(request: Request, body: bytes) -> bytes:
         async with request.form(max_files=8, max_fields=8) as form:
             fields = form.getlist(FORM_FIELD)
             files = [await each.read() for each in fields if isinstance(each, UploadFile)]
-    except (HTTPException, KeyError) as error:  # KeyError: there is no boundary
-        detail = error.detail if isinstance(error, HTTPException) else f"no {error}"
-        raise RefusedError(
-            400, "bad_form", f"the multipart form cannot be read: {detail}"
-        ) from error
+    except HTTPException as error:
+        detail = f"the multipart form cannot be read: {error.detail}"
+        raise RefusedError(400, "bad_form", detail) from error
     if len(files) > 1:
         raise RefusedError(
             400,
