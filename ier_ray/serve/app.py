@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
@@ -36,6 +36,8 @@ from ier_ray.serve.uploads import FORM_FIELD, read_upload
 from ier_ray.training.checkpoint import read_checkpoint_manifest, require_images, require_network
 
 MODEL = "/v1/models/ier"
+MOST_OVERDUE_S = 10.0
+"""Seconds after the deadline within which an explainer that works has answered."""
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 UPLOAD: dict[str, Any] = {
     "requestBody": {
@@ -62,10 +64,11 @@ handle_errors(api)
 @serve.deployment(
     ray_actor_options={"num_cpus": 0.5},
     max_ongoing_requests=128,
-    max_queued_requests=16,  # beyond, the proxy answers, which costs nobody anything
+    max_queued_requests=64,  # beyond, the proxy answers, which costs the replica nothing
     backpressure_config=BackpressureConfig(status_code=503, retry_after_s=1),
     max_surge_percent=100,
-    graceful_shutdown_timeout_s=120,
+    graceful_shutdown_wait_loop_s=0.5,
+    graceful_shutdown_timeout_s=120,  # longer than an explanation may take
 )
 @serve.ingress(api)
 class Ingress:
@@ -148,13 +151,24 @@ class Ingress:
         asked = ExplainRequest(encoded, query, levels=media_type == EVENTS)
         answers = self._answers(asked)
         # Before the reply begins: a refusal is a status then, not a broken stream.
-        first = await unless_disconnected(request, anext(answers))
+        first = await unless_disconnected(request, self._in_time(anext(answers)))
         if media_type == EVENTS:
             return StreamingResponse(events(first, answers, query.target), media_type=EVENTS)
         await answers.aclose()
         if media_type == PNG:
             return await asyncio.to_thread(heat_map, first, query.target)
         return JSONResponse(await asyncio.to_thread(reply_of, first, query.target))
+
+    async def _in_time(self, answer: Awaitable[Answer]) -> Answer:
+        """An answer; a call for which there is no replica would wait for ever.
+
+        Raises:
+            RefusedError: when none has come some time after the deadline.
+        """
+        try:
+            return await asyncio.wait_for(answer, self._args.deadline_s + MOST_OVERDUE_S)
+        except TimeoutError as error:
+            raise RefusedError(504, "deadline", "no explainer has answered", 1.0) from error
 
     async def _answers(self, asked: ExplainRequest) -> AsyncGenerator[Answer, None]:
         """Answers of an explainer, which stops computing when they are not taken any longer.

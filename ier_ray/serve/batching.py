@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ class Batcher:
         self._compute, self._max_size, self._max_wait_s = compute, max_size, max_wait_s
         self._waiting: deque[tuple[Pixels, asyncio.Future[NDArray[np.float64]]]] = deque()
         self._running: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="predictions")
         self._seconds_each = 0.0
 
     def admit(self) -> None:
@@ -70,7 +72,9 @@ class Batcher:
             return
         started = time.perf_counter()
         try:
-            found = await asyncio.to_thread(self._compute, np.stack([each for each, _ in wanted]))
+            images = np.stack([each for each, _ in wanted])
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(self._thread, self._compute, images)
         except Exception as error:  # noqa: BLE001 (goes to those who asked)
             for _, future in wanted:
                 if not future.done():

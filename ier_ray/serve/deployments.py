@@ -62,6 +62,7 @@ class Answer:
         request_router_class="ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
     ),
     max_surge_percent=100,
+    graceful_shutdown_wait_loop_s=0.5,
     graceful_shutdown_timeout_s=120,  # longer than an explanation may take
     health_check_period_s=5,
     health_check_timeout_s=30,

@@ -47,7 +47,7 @@ def test_every_reply_among_many_is_its_own(
     recognizer = Recognizer.load(str(checkpoints[0]))
     kinds: list[dict[str, Any]] = [
         {"depth": 4},
-        {"depth": 6, "contexts": "present", "variant": "proportional", "tolerance": 0.01},
+        {"depth": 6, "contexts": "absent", "tolerance": 0.001},
         {"depth": 3, "budget": 40},
         {"depth": 3, "first_axis": "both"},
     ]
