@@ -56,10 +56,11 @@ class Answer:
 
 @serve.deployment(
     ray_actor_options={"num_cpus": 0.5},
-    max_ongoing_requests=16,
+    max_ongoing_requests=8,
     max_queued_requests=64,
-    request_router_config=RequestRouterConfig(
-        request_router_class="ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
+    request_router_config=RequestRouterConfig(  # one replica for one image, another when it is full
+        request_router_class="ray.serve.experimental.consistent_hash_router.ConsistentHashRouter",
+        request_router_kwargs={"num_fallback_replicas": 1000},
     ),
     max_surge_percent=100,
     graceful_shutdown_wait_loop_s=0.5,
