@@ -2,26 +2,62 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ier_ray.errors import SettingsError
 
-_COMMON = {
-    "happiness": "happy",
-    "happy": "happy",
-    "sadness": "sad",
-    "sad": "sad",
-    "angry": "anger",
-    "anger": "anger",
-}
+_SYNONYMS = (
+    ("anger", "angry", "angered"),
+    ("amusement", "amused"),
+    ("awe", "awed"),
+    ("contempt", "contemptuous"),
+    ("contentment", "content", "contented", "contentedness"),
+    ("disgust", "disgusted"),
+    ("excitement", "excited"),
+    ("fear", "fearful", "fearfulness", "afraid", "scared"),
+    ("happy", "happiness", "joy", "joyful", "happily"),
+    ("hate", "hatred", "hateful"),
+    ("neutral", "neutrality", "neutral face", "neutral expression"),
+    ("sad", "sadness", "sadly"),
+    ("surprise", "surprised", "suprise", "suprised"),
+)
+"""The words by which datasets call one emotion, in normal form; the last two are frequent typos."""
+
+_FIRST_OF = {word: words[0] for words in _SYNONYMS for word in words}
+
+_BLANKS = frozenset({"Zs", "Zl", "Zp", "Cc", "Pc", "Pd"})
+"""Unicode categories of what separates words in labels: blanks, tabs, underscores, hyphens."""
+
+
+def normal_form(label: str) -> str:
+    """A label as it is compared: without regard to case, Unicode form, blanks and hyphens."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold())
+    characters = (
+        " " if unicodedata.category(character) in _BLANKS else character
+        for character in folded
+        if unicodedata.category(character) != "Cf"  # invisible: byte order marks, soft hyphens
+    )
+    return " ".join("".join(characters).split())
+
+
+def same_emotion(label: str) -> str:
+    """One word for all that the field calls one emotion: ``happy`` for joy; else the normal form.
+
+    Two labels mean the same if this word is the same.
+    """
+    normal = normal_form(label)
+    return _FIRST_OF.get(normal, normal)
 
 
 @dataclass(frozen=True)
 class EmotionScheme:
     """Ordered classes, and the source labels that map to them.
 
-    A sample whose source label is in neither ``classes`` nor ``merges`` is dropped by ingest and
-    counted.
+    Labels are compared in their :func:`normal_form`. One that is in neither ``classes`` nor
+    ``merges`` maps as its synonyms there do, if they agree. A sample whose label maps to no class
+    is dropped by ingest and counted.
     """
 
     name: str
@@ -29,22 +65,41 @@ class EmotionScheme:
     merges: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
+        normal = list(map(normal_form, self.classes))
+        if len(set(normal)) != len(normal) or len(normal) < 2 or not all(normal):
             raise SettingsError(
                 f"scheme {self.name!r}: classes must be two or more different names, "
-                f"got {list(self.classes)}"
+                f"also without regard to case and blanks, got {list(self.classes)}"
             )
-        for source, target in self.merges:
-            if target not in self.classes:
+        mapped = dict(zip(normal, self.classes, strict=True))
+        for source, target in self._merges():
+            if target is None:
                 raise SettingsError(
-                    f"scheme {self.name!r}: {source!r} maps to {target!r}, "
+                    f"scheme {self.name!r}: {source!r} maps to {dict(self.merges)[source]!r}, "
                     f"which is not one of {list(self.classes)}"
                 )
+            if mapped.setdefault(normal_form(source), target) != target:
+                raise SettingsError(
+                    f"scheme {self.name!r}: {source!r} maps to {target!r}, but also to "
+                    f"{mapped[normal_form(source)]!r}; labels are compared without regard to case "
+                    f"and blanks"
+                )
+
+    def _merges(self) -> Iterator[tuple[str, str | None]]:
+        """Each merged label and its class, as ``classes`` writes it; None if it is none of them."""
+        written = {normal_form(name): name for name in self.classes}
+        return ((source, written.get(normal_form(target))) for source, target in self.merges)
 
     def class_of(self, source_label: str) -> str | None:
         """The class that a dataset's own label maps to, or None where it maps to none."""
-        label = source_label.strip().lower()
-        return label if label in self.classes else dict(self.merges).get(label)
+        exact = {normal_form(source): target for source, target in self._merges()}
+        exact |= {normal_form(name): name for name in self.classes}
+        label = normal_form(source_label)
+        if label in exact:
+            return exact[label]
+        emotion = same_emotion(label)
+        targets = {target for source, target in exact.items() if same_emotion(source) == emotion}
+        return targets.pop() if len(targets) == 1 else None
 
     def index(self, label: str) -> int:
         """Position of a class in the network's output."""
@@ -55,7 +110,6 @@ FOUR = EmotionScheme(
     name="four",
     classes=("happy", "sad", "hate", "anger"),
     merges=(
-        *_COMMON.items(),
         ("contentment", "happy"),
         ("amusement", "happy"),
         ("disgust", "hate"),
@@ -65,7 +119,7 @@ FOUR = EmotionScheme(
 SEVEN = EmotionScheme(
     name="seven",
     classes=("anger", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
-    merges=(*_COMMON.items(), ("afraid", "fear"), ("surprised", "surprise"), ("hate", "disgust")),
+    merges=(("hate", "disgust"),),
 )
 
 MIKELS8 = EmotionScheme(
@@ -80,16 +134,13 @@ MIKELS8 = EmotionScheme(
         "fear",
         "sadness",
     ),
-    merges=(("sad", "sadness"), ("angry", "anger"), ("afraid", "fear"), ("hate", "disgust")),
+    merges=(("hate", "disgust"),),
 )
 """The emotions of image emotion recognition (Mikels et al. 2005), as in FI, ArtPhoto and IAPSa.
 Facial expressions of happiness have no class in it."""
 
-_POSITIVE = ("amusement", "awe", "contentment", "excitement", "happy", "happiness", "joy")
-_NEGATIVE = (
-    *("anger", "angry", "hate", "contempt", "disgust"),
-    *("fear", "afraid", "sad", "sadness"),
-)
+_POSITIVE = ("amusement", "awe", "contentment", "excitement", "happy")
+_NEGATIVE = ("anger", "hate", "contempt", "disgust", "fear", "sad")
 
 POLARITY = EmotionScheme(
     name="polarity",

@@ -21,6 +21,7 @@ import pyarrow.fs as pafs
 
 from ier_ray import s3
 from ier_ray.errors import StorageError
+from ier_ray.local_files import FoundFile, walk
 
 _FAILURES = (OSError, ValueError)
 
@@ -248,16 +249,38 @@ def copy_directory(source: str, target: str, *, skip: frozenset[str] = frozenset
             stream.writelines(read_pieces(join(source, name)))
 
 
-def list_files(location: str) -> list[str]:
-    """Paths of all files below a directory, relative to it, sorted.
+def find_files(location: str) -> list[FoundFile]:
+    """All files below a directory, by path; those that cannot be read, with the reason.
 
     Raises:
         StorageError: when the directory is missing or cannot be listed.
     """
     fs, path = filesystem(location)
     try:
+        if not is_remote(location):
+            return walk(path)
         infos = fs.get_file_info(pafs.FileSelector(path, recursive=True))
     except _FAILURES as error:
         raise StorageError(f"{location}: cannot be listed: {error}") from error
     prefix = len(path.rstrip("/")) + 1
-    return sorted(info.path[prefix:] for info in infos if info.is_file)
+    return [_object(name) for name in sorted(info.path[prefix:] for info in infos if info.is_file)]
+
+
+def _object(key: str) -> FoundFile:
+    if _NO_NAME.isdisjoint(key.split("/")):
+        return FoundFile(key)
+    return FoundFile(
+        key, "unreadable_name", "a part of the key is empty, '.' or '..': rename the object"
+    )
+
+
+_NO_NAME = {"", ".", ".."}
+
+
+def list_files(location: str) -> list[str]:
+    """Paths of all readable files below a directory, relative to it, sorted; each file once.
+
+    Raises:
+        StorageError: when the directory is missing or cannot be listed.
+    """
+    return [file.path for file in find_files(location) if file.problem is None]

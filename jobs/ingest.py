@@ -27,12 +27,14 @@ class IngestSettings(Settings):
     flat: ClassVar[tuple[str, ...]] = ("layout",)
 
     source: str = "auto"
-    """Dataset: auto (known by its files), synthetic (drawn), emotic, ck_plus, jaffe, ferg, fer13,
-    fi, artphoto, iapsa, table (CSV or Parquet of path or bytes, label) or folder (by label)."""
+    """Dataset: auto (known by its files), synthetic (drawn), emotic, ck_plus, jaffe, ferg, raf_db,
+    affectnet, fer13, fi, artphoto, iapsa, table (CSV or Parquet of path or bytes, label),
+    hugging_face (Parquet files) or folder (by label)."""
     path: str | list[str] | None = None
-    """Folder of the dataset as downloaded, or s3:// URI; several are combined into one set."""
+    """Folder of the dataset as downloaded, or s3:// URI; several, also of one dataset, are combined
+    into one set."""
     domain: Domain | None = None
-    """fer or ier: needed by table and folder, known for the others."""
+    """fer or ier: needed by table, hugging_face and folder, known for the others."""
     output: str | None = None
     """Directory or s3:// URI [data/<source>]; each domain becomes a shard set <output>/<domain>."""
     scheme: str = "four"
@@ -79,6 +81,8 @@ def main(settings: IngestSettings) -> dict[str, Any]:
             "counts": report.manifest.counts,
             "dropped": report.manifest.dropped,
             "quarantined": len(report.manifest.quarantined),
+            "skipped": report.manifest.skipped,
+            "empty_classes": report.manifest.empty_classes,
             "duplicates": report.manifest.duplicates.model_dump(exclude={"conflicts"}),
             "unchanged": report.unchanged,
         }

@@ -16,14 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 import torch
+from PIL import Image
 from tqdm import tqdm
 
 from ier_ray import storage
 from ier_ray.data.captions import CAPTION, TOKENS, VOCABULARY_HASH
 from ier_ray.data.images import decode_rgb
 from ier_ray.data.schema import MANIFEST, Manifest, ShardFile, made_before
-from ier_ray.data.shards import ShardSet
-from ier_ray.errors import DataError, SettingsError
+from ier_ray.data.shards import ShardSet, unreadable
+from ier_ray.errors import DataError, ImageError, SettingsError
 from ier_ray.models.captions import CAPTION_TOKENS, Captioner, bert_tokenizer, transformers
 
 
@@ -138,10 +139,18 @@ class CaptionShard:
         return pa.table({"file": [json.dumps({"file": file, "rows": rows, "sha256": digest})]})
 
     def _captioned(self, rows: pa.Table, schema: pa.Schema) -> pa.Table:
-        images = [decode_rgb(encoded) for encoded in rows["image"].to_pylist()]
+        named = zip(rows["image"].to_pylist(), rows["sample_id"].to_pylist(), strict=True)
+        images = [_decoded(encoded, sample_id) for encoded, sample_id in named]
         captions = self._captioner.describe(images)
         tokens = self._captioner.tokens(captions).tolist()
         return pa.table([*rows.columns, captions, tokens], schema=schema)
+
+
+def _decoded(encoded: bytes, sample_id: str) -> Image.Image:
+    try:
+        return decode_rgb(encoded)
+    except ImageError as error:
+        raise unreadable(sample_id, error) from error
 
 
 def captioned(schema: pa.Schema, vocabulary: str) -> pa.Schema:

@@ -30,7 +30,7 @@ CHANGEABLE = ("schedule", "scaling", "tracking")
 
 
 def check_data(settings: TrainSettings) -> None:
-    """Raise if shard sets are missing, lack captions or a part, or do not belong together.
+    """Raise if shard sets are missing, lack captions, a part or a class, or do not fit together.
 
     No test image may be among what trains or selects, be it in the other domain or in the
     checkpoint that the run starts from.
@@ -49,6 +49,9 @@ def check_data(settings: TrainSettings) -> None:
         transformers()  # if it is missing here, it is missing on the workers
         require_captions(*opened.values())
     splits = open_splits(settings)
+    for domain, split in splits.items():
+        if settings.reads_labels(domain) and not settings.data.allow_empty_classes:
+            split.shards.require_all_classes()
     check_test_rows(splits)
     start = settings.schedule.fer_checkpoint
     if start is not None:

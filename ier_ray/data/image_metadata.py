@@ -22,6 +22,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_EXIF_HEADERS = (b"MM\0*\0\0\0\x08", b"II*\0\x08\0\0\0")
+
 _MAX_TEXT = 1 << 20
 """Largest text of a PNG that is looked at for its orientation, in bytes, inflated."""
 
@@ -57,6 +59,19 @@ def _hide_tags(image: TiffImageFile) -> None:
     tags = image.getexif()
     for tag in list(tags):
         del tags[tag]
+
+
+def avif_without_exif(encoded: bytes) -> bytes:
+    """An AVIF whose EXIF block counts no tags; its orientation is in the container.
+
+    Pillow writes the tags back when the picture is to be turned, which broken ones do not survive.
+    """
+    for header in _EXIF_HEADERS:
+        at = encoded.find(header)
+        if at >= 0:
+            count = at + len(header)
+            encoded = encoded[:count] + b"\0\0" + encoded[count + 2 :]
+    return encoded
 
 
 def png_without_metadata(encoded: bytes) -> bytes:
@@ -96,3 +111,7 @@ def _may_orient(chunk: bytes) -> bool:
     return kind == b"eXIf" or (
         kind in {b"tEXt", b"iTXt"} and data.startswith(texts) and len(data) < _MAX_TEXT
     )
+
+
+WITHOUT_METADATA = {"AVIF": avif_without_exif, "PNG": png_without_metadata}
+"""By format: what is taken out of a file before it is decoded."""

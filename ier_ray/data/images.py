@@ -10,13 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ier_ray.data.image_depths import (
-    check_deep_colors,
-    gray_of_numbers,
-    has_deep_colors,
-    is_numeric,
-)
-from ier_ray.data.image_failures import ImageBytes, failure
+from ier_ray.data.image_depths import Depth
+from ier_ray.data.image_failures import failure
 from ier_ray.data.image_formats import (
     HEAD_BYTES,
     READ_FORMATS,
@@ -24,11 +19,14 @@ from ier_ray.data.image_formats import (
     opened,
     recognized_format,
 )
-from ier_ray.data.image_metadata import png_without_metadata, upright
+from ier_ray.data.image_metadata import WITHOUT_METADATA, upright
 from ier_ray.errors import ImageError
 
 MAX_PIXELS = 50_000_000
 """Largest image accepted, in pixels; checked before decoding."""
+
+MAX_SCANS = 100
+"""Most scans of a JPEG. Encoders write about ten; more are only there to take time."""
 
 JPEG_QUALITY = 95
 
@@ -61,22 +59,22 @@ def _decoded(
             "unidentified",
             f"the bytes are not an image of a known format ({', '.join(READ_FORMATS)})",
         )
-    stream = ImageBytes(png_without_metadata(encoded) if name == "PNG" else encoded)
+    if name in WITHOUT_METADATA:
+        encoded = WITHOUT_METADATA[name](encoded)
     image = None
     try:
         if name == "WEBP":
             _check_size(canvas_of_webp(encoded[:HEAD_BYTES]), max_pixels)
-        image = opened(stream, name)
+        image = opened(io.BytesIO(encoded), name)
         _check_size(image.size, max_pixels)
-        has_more_bits = has_deep_colors(image, encoded)
-        turned = upright(image)
-        if has_more_bits and not is_numeric(turned):
-            check_deep_colors(turned)
-        return converted(turned)
+        if "progressive" in image.info:
+            _check_scans(encoded)
+        depth = Depth.of(image, encoded)
+        return converted(depth.eight_bits(upright(image)))
     except ImageError:
         raise
     except Exception as error:
-        raise failure(error, name=name, encoded=stream, image=image) from error
+        raise failure(error, name=name, encoded=encoded, image=image) from error
 
 
 def declared_pixels(encoded: bytes) -> int:
@@ -104,9 +102,16 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
         )
 
 
+def _check_scans(jpeg: bytes) -> None:
+    """Each scan is a pass over all pixels, for which a few bytes in the file are enough."""
+    scans = jpeg.count(b"\xff\xda")
+    if scans > MAX_SCANS:
+        raise ImageError(
+            "unsupported", f"the JPEG image has {scans} scans, but only {MAX_SCANS} are allowed"
+        )
+
+
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if is_numeric(image):
-        return gray_of_numbers(image).convert("RGB")
     if image.mode == "La":
         image = image.convert("LA")  # the only mode that it converts to
     if image.has_transparency_data:

@@ -8,18 +8,21 @@ does nothing.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
 from ier_ray import storage
+from ier_ray.data.accounting import (
+    Accounting,
+    make_manifest,
+    warn_of_what_is_missing,
+    write_left_out,
+)
 from ier_ray.data.duplicates import Treated, treat_duplicates
 from ier_ray.data.fingerprints import Fingerprinter
 from ier_ray.data.listing import (
@@ -34,12 +37,11 @@ from ier_ray.data.schema import (
     Domain,
     Duplicates,
     Manifest,
-    Rejected,
-    ShardFile,
     made_before,
 )
 from ier_ray.data.shard_writer import ShardWriter
 from ier_ray.data.sources import Source
+from ier_ray.data.sources.base import why_taken
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DataError
 
@@ -58,18 +60,6 @@ class IngestReport:
     manifest: Manifest
     unchanged: bool
     """Whether the shard set existed already, so that nothing was written."""
-
-
-@dataclass(frozen=True)
-class Accounting:
-    """What became of the listed samples before any shard was written."""
-
-    listed: int
-    """Samples the source listed."""
-    dropped: Counter[str]
-    """Samples without a class, per label."""
-    duplicates: Duplicates
-    """Copies of images, and how many of them were dropped."""
 
 
 def run_locally(task: BlockTask, blocks: list[pa.Table]) -> Iterator[pa.Table]:
@@ -96,9 +86,11 @@ def write_shard_set(
     found = made_before(location, request)
     if found is not None:
         return IngestReport(location, found, unchanged=True)
-    samples, dropped = list_samples(source, domain, scheme)
-    treated = without_leaks(samples, Fingerprinter(source, domain), layout, execute)
-    before = Accounting(len(samples) + dropped.total(), dropped, treated.record)
+    listed = list_samples(source, domain, scheme)
+    treated = without_leaks(listed.samples, Fingerprinter(source, domain), layout, execute)
+    kept = set(treated.listing["sample_id"].to_pylist())
+    copies = (name for name in listed.samples["sample_id"].to_pylist() if name not in kept)
+    before = Accounting(listed, treated.record, tuple(copies))
     listing = in_folds(treated.listing, layout)
     writer = ShardWriter(source, domain, location, layout.rows_per_group, layout.resize)
     blocks = numbered_blocks(listing, layout.rows_per_shard)
@@ -109,23 +101,16 @@ def write_shard_set(
                 summaries.append(summary)
                 bar.update(summary["listed"])
     summaries.sort(key=lambda summary: int(summary["shard"]))
-    datasets = sorted(listing["dataset"].unique().to_pylist())
-    manifest = make_manifest(
-        source,
-        domain,
-        scheme,
-        layout,
-        datasets,
-        summaries,
-        before,
-        request,
-    )
+    manifest = make_manifest(source, domain, scheme, layout, summaries, before, request)
     if len(manifest.quarantined) > layout.max_bad:
         named = ", ".join(f"{bad.sample_id} ({bad.reason})" for bad in manifest.quarantined[:5])
         raise DataError(
             f"{location}: {len(manifest.quarantined)} unusable images, --max-bad allows "
             f"{layout.max_bad}: {named}; repair or remove them, or raise --max-bad"
+            f"{why_taken(source)}"
         )
+    write_left_out(location, manifest, before)
+    warn_of_what_is_missing(location, manifest, listed.labels)
     storage.write_json(storage.join(location, MANIFEST), manifest.model_dump(mode="json"))
     return IngestReport(location, manifest, unchanged=False)
 
@@ -145,50 +130,3 @@ def without_leaks(
             fingerprints.append(fingerprint)
             bar.update()
     return treat_duplicates(samples, fingerprints, layout.duplicates)
-
-
-def make_manifest(
-    source: Source,
-    domain: Domain,
-    scheme: EmotionScheme,
-    layout: LayoutSettings,
-    datasets: list[str],
-    summaries: list[dict[str, Any]],
-    before: Accounting,
-    request: str,
-) -> Manifest:
-    """Combine the shards' summaries, and check that every listed sample is accounted for."""
-    files = [ShardFile(**summary["file"]) for summary in summaries]
-    shards = [file for file in files if file.rows]  # all images of a shard may be quarantined
-    counts = {name: [0] * layout.folds for name in scheme.classes}
-    for summary in summaries:
-        for key, count in summary["counts"].items():
-            fold, label = key.split(" ", 1)
-            counts[label][int(fold)] += count
-    quarantined = [Rejected(**bad) for summary in summaries for bad in summary["quarantined"]]
-    rows = sum(shard.rows for shard in shards)
-    dropped, copies = before.dropped.total(), before.duplicates.dropped
-    if before.listed != rows + dropped + len(quarantined) + copies:
-        raise DataError(
-            f"source {source.name!r}: {before.listed} samples listed, but {rows} kept, {dropped} "
-            f"dropped, {len(quarantined)} quarantined and {copies} duplicates left out; "
-            f"shards were lost"
-        )
-    content = hashlib.sha256("".join(shard.sha256 for shard in shards).encode()).hexdigest()
-    return Manifest(
-        domain=domain,
-        datasets=datasets,
-        scheme=scheme.name,
-        classes=list(scheme.classes),
-        folds=layout.folds,
-        seed=layout.seed,
-        listed=before.listed,
-        rows=rows,
-        counts=counts,
-        dropped=dict(before.dropped),
-        quarantined=quarantined,
-        duplicates=before.duplicates,
-        shards=shards,
-        content_hash=content,
-        request_hash=request,
-    )

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from ier_ray.data.images import encode_png
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.samples import images_from_shards
+from ier_ray.data.schema import LEFT_OUT
 from ier_ray.data.shards import ShardSet
 
 THUMBNAIL_SIDE = 96
@@ -43,7 +44,9 @@ def inspect_shards(shards: ShardSet) -> dict[str, Any]:
         "counts": manifest.counts,
         "datasets": dict(datasets),
         "sizes": {side: _spread(measured[side].to_numpy()) for side in ("height", "width")},
+        "empty_classes": manifest.empty_classes,
         "dropped": manifest.dropped,
+        "skipped": manifest.skipped,
         "quarantined": [bad.model_dump() for bad in manifest.quarantined],
         "duplicates": manifest.duplicates.model_dump(),
     }
@@ -75,7 +78,12 @@ def as_text(described: dict[str, Any]) -> str:
             f"{side}: {spread['min']:.0f} to {spread['max']:.0f} pixels, "
             f"median {spread['median']:.0f}"
         )
+    lines += [f"class {name!r}: NO ROW" for name in described["empty_classes"]]
     lines += [f"dropped {label!r}: {count}" for label, count in described["dropped"].items()]
+    lines += [
+        f"skipped {reason}: {count} files (ingest named them in {LEFT_OUT})"
+        for reason, count in described["skipped"].items()
+    ]
     lines += [
         f"quarantined {bad['sample_id']}: {bad['reason']} ({bad['detail']})"
         for bad in described["quarantined"]

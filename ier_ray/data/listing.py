@@ -7,6 +7,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from pydantic import Field
 from ier_ray.config import Settings
 from ier_ray.data.folds import assign_folds
 from ier_ray.data.schema import SHARD_SCHEMA, Domain, DuplicatesMode
-from ier_ray.data.sources import Listed, Source
+from ier_ray.data.sources import Listed, Skipped, Source
+from ier_ray.data.sources.base import why_taken
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DataError
 
@@ -57,30 +59,70 @@ def request_hash(
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def list_samples(
-    source: Source, domain: Domain, scheme: EmotionScheme
-) -> tuple[pa.Table, Counter[str]]:
-    """The samples that have a class, as the source lists them; and each dropped label's count.
+@dataclass(frozen=True)
+class Listing:
+    """All that a source lists."""
+
+    samples: pa.Table
+    """The samples that have a class, as the source lists them."""
+    dropped: list[tuple[str, str]]
+    """Id and label of the samples without a class."""
+    skipped: list[Skipped]
+    """Files that are no samples."""
+    labels: str
+    """How many samples of each of the dataset's labels went to which class, or were dropped."""
+
+    @property
+    def count(self) -> int:
+        """Samples and skipped files."""
+        return len(self.samples) + len(self.dropped) + len(self.skipped)
+
+
+def list_samples(source: Source, domain: Domain, scheme: EmotionScheme) -> Listing:
+    """List a source, and map its labels.
 
     Raises:
-        DataError: when no sample has a class, or an id is listed twice.
+        DataError: when the source cannot be listed, no sample has a class, or an id is listed
+            twice.
     """
-    kept: list[tuple[Listed, str]] = []
-    dropped: Counter[str] = Counter()
-    mapped: Counter[tuple[str, str]] = Counter()
-    for sample in source.list(domain):
-        label = scheme.class_of(sample.source_label)
-        if label is None:
-            dropped[sample.source_label] += 1
-        else:
-            kept.append((sample, label))
-            mapped[sample.source_label, label] += 1
-    logger.info("%s labels of %s: %s", domain, source.name, as_sentence(mapped, dropped))
-    if not kept:
+    listed: list[Listed] = []
+    skipped: list[Skipped] = []
+    try:
+        for entry in source.list(domain):
+            if isinstance(entry, Skipped):
+                skipped.append(entry)
+            else:
+                listed.append(entry)
+    except DataError as error:
+        raise DataError(f"{error}{why_taken(source)}") from error
+    found = Counter(sample.source_label for sample in listed)
+    class_of = {label: scheme.class_of(label) for label in found}
+    labels = as_sentence(found, class_of)
+    logger.info("%s labels of %s: %s", domain, source.name, labels)
+    dropped = [(s.sample_id, s.source_label) for s in listed if class_of[s.source_label] is None]
+    samples = classed_samples(source, listed, class_of)
+    if not len(samples):
+        reasons = dict(Counter(file.reason for file in skipped))
         raise DataError(
             f"source {source.name!r} has no {domain} sample with a class of scheme "
-            f"{scheme.name!r}; dropped labels: {dict(dropped)}"
+            f"{scheme.name!r}, which has {list(scheme.classes)}; labels of the data: "
+            f"{labels or 'none'}; skipped files: {reasons or 'none'}. A scheme of your own "
+            f"(--scheme FILE.yaml) can merge these labels into classes{why_taken(source)}"
         )
+    return Listing(samples, dropped, skipped, labels)
+
+
+def classed_samples(
+    source: Source, listed: Sequence[Listed], class_of: Mapping[str, str | None]
+) -> pa.Table:
+    """The samples whose labels have a class.
+
+    Raises:
+        DataError: when an id is listed twice.
+    """
+    kept = [(s, label) for s in listed if (label := class_of[s.source_label]) is not None]
+    if not kept:
+        return pa.table({})
     samples, labels = zip(*kept, strict=True)
     ids, source_labels, groups, locators, affects, datasets, splits = zip(*samples, strict=True)
     repeated = [name for name, count in Counter(ids).items() if count > 1]
@@ -96,14 +138,14 @@ def list_samples(
         "locator": locators,
         **affect_columns(affects),
     }
-    return pa.table(columns), dropped
+    return pa.table(columns)
 
 
-def as_sentence(mapped: Counter[tuple[str, str]], dropped: Counter[str]) -> str:
+def as_sentence(found: Mapping[str, int], class_of: Mapping[str, str | None]) -> str:
     """How many samples of each of the dataset's labels went to which class, or were dropped."""
-    parts = [f"{count} {own} as {label}" for (own, label), count in sorted(mapped.items())]
-    parts += [f"{count} {own} dropped" for own, count in sorted(dropped.items())]
-    return ", ".join(parts)
+    own = sorted(found.items(), key=lambda item: (class_of[item[0]] is None, item[0]))
+    outcomes = {label: f"as {name}" if name else "dropped" for label, name in class_of.items()}
+    return ", ".join(f"{count} {label} {outcomes[label]}" for label, count in own)
 
 
 def in_folds(listing: pa.Table, layout: LayoutSettings) -> pa.Table:

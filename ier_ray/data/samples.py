@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from ier_ray import storage
 from ier_ray.data.images import Pixels
 from ier_ray.data.preprocessing import Preprocessing
-from ier_ray.data.shards import RowReader, ShardSet
+from ier_ray.data.shards import RowReader, ShardSet, unreadable
 from ier_ray.errors import DataError, ImageError
 
 
@@ -53,7 +54,7 @@ def images_from_shards(
     """The first ``per_class`` images of each class in a fold, class by class.
 
     Raises:
-        DataError: when the shard set is missing, or the fold holds no image.
+        DataError: when the shard set is missing, the fold holds no image, or one is unreadable.
     """
     shards = ShardSet.open(location)
     index = shards.index()
@@ -68,14 +69,17 @@ def images_from_shards(
     columns = {name: getattr(index, name)[rows] for name in ("file", "row_group", "row")}
     names = ["image", "label", "sample_id", "cue_mask"]
     table = RowReader.of(shards, preprocessing.image_size).table(columns, names)
-    return [
-        NamedImage(
+    return [_named(row, preprocessing) for row in table.to_pylist()]
+
+
+def _named(row: dict[str, Any], preprocessing: Preprocessing) -> NamedImage:
+    mask = row["cue_mask"]
+    try:
+        return NamedImage(
             name=row["sample_id"],
             pixels=preprocessing.decode(row["image"]),
             label=row["label"],
-            cue_mask=None
-            if row["cue_mask"] is None
-            else preprocessing.decode_mask(row["cue_mask"]),
+            cue_mask=None if mask is None else preprocessing.decode_mask(mask),
         )
-        for row in table.to_pylist()
-    ]
+    except ImageError as error:
+        raise unreadable(row["sample_id"], error) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import pyarrow as pa
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ier_ray import storage
 from ier_ray.config import Settings
@@ -14,6 +14,8 @@ from ier_ray.errors import DataError
 
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
+LEFT_OUT = "left_out.parquet"
+"""Beside the manifest of an ingest: everything that was listed and is in no shard, by name."""
 
 Domain = Literal["fer", "ier"]
 
@@ -48,6 +50,16 @@ SHARD_SCHEMA = pa.schema(
 )
 
 
+LEFT_OUT_SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("outcome", pa.string()),  # dropped, quarantined, duplicate or skipped
+        ("reason", pa.string()),  # the label of dropped ones, else a stable word
+        ("detail", pa.string()),
+    ]
+)
+
+
 class ShardFile(Settings):
     """One Parquet file of a shard set."""
 
@@ -65,7 +77,7 @@ class Rejected(Settings):
     sample_id: str
     """Id of the sample."""
     reason: str
-    """One of ``empty``, ``missing``, ``unidentified``, ``truncated``, ``too_large``."""
+    """``missing``, or the reason why :func:`~ier_ray.data.images.decode_rgb` refuses it."""
     detail: str
     """Message of the error."""
 
@@ -120,7 +132,8 @@ class Manifest(Settings):
     seed: int
     """Seed of folds and shuffling."""
     listed: int
-    """Samples the source listed: ``rows + dropped + quarantined + duplicates.dropped``."""
+    """Samples and files the source listed:
+    ``rows + dropped + quarantined + skipped + duplicates.dropped``."""
     rows: int
     """Samples kept."""
     counts: dict[str, list[int]]
@@ -129,6 +142,8 @@ class Manifest(Settings):
     """Samples left out because their label has no class in the scheme: count per label."""
     quarantined: list[Rejected]
     """Samples left out because their image is unusable."""
+    skipped: dict[str, int] = Field(default_factory=dict)
+    """Files of the dataset's folder that are no samples: count per reason."""
     duplicates: Duplicates = Duplicates()
     """Duplicate images, and what was done with them."""
     shards: list[ShardFile]
@@ -137,6 +152,11 @@ class Manifest(Settings):
     """Hash of the files' hashes; equal data has equal hashes."""
     request_hash: str
     """Hash of the request; a repeated ingest with the same hash does nothing."""
+
+    @property
+    def empty_classes(self) -> list[str]:
+        """The classes without a row."""
+        return [name for name in self.classes if not sum(self.counts[name])]
 
 
 def read_shard_manifest(location: str) -> Manifest:

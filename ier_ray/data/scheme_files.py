@@ -28,5 +28,4 @@ def open_scheme(source: str) -> EmotionScheme:
     if not source.endswith((".yaml", ".yml")):
         return scheme_named(source)
     written = parse_settings(SchemeFile, read_settings_file(source), source=source)
-    merges = tuple((label.lower(), target) for label, target in written.merges.items())
-    return EmotionScheme(written.name, tuple(written.classes), merges)
+    return EmotionScheme(written.name, tuple(written.classes), tuple(written.merges.items()))

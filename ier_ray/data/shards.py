@@ -101,6 +101,18 @@ class ShardSet:
         manifest = read_shard_manifest(location)
         return cls(location, manifest, EmotionScheme(manifest.scheme, tuple(manifest.classes)))
 
+    def require_all_classes(self) -> None:
+        """Raise :class:`DataError` naming the classes without a row, if there are any."""
+        counts = {name: sum(folds) for name, folds in self.manifest.counts.items()}
+        if self.manifest.empty_classes:
+            raise DataError(
+                f"{self.location}: no row of class {', '.join(self.manifest.empty_classes)} of "
+                f"scheme {self.manifest.scheme!r} (rows per class: {counts}; dropped labels: "
+                f"{self.manifest.dropped or 'none'}). Ingest with a scheme that merges the "
+                f"data's labels into it or leaves it out, add data, or train all the same with "
+                f"data.allow_empty_classes"
+            )
+
     def index(self) -> RowIndex:
         """Read the small columns of every file."""
         with ThreadPoolExecutor(INDEX_THREADS) as threads:
@@ -253,7 +265,11 @@ class RowReader:
         try:
             return decode_square(bytes(encoded), self.image_size)
         except ImageError as error:
-            raise DataError(
-                f"image {sample_id!r} passed ingest but is unreadable now ({error}); "
-                f"ingest the data again"
-            ) from error
+            raise unreadable(sample_id, error) from error
+
+
+def unreadable(sample_id: str, error: ImageError) -> DataError:
+    """The error for an image of a shard set, which could be decoded when it was written."""
+    return DataError(
+        f"image {sample_id!r} passed ingest but is unreadable now ({error}); ingest the data again"
+    )

@@ -41,6 +41,9 @@ class DataSettings(Settings):
     val_fraction: float = Field(0.2, gt=0, lt=1)
     """Fraction of the training rows that inner, and own without a validation part, take for
     validation; groups stay together."""
+    allow_empty_classes: bool = False
+    """Train although a class of the scheme has no row in a domain whose labels are read: the
+    network still has an output for it, which it only learns to avoid."""
     normalization: Normalization = "per_image"
     """per_image (zero mean, unit variance of each image) or imagenet (with ImageNet weights)."""
     balance: float = Field(1.0, ge=0, le=1)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +14,14 @@ from typing import Any
 import pytest
 import ray
 from support.datasets import DATASETS
+from support.messy import assert_all_accounted, write_messy
 from support.pictures import COPIES, Gallery, picture, saved
-from support.runs import SAMPLES, SIZE
+from support.runs import ROOT, SAMPLES, SIZE, tiny_settings
 from support.shards import LAYOUT, Album
 
 from ier_ray.cluster.ingest import ingest
 from ier_ray.cluster.job import run_job
+from ier_ray.cluster.runs import check_data
 from ier_ray.data.ingestion import write_shard_set
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.schema import Domain, read_shard_manifest
@@ -131,3 +138,60 @@ def test_a_storage_that_fails_inside_a_task_gives_one_clear_line(
         assert run_job(LayoutSettings, body, program="ingest", purpose="", arguments=[]) == 1
     last = capfd.readouterr().err.strip().splitlines()[-1]
     assert last == "ingest: error: s3://album: cannot be read"
+
+
+def test_the_job_accounts_for_a_folder_as_users_have_it(cluster: None, tmp_path: Path) -> None:
+    expected = write_messy(tmp_path / "set")
+    output = f"{tmp_path}/shards"
+    done = subprocess.run(
+        [
+            *(sys.executable, "jobs/ingest.py", f"--path={tmp_path}/set", "--domain=fer"),
+            *(f"--output={output}", "--max-bad=5", "--folds=2"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert_all_accounted(f"{output}/fer", read_shard_manifest(f"{output}/fer"), expected)
+    record = json.loads(done.stdout.splitlines()[-1])["fer"]
+    assert record["listed"] == expected.listed
+    assert record["skipped"] == dict(Counter(expected.skipped.values()))
+    assert record["empty_classes"] == []
+    assert f"{tmp_path}/set: recognized as source 'folder', because" in done.stderr
+    source = open_source("folder", f"{tmp_path}/set", domain="fer")
+    layout = LayoutSettings(folds=2, max_bad=5)
+    write_shard_set(source, "fer", f"{tmp_path}/here", scheme=FOUR, layout=layout)
+    assert_same_shard_sets(f"{output}/fer", f"{tmp_path}/here")
+
+
+def test_training_on_a_class_without_a_row_is_refused_unless_allowed(
+    shards: dict[str, str], tmp_path: Path
+) -> None:
+    location = str(tmp_path / "ier")
+    layout = LayoutSettings(duplicates="keep")
+    drawn = SyntheticSource(samples=SAMPLES, size=SIZE, seed=3)
+    write_shard_set(Happier(drawn), "ier", location, scheme=FOUR, layout=layout)
+    given = {**shards, "ier": location}
+    with pytest.raises(DataError, match=r"/ier: no row of class sad of .*'sad': 0.*allow_empty_cl"):
+        check_data(tiny_settings(given, tmp_path))
+    check_data(tiny_settings({**given, "allow_empty_classes": True}, tmp_path))  # type: ignore[dict-item]
+    check_data(tiny_settings(given, tmp_path, schedule__networks="fer", loss={"balance": 0}))
+
+
+@dataclass(frozen=True)
+class Happier:
+    """Drawings of which those that are sad are called happy."""
+
+    drawn: SyntheticSource
+    name: str = "happier"
+    domains: tuple[Domain, ...] = ("ier",)
+
+    def list(self, domain: Domain) -> Iterator[Listed]:
+        for sample in self.drawn.list(domain):
+            label = sample.source_label
+            yield sample._replace(source_label="happy" if label == "sad" else label)
+
+    def load(self, domain: Domain, sample: Listed) -> Loaded:
+        return self.drawn.load(domain, sample)

@@ -14,12 +14,13 @@ import pytest
 from moto.server import ThreadedMotoServer
 from support.processes import training_workers
 from support.runs import SIZE, tiny_settings
+from support.sources import encoded, samples_of, skipped_of
 
 from ier_ray import storage
 from ier_ray.cluster.ingest import ingest
 from ier_ray.cluster.trainer import run_training
 from ier_ray.data.listing import LayoutSettings
-from ier_ray.data.sources import SyntheticSource
+from ier_ray.data.sources import SyntheticSource, open_source
 from ier_ray.emotions import FOUR
 from ier_ray.errors import StorageError
 from ier_ray.evaluation.predictions import Predictions
@@ -70,6 +71,23 @@ def test_files_on_s3(bucket: str) -> None:
             read(f"{bucket}/none")
     with pytest.raises(StorageError, match=r"s3://no-such-bucket/x: cannot be written"):
         storage.write_bytes("s3://no-such-bucket/x", b"")
+
+
+def test_a_dataset_with_odd_keys_is_listed_whole(bucket: str) -> None:
+    client = boto3.client("s3")
+    image = encoded((1, 2, 3))
+    keys = ("happy/é b+%20.png", "happy/q?a#1&.bin", "happy/no suffix", "happy/notes.txt")
+    for key in (*keys, "happy//twice.png", "happy/", "sad/Thumbs.db"):
+        body = b"" if key.endswith("/") else b"text" if "notes" in key else image
+        client.put_object(Bucket=BUCKET, Key=f"odd/{key}", Body=body)
+    source = open_source("auto", f"{bucket}/odd", domain="fer")
+    assert sorted(s.locator for s in samples_of(source)) == sorted(keys[:3])
+    assert all(source.load("fer", s).image == image for s in samples_of(source))
+    assert skipped_of(source) == {
+        "happy//twice.png": "unreadable_name",
+        "happy/notes.txt": "not_an_image",
+        "sad/Thumbs.db": "system",
+    }
 
 
 def test_an_upload_that_fails_half_way_leaves_no_object(bucket: str) -> None:

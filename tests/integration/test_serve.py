@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -19,6 +20,7 @@ from ier_ray.inference import Recognizer
 from ier_ray.serve.app import build
 from ier_ray.serve.schemas import AppArgs
 
+CASES = Path(__file__).parents[1] / "data"
 MODEL = "/v1/models/ier"
 SCENE = encode_png(draw_scene("anger", size=48, seed=11).image)
 
@@ -121,6 +123,15 @@ def test_accepting_a_picture_gives_the_heat_map(client: httpx.Client) -> None:
         (b"", {}, 400, "missing_image", "multipart field 'image'"),
         (b"not an image", {}, 415, "unidentified", "not an image"),
         (SCENE[:300], {}, 415, "truncated", "cannot be decoded"),
+        ((CASES / "damaged.avif").read_bytes(), {}, 415, "truncated", "AVIF image cannot be"),
+        (
+            (CASES / "unknown_pixel_format.dds").read_bytes(),
+            {},
+            415,
+            "unsupported",
+            "pixel format 1515870810",
+        ),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\nshowpage", {}, 415, "unidentified", "not an image"),
         (b"x" * 200_001, {}, 413, "too_large", "more than the 200000 bytes allowed"),
         (encode_png(np.zeros((301, 300, 3), np.uint8)), {}, 413, "too_large", "300x301 pixels"),
         (SCENE, {"depth": 8}, 422, "bad_parameter", "depth: must be <= 7, got 8"),

@@ -51,7 +51,7 @@ def jaffe(root: Path) -> Expected:
     (root / "KA.HA3.9.tiff").write_bytes(b"II*\0 cut")
     counts = {"happy": 10, "sad": 10, "hate": 10, "anger": 10}
     dropped = {"fear": 10, "neutral": 10, "surprise": 10}
-    bad = {"jaffe/KA.HA3.9.tiff": "unidentified"}
+    bad = {"jaffe/KA.HA3.9.tiff": "truncated"}
     return Expected("fer", counts, dropped, bad, lambda row: row["sample_id"].split("/")[1][:2])
 
 

@@ -52,7 +52,7 @@ def _in_the_header(file: bytearray, draw: random.Random) -> None:
 
 
 def _truncate(file: bytearray, draw: random.Random) -> None:
-    del file[draw.randrange(1, len(file)) :]
+    del file[draw.randrange(len(file)) :]
 
 
 def _remove(file: bytearray, draw: random.Random) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ier_ray.data.images import decode_rgb
-from ier_ray.data.sources import Listed, Source
+from ier_ray.data.sources import Listed, Skipped, Source
 
 Color = tuple[int, int, int]
 
@@ -47,11 +47,26 @@ def litter(root: Path, *folders: str) -> None:
         (root / folder / "Thumbs.db").write_bytes(b"\0")
 
 
+def samples_of(source: Source) -> list[Listed]:
+    """The samples that a source of one domain lists."""
+    (domain,) = source.domains
+    return [entry for entry in source.list(domain) if isinstance(entry, Listed)]
+
+
+def skipped_of(source: Source) -> dict[str, str]:
+    """Why each file was skipped, by its path."""
+    (domain,) = source.domains
+    skipped = [entry for entry in source.list(domain) if isinstance(entry, Skipped)]
+    assert all(entry.sample_id.startswith(f"{source.name}/") for entry in skipped)
+    found = {e.sample_id.removeprefix(f"{source.name}/"): e.reason for e in skipped}
+    assert len(found) == len(skipped)
+    return dict(found)
+
+
 def listing(source: Source) -> list[tuple[str, str, str]]:
     """Id without the dataset's name, label and group of all samples."""
-    (domain,) = source.domains
-    samples = list(source.list(domain))
-    assert samples == list(source.list(domain))  # stable
+    samples = samples_of(source)
+    assert samples == samples_of(source)  # stable
     assert pickle.loads(pickle.dumps(source)) == source  # noqa: S301 (our own)
     assert len({sample.sample_id for sample in samples}) == len(samples)
     assert all(sample.sample_id.startswith(f"{source.name}/") for sample in samples)
@@ -63,7 +78,7 @@ def colors(source: Source) -> dict[str, Color]:
     (domain,) = source.domains
     worker = pickle.loads(pickle.dumps(source))  # noqa: S301 (our own)
     found = {}
-    for sample in source.list(domain):
+    for sample in samples_of(source):
         pixels = np.asarray(decode_rgb(worker.load(domain, sample).image)).reshape(-1, 3)
         assert (pixels == pixels[0]).all()
         red, green, blue = map(int, pixels[0])
@@ -78,8 +93,7 @@ def assert_same_colors(found: dict[str, Color], painted: dict[str, Color]) -> No
 
 
 def sample_of(source: Source, ending: str) -> Listed:
-    (domain,) = source.domains
-    return next(s for s in source.list(domain) if s.sample_id.endswith(ending))
+    return next(s for s in samples_of(source) if s.sample_id.endswith(ending))
 
 
 def own(sample_id: str, name: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ier_ray.data.scheme_files import open_scheme
-from ier_ray.emotions import FOUR, SEVEN, EmotionScheme, scheme_named
+from ier_ray.emotions import FOUR, SEVEN, EmotionScheme, same_emotion, scheme_named
 from ier_ray.errors import SettingsError
 
 
@@ -86,3 +86,83 @@ def test_a_scheme_of_ones_own(tmp_path: Path) -> None:
     file.write_text("name: mine\nclass: [calm]\n")
     with pytest.raises(SettingsError, match="class is not a setting; did you mean classes"):
         open_scheme(str(file))
+    file.write_text("name: mine\nclasses: [calm, tense]\nmerges: {awe: calm, AWE: tense}\n")
+    with pytest.raises(SettingsError, match="'AWE' maps to 'tense', but also to 'calm'"):
+        open_scheme(str(file))
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "Happy",
+        "happy ",
+        "HAPPY",
+        "\ufeffhappy",
+        "ｈａｐｐｙ",
+        "happiness",
+        "Joy",
+        "joyful",
+        "hap\u00adpy",
+    ],
+)
+def test_classes_and_labels_are_compared_in_one_form(label: str) -> None:
+    for spelled in ("Happy", "HAPPY ", "joy"):
+        assert EmotionScheme("mine", (spelled, "Sad")).class_of(label) == spelled
+
+
+@pytest.mark.parametrize(
+    ("written", "label"),
+    [
+        ("Überraschung", "u\u0308berraschung"),
+        ("U\u0308BERRASCHUNG", "überraschung"),
+        ("very happy", "Very_Happy"),
+        ("very-happy", " VERY \t happy"),
+        ("Straße", "STRASSE"),
+        ("İyi", "i\u0307yi"),
+    ],
+)
+def test_normal_form_of_class_merge_and_label(written: str, label: str) -> None:
+    assert EmotionScheme("mine", (written, "other")).class_of(label) == written
+    merging = EmotionScheme("mine", ("One", "other"), ((written, "one"),))
+    assert merging.class_of(label) == "One"
+    with pytest.raises(SettingsError, match="two or more different names"):
+        EmotionScheme("mine", (written, label))
+
+
+@pytest.mark.parametrize(
+    ("word", "emotion"),
+    [
+        ("joy", "happy"),
+        ("Happiness", "happy"),
+        ("sadness", "sad"),
+        ("disgusted", "disgust"),
+        ("fearful", "fear"),
+        ("afraid", "fear"),
+        ("scared", "fear"),
+        ("angry", "anger"),
+        ("surprised", "surprise"),
+        ("neutrality", "neutral"),
+    ],
+)
+def test_synonyms_map_as_their_emotion(word: str, emotion: str) -> None:
+    assert SEVEN.class_of(word) == emotion
+    assert SEVEN.class_of(f"not {word}") is None
+    assert same_emotion(word) == same_emotion(emotion)
+
+
+def test_synonyms_map_only_where_they_agree() -> None:
+    merging = EmotionScheme("mine", ("good", "bad"), (("joy", "good"), ("anger", "bad")))
+    assert merging.class_of("happiness") == "good"
+    both = EmotionScheme("mine", ("joy", "happy"))
+    assert (both.class_of("Joy"), both.class_of("Happy")) == ("joy", "happy")
+    assert both.class_of("happiness") is None  # which of them, nothing tells
+    assert scheme_named("mikels8").class_of("amused") == "amusement"
+    assert scheme_named("mikels8").class_of("contented") == "contentment"
+    assert scheme_named("mikels8").class_of("joy") is None
+
+
+def test_contradictory_merges_are_refused() -> None:
+    with pytest.raises(SettingsError, match="'Happy' maps to 'sad', but also to 'happy'"):
+        EmotionScheme("mine", ("happy", "sad"), (("Happy", "sad"),))
+    with pytest.raises(SettingsError, match="two or more different names"):
+        EmotionScheme("mine", ("happy", " "))

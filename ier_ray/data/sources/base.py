@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from ier_ray.data.schema import Domain, Part
 
@@ -27,6 +27,29 @@ class Listed(NamedTuple):
     """The part that the dataset's authors put the sample in; None where they name none."""
 
 
+SkipReason = Literal[
+    "system",
+    "not_an_image",
+    "annotations",
+    "outside_layout",
+    "link",
+    "broken_link",
+    "not_a_file",
+    "unreadable_name",
+]
+"""Why no sample is made of a file. ``annotations`` were read for the labels; ``outside_layout`` are
+images that are not where the dataset has its images, or that its annotations do not name."""
+
+
+class Skipped(NamedTuple):
+    """A file in a dataset's folder that no sample is made of."""
+
+    sample_id: str
+    """As a sample's: the dataset's name and the file's path, printable."""
+    reason: SkipReason
+    detail: str
+
+
 class Loaded(NamedTuple):
     """The image of a sample, as the dataset has it."""
 
@@ -34,6 +57,11 @@ class Loaded(NamedTuple):
     """Encoded image."""
     cue_mask: bytes | None
     """PNG of the pixels that carry the label, where known."""
+
+
+def why_taken(source: Source) -> str:
+    """What the folder of a source was taken for and why, if nobody said it; to end a message."""
+    return str(getattr(source, "recognized", ""))
 
 
 class Source(Protocol):
@@ -47,8 +75,8 @@ class Source(Protocol):
     def domains(self) -> tuple[Domain, ...]:
         """The domains that this dataset has samples of."""
 
-    def list(self, domain: Domain) -> Iterator[Listed]:
-        """List all samples of a domain, in a stable order."""
+    def list(self, domain: Domain) -> Iterator[Listed | Skipped]:
+        """List all samples of a domain in a stable order, and the files that are none."""
 
     def load(self, domain: Domain, sample: Listed) -> Loaded:
         """Load the image of a listed sample.

@@ -1,4 +1,4 @@
-"""CK+: image sequences from a neutral face to the peak of an expression."""
+"""CK+: image sequences from a neutral face to the peak of an expression; and its copy CK+48."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import ClassVar
 from ier_ray import storage
 from ier_ray.data.schema import Domain
 from ier_ray.data.sources.base import Listed
-from ier_ray.data.sources.files import ImageFiles, images_among, is_visible
+from ier_ray.data.sources.files import ImageFiles
+from ier_ray.data.sources.folders import DatasetFolder
+from ier_ray.data.sources.splits import place_images
+from ier_ray.emotions import same_emotion
 
 CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
 FRAMES = 3
@@ -18,51 +21,73 @@ FRAMES = 3
 
 _FRAME = re.compile(r"(?:^|/)cohn-kanade-images/(S\d+)/(\d+)/[^/]+$", re.IGNORECASE)
 _LABEL = re.compile(r"(?:^|/)Emotion/(S\d+)/(\d+)/([^/]+)_emotion\.txt$", re.IGNORECASE)
+_LABELED = re.compile(r"(?:^|/)([^/]+)/(S\d{3})_\d{3}_\d{8}[^/]*$", re.IGNORECASE)
+_EMOTIONS = frozenset(map(same_emotion, CODES))
 
 
 @dataclass(frozen=True)
 class CkPlusSource(ImageFiles):
     """``cohn-kanade-images/S005/001/*.png`` and ``Emotion/S005/001/*_emotion.txt``.
 
-    Samples are the last three frames of each sequence with an emotion file; groups are subjects.
+    Samples are the last three frames of each sequence with an emotion file. Or, as in CK+48,
+    ``<emotion>/S010_004_00000017.png``, where all images are samples. Groups are subjects.
     """
 
     name: str = "ck_plus"
 
     looked_for: ClassVar[str] = (
         "cohn-kanade-images/<subject>/<sequence>/*.png and "
-        "Emotion/<subject>/<sequence>/*_emotion.txt"
+        "Emotion/<subject>/<sequence>/*_emotion.txt, or <emotion>/S010_004_00000017.png"
     )
 
     @classmethod
-    def recognizes(cls, files: Sequence[str]) -> bool:
-        """Whether there are frames and emotion files."""
-        frames = any(map(_FRAME.search, images_among(files)))
-        return frames and any(map(_LABEL.search, filter(is_visible, files)))
+    def recognizes(cls, folder: DatasetFolder) -> str | None:
+        """Frames and emotion files, or an image named for a frame in a folder of an emotion."""
+        frame = next(filter(_FRAME.search, folder.images), None)
+        label = next(filter(_LABEL.search, folder.others), None)
+        if frame and label:
+            return f"there are a frame, {frame}, and the file of an emotion, {label}"
+        found = next((path for path in folder.images if _labeled(path)), None)
+        return found and f"{found} is named for a frame, in the folder of an emotion"
 
     @property
     def domains(self) -> tuple[Domain, ...]:
         """Facial expressions only."""
         return ("fer",)
 
-    def list(self, domain: Domain) -> Iterator[Listed]:
-        """List the last frames of labeled sequences, in the order of the emotion files.
+    def annotations(self, folder: DatasetFolder) -> Sequence[str]:
+        """The emotion files."""
+        return [path for path in folder.others if _LABEL.search(path)]
+
+    def samples(self, folder: DatasetFolder) -> Iterator[Listed]:
+        """The last frames of labeled sequences in the order of the emotion files, and CK+48's.
 
         A labeled sequence without frames is listed with its peak frame, which loading reports
         missing.
         """
-        files = storage.list_files(self.root)
         frames: dict[tuple[str, str], list[str]] = {}
-        for path in images_among(files):
+        for path in folder.images:
             if match := _FRAME.search(path):
                 frames.setdefault((match[1].upper(), match[2]), []).append(path)
-        for path in filter(is_visible, files):
+        for path in self.annotations(folder):
             if match := _LABEL.search(path):
                 subject, sequence, peak = match[1].upper(), match[2], match[3]
                 label = _label(storage.read_bytes(storage.join(self.root, path)))
                 expected = [f"cohn-kanade-images/{subject}/{sequence}/{peak}.png"]
                 for frame in frames.get((subject, sequence), expected)[-FRAMES:]:
                     yield Listed(f"{self.name}/{frame}", label, subject, frame)
+        placed = place_images(self.root, folder.images)
+        for path in folder.images:
+            if match := _labeled(path):
+                sample_id, subject = f"{self.name}/{path}", match[2].upper()
+                split = placed[path].split
+                yield Listed(sample_id, match[1].lower(), subject, path, split=split)
+
+
+def _labeled(path: str) -> re.Match[str] | None:
+    """The folder of an emotion and the subject, in the path of an image of CK+48."""
+    match = _LABELED.search(path)
+    return match if match and same_emotion(match[1]) in _EMOTIONS else None
 
 
 def _label(content: bytes) -> str:

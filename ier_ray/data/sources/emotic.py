@@ -13,7 +13,8 @@ from ier_ray.data.schema import Domain
 from ier_ray.data.sources.base import Listed
 from ier_ray.data.sources.emotic_annotations import affect_of, read_images
 from ier_ray.data.sources.emotic_vote import UNDECIDED, read_vote
-from ier_ray.data.sources.files import ImageFiles, images_among, is_visible
+from ier_ray.data.sources.files import ImageFiles
+from ier_ray.data.sources.folders import DatasetFolder
 
 logger = logging.getLogger(__name__)
 
@@ -32,27 +33,32 @@ class EmoticSource(ImageFiles):
     looked_for: ClassVar[str] = "Annotations.mat and emotic/<folder>/<filename>"
 
     @classmethod
-    def recognizes(cls, files: Sequence[str]) -> bool:
-        """Whether there is an ``Annotations.mat``."""
-        return _annotations_among(files) is not None
+    def recognizes(cls, folder: DatasetFolder) -> str | None:
+        """An ``Annotations.mat``."""
+        found = _annotations_among(folder)
+        return found and f"there is {found}"
 
     @property
     def domains(self) -> tuple[Domain, ...]:
         """Image emotions only."""
         return ("ier",)
 
-    def list(self, domain: Domain) -> Iterator[Listed]:
-        """List the annotated images by path; loading reports the missing ones.
+    def annotations(self, folder: DatasetFolder) -> Sequence[str]:
+        """``Annotations.mat``."""
+        found = _annotations_among(folder)
+        return [found] if found else []
+
+    def samples(self, folder: DatasetFolder) -> Iterator[Listed]:
+        """The annotated images by path; loading reports the missing ones.
 
         Raises:
             DataError: when the annotations cannot be read or have an unknown category.
         """
-        files = storage.list_files(self.root)
-        annotations = _annotations_among(files)
+        annotations = _annotations_among(folder)
         if annotations is None:
             return
         images = read_images(storage.join(self.root, annotations))
-        vote, on_disk = read_vote(), _by_tail(images_among(files))
+        vote, on_disk = read_vote(), _by_tail(folder.images)
         decided = 0
         for path, (persons, split) in sorted(images.items()):
             sample_id = f"{self.name}/{path}"
@@ -67,9 +73,9 @@ class EmoticSource(ImageFiles):
         )
 
 
-def _annotations_among(files: Sequence[str]) -> str | None:
-    named = (path for path in files if path.lower().rpartition("/")[2] == "annotations.mat")
-    return next(filter(is_visible, named), None)
+def _annotations_among(folder: DatasetFolder) -> str | None:
+    files = folder.others
+    return next((p for p in files if p.lower().rpartition("/")[2] == "annotations.mat"), None)
 
 
 def _by_tail(images: Sequence[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -41,7 +41,7 @@ def read_images(location: str) -> dict[str, Annotated]:
     """Read the images by their path; repeated entries of an image are merged.
 
     Raises:
-        DataError: when the file cannot be read.
+        DataError: when the file cannot be read, or lacks a field, which is named.
     """
     content = io.BytesIO(storage.read_bytes(location))
     try:
@@ -49,10 +49,15 @@ def read_images(location: str) -> dict[str, Annotated]:
     except Exception as error:  # scipy raises errors of many types for a damaged file
         raise DataError(f"{location}: cannot be read as a MATLAB 5 file: {error}") from error
     images: dict[str, Annotated] = {}
-    for split, image in ((name, image) for name in PARTS for image in _items(splits.get(name))):
-        parts = [str(part).replace("\\", "/").strip("/") for part in (image.folder, image.filename)]
+    if splits.keys().isdisjoint(PARTS):
+        raise DataError(f"{location}: has none of the arrays {', '.join(PARTS)}")
+    for split, image, place in _images(splits, location):
+        named = (_field(image, name, place) for name in ("folder", "filename"))
+        parts = [str(part).replace("\\", "/").strip("/") for part in named]
         path = "/".join(filter(None, parts))
-        persons = [_person(person) for person in _items(getattr(image, "person", None))]
+        persons = [
+            _person(person, f"{place}.person") for person in _items(_field(image, "person", place))
+        ]
         before = images.get(path, Annotated([], None))
         both = most_held_out((before.split, split))
         images[path] = Annotated([*before.persons, *persons], both)
@@ -64,8 +69,29 @@ def affect_of(persons: Sequence[Person]) -> Affect | None:
     return _mean([person.affect for person in persons])
 
 
-def _person(structure: Any) -> Person:
-    return Person(_categories(structure), _affect(structure))
+def _images(splits: dict[str, Any], location: str) -> Iterator[tuple[Part, Any, str]]:
+    """Each image's structure, its part, and where it is in the file, for messages."""
+    for name in PARTS:
+        for number, image in enumerate(_items(splits.get(name)), start=1):
+            yield name, image, f"{location}: {name}({number})"
+
+
+def _field(structure: Any, names: str | tuple[str, ...], place: str) -> Any:
+    """The first of the named fields that is not empty.
+
+    Raises:
+        DataError: when the structure has none of them.
+    """
+    wanted = (names,) if isinstance(names, str) else names
+    present = [getattr(structure, name) for name in wanted if hasattr(structure, name)]
+    if not present:
+        has = getattr(structure, "_fieldnames", None) or f"no fields, but {structure!r:.60}"
+        raise DataError(f"{place}: lacks the field {' or '.join(wanted)}, has {has}")
+    return next((value for value in present if _items(value)), present[0])
+
+
+def _person(structure: Any, place: str) -> Person:
+    return Person(_categories(structure, place), _affect(structure, place))
 
 
 def _items(value: Any) -> list[Any]:
@@ -73,21 +99,20 @@ def _items(value: Any) -> list[Any]:
     return [] if value is None else list(np.atleast_1d(value).ravel())
 
 
-def _categories(person: Any) -> set[str]:
-    combined = _items(getattr(person, "combined_categories", None))
-    given = combined or _items(getattr(person, "annotations_categories", None))
+def _categories(person: Any, place: str) -> set[str]:
+    names = ("combined_categories", "annotations_categories")
+    given = _items(_field(person, names, place))
     nested = (_items(getattr(entry, "categories", entry)) for entry in given)
     return {str(category).strip() for entry in nested for category in entry}
 
 
-def _affect(person: Any) -> Affect | None:
-    combined = _items(getattr(person, "combined_continuous", None))
-    given = combined or _items(getattr(person, "annotations_continuous", None))
-    return _mean([_ratings(entry) for entry in given])
+def _affect(person: Any, place: str) -> Affect | None:
+    names = ("combined_continuous", "annotations_continuous")
+    return _mean([_ratings(entry, place) for entry in _items(_field(person, names, place))])
 
 
-def _ratings(entry: Any) -> Affect | None:
-    values = [getattr(entry, name, np.nan) for name in ("valence", "arousal", "dominance")]
+def _ratings(entry: Any, place: str) -> Affect | None:
+    values = [_field(entry, name, place) for name in ("valence", "arousal", "dominance")]
     if not all(isinstance(value, Real) and math.isfinite(value) for value in values):
         return None
     valence, arousal, dominance = map(float, values)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ier_ray import storage
 from ier_ray.data.schema import Domain
 from ier_ray.data.sources.base import Listed
-from ier_ray.data.sources.files import ImageFiles, images_among
+from ier_ray.data.sources.files import ImageFiles
+from ier_ray.data.sources.folders import DatasetFolder
 
 _PICTURE = re.compile(r"(?:^|/)([^/]+)/\1_([^/_]+)/[^/]+$", re.IGNORECASE)
 
@@ -24,19 +24,18 @@ class FergSource(ImageFiles):
     looked_for: ClassVar[str] = "FERG_DB_256/<character>/<character>_<emotion>/*.png"
 
     @classmethod
-    def recognizes(cls, files: Sequence[str]) -> bool:
-        """Whether an image is in a folder ``<character>/<character>_<emotion>``."""
-        return any(map(_PICTURE.search, images_among(files)))
+    def recognizes(cls, folder: DatasetFolder) -> str | None:
+        """An image in a folder ``<character>/<character>_<emotion>``."""
+        found = next(filter(_PICTURE.search, folder.images), None)
+        return found and f"{found} is in a folder of a character and an emotion"
 
     @property
     def domains(self) -> tuple[Domain, ...]:
         """Facial expressions only."""
         return ("fer",)
 
-    def list(self, domain: Domain) -> Iterator[Listed]:
-        """List the images by path. The dataset's label ``joy`` becomes ``happy``."""
-        for path in images_among(storage.list_files(self.root)):
+    def samples(self, folder: DatasetFolder) -> Iterator[Listed]:
+        """The images by path."""
+        for path in folder.images:
             if match := _PICTURE.search(path):
-                emotion = match[2].lower()
-                label = "happy" if emotion == "joy" else emotion
-                yield Listed(f"{self.name}/{path}", label, match[1].lower(), path)
+                yield Listed(f"{self.name}/{path}", match[2].lower(), match[1].lower(), path)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ier_ray import storage
 from ier_ray.data.schema import Domain
 from ier_ray.data.sources.base import Listed
-from ier_ray.data.sources.files import ImageFiles, images_among
-from ier_ray.data.sources.splits import split_called
+from ier_ray.data.sources.files import ImageFiles
+from ier_ray.data.sources.folders import DatasetFolder
+from ier_ray.data.sources.splits import place_images
 
 
 @dataclass(frozen=True)
 class FolderSource(ImageFiles):
-    """``<label>/**/*.jpg`` with any labels; images outside of such folders are ignored.
+    """``<label>/**/*.jpg`` with any labels; images outside of such folders are skipped.
 
-    If every image in a folder is in ``train/<label>/``, ``val/<label>/`` or ``test/<label>/`` (or a
-    synonym as ``validation``), the second folder is the label and the first one the part.
+    Folders ``train``, ``val`` and ``test`` (or a synonym as ``validation``) are never labels: they
+    are the part, and the folder in them is the label, as :func:`~.splits.place_images` says.
     """
 
     domain: Domain
@@ -29,28 +29,19 @@ class FolderSource(ImageFiles):
     )
 
     @classmethod
-    def recognizes(cls, files: Sequence[str]) -> bool:
-        """Whether an image is in a folder."""
-        return any("/" in path for path in images_among(files))
+    def recognizes(cls, folder: DatasetFolder) -> str | None:
+        """An image in a folder of a label."""
+        for path, placed in place_images(folder.root, folder.images).items():
+            return f"{path} is in a folder, whose name {placed.label!r} is taken for its label"
+        return None
 
     @property
     def domains(self) -> tuple[Domain, ...]:
         """The domain that the user named."""
         return (self.domain,)
 
-    def list(self, domain: Domain) -> Iterator[Listed]:
-        """List the images by path."""
-        paths = [path for path in images_among(storage.list_files(self.root)) if "/" in path]
-        in_parts = all(split_called(first) and deeper for first, deeper in map(_top, paths))
-        for path in paths:
-            folders, sample_id = path.split("/"), f"{self.name}/{path}"
-            label, split = (
-                (folders[1], split_called(folders[0])) if in_parts else (folders[0], None)
-            )
-            yield Listed(sample_id, label.lower(), sample_id, path, split=split)
-
-
-def _top(path: str) -> tuple[str, bool]:
-    """The first folder, and whether there is another one below it."""
-    first, _, rest = path.partition("/")
-    return first, "/" in rest
+    def samples(self, folder: DatasetFolder) -> Iterator[Listed]:
+        """The images by path."""
+        for path, placed in place_images(self.root, folder.images).items():
+            sample_id = f"{self.name}/{path}"
+            yield Listed(sample_id, placed.label.lower(), sample_id, path, split=placed.split)

@@ -12,7 +12,8 @@ from ier_ray import storage
 from ier_ray.data.schema import Domain
 from ier_ray.data.sources.annotations import agreed_label, first_column, read_delimited
 from ier_ray.data.sources.base import Listed
-from ier_ray.data.sources.files import ImageFiles, images_among, without_suffix
+from ier_ray.data.sources.files import ImageFiles, without_suffix
+from ier_ray.data.sources.folders import DatasetFolder
 from ier_ray.data.sources.table import tables_among
 from ier_ray.errors import DataError
 
@@ -39,27 +40,35 @@ class IapsaSource(ImageFiles):
     )
 
     @classmethod
-    def recognizes(cls, files: Sequence[str]) -> bool:
-        """Whether there are images and a table, and IAPS numbers or ``iaps`` name either."""
-        tables, images = tables_among(files, TEXT), images_among(files)
-        numbered = any(map(_NUMBER.search, images))
-        return bool(tables and images) and (numbered or any("iaps" in t.lower() for t in tables))
+    def recognizes(cls, folder: DatasetFolder) -> str | None:
+        """Images and a table, where an IAPS number names an image or ``iaps`` a table."""
+        tables = tables_among(folder.others, TEXT)
+        if not tables or not folder.images:
+            return None
+        numbered = next(filter(_NUMBER.search, folder.images), None)
+        if numbered:
+            return f"{numbered} is named by an IAPS number, beside the table {tables[0]}"
+        named = next((table for table in tables if "iaps" in table.lower()), None)
+        return named and f"there is the table {named}"
 
     @property
     def domains(self) -> tuple[Domain, ...]:
         """Image emotions only."""
         return ("ier",)
 
-    def list(self, domain: Domain) -> Iterator[Listed]:
-        """List the images that the table names, by path; loading reports the missing ones.
+    def annotations(self, folder: DatasetFolder) -> Sequence[str]:
+        """The tables."""
+        return tables_among(folder.others, TEXT)
+
+    def samples(self, folder: DatasetFolder) -> Iterator[Listed]:
+        """The images that the table names, by path; loading reports the missing ones.
 
         Raises:
             DataError: unless exactly one table has an image and a label column.
         """
-        files = storage.list_files(self.root)
-        pictures = _by_name(images_among(files))
+        pictures = _by_name(folder.images)
         labels: dict[str, set[str]] = {}
-        for named, label in _labeled(self.root, tables_among(files, TEXT)):
+        for named, label in _labeled(self.root, self.annotations(folder)):
             key = _key(named)
             path = pictures.get(key) or pictures.get(without_suffix(key)) or named
             labels.setdefault(path, set()).add(label.lower())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ier_ray import storage
 from ier_ray.data.schema import Domain
 from ier_ray.data.sources.base import Listed
-from ier_ray.data.sources.files import ImageFiles, images_among
+from ier_ray.data.sources.files import ImageFiles
+from ier_ray.data.sources.folders import DatasetFolder
 
 CODES = {
     "AN": "anger",
@@ -36,18 +36,19 @@ class JaffeSource(ImageFiles):
     )
 
     @classmethod
-    def recognizes(cls, files: Sequence[str]) -> bool:
-        """Whether an image has a name of this form."""
-        return any(map(_PICTURE.search, images_among(files)))
+    def recognizes(cls, folder: DatasetFolder) -> str | None:
+        """An image with a name of this form."""
+        found = next(filter(_PICTURE.search, folder.images), None)
+        return found and f"{found} is named for a subject and an expression"
 
     @property
     def domains(self) -> tuple[Domain, ...]:
         """Facial expressions only."""
         return ("fer",)
 
-    def list(self, domain: Domain) -> Iterator[Listed]:
-        """List the images by path."""
-        for path in images_among(storage.list_files(self.root)):
+    def samples(self, folder: DatasetFolder) -> Iterator[Listed]:
+        """The images by path."""
+        for path in folder.images:
             if match := _PICTURE.search(path):
                 label = CODES[match[2].upper()]
                 yield Listed(f"{self.name}/{path}", label, match[1].upper(), path)

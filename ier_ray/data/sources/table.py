@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-from ier_ray import storage
 from ier_ray.data.schema import Domain
-from ier_ray.data.shards import open_parquet
 from ier_ray.data.sources.annotations import agreed_label, read_delimited
 from ier_ray.data.sources.base import Listed, Loaded
-from ier_ray.data.sources.files import is_visible, load_image
-from ier_ray.data.sources.parquet import read_cell
+from ier_ray.data.sources.folders import TABLE_SUFFIXES, DatasetFolder
+from ier_ray.data.sources.parquet import OPTIONAL, TableRow, load_cell, parquet_rows
+from ier_ray.data.sources.paths import load_named, same_path
 from ier_ray.data.sources.splits import split_in_cell
 from ier_ray.errors import DataError
-
-SUFFIXES = (".csv", ".tsv", ".parquet")
-
-_CELL = re.compile(r"(\d+):(\d+)")
 
 
 @dataclass(frozen=True)
 class TableSource:
-    """Columns ``label`` and ``path``, or in Parquet ``bytes``; optional others.
+    """Columns ``label`` and ``path``, or in Parquet ``bytes`` or ``image``; optional others.
 
     ``root`` is the path or URI of the table. ``path`` holds absolute paths, URIs, or paths relative
-    to the table's folder. A locator is such a path, or ``row_group:row`` of the bytes.
+    to the table's folder. A locator is such a path, or the cell of the bytes.
 
     Optional are ``group``, ``id`` and ``split``. Without ``id``, rows with the same path are one
     sample. ``split`` is the dataset's own part: train, val, test, or a synonym as validation.
@@ -36,15 +30,18 @@ class TableSource:
     root: str
     domain: Domain
     name: str = "table"
+    recognized: str = field(default="", repr=False, compare=False, kw_only=True)
+    """Why the folder was taken for a table, if nobody said so; for messages."""
 
     looked_for: ClassVar[str] = (
-        "one .csv, .tsv or .parquet with the columns label and path, or in Parquet bytes"
+        "one .csv, .tsv or .parquet with the columns label and path, or in Parquet bytes or image"
     )
 
     @classmethod
-    def recognizes(cls, files: Sequence[str]) -> bool:
-        """Whether the folder itself holds exactly one table."""
-        return len(tables_among(files)) == 1
+    def recognizes(cls, folder: DatasetFolder) -> str | None:
+        """The only table that the folder itself holds."""
+        tables = tables_among(folder.others)
+        return f"{tables[0]} is the only table in it" if len(tables) == 1 else None
 
     @property
     def domains(self) -> tuple[Domain, ...]:
@@ -60,16 +57,14 @@ class TableSource:
         """
         samples: dict[int | str, tuple[Listed, set[str]]] = {}
         for number, row in enumerate(_rows(self.root)):
-            locator = row["locator"] or f"(no path in row {number})"
-            given_id = _text(row.get("id"))
-            sample_id = f"{self.name}/{given_id or locator}"
-            label = _text(row["label"])
-            group = _text(row.get("group")) or sample_id
-            split = split_in_cell(_text(row.get("split")), self.root, number)
-            sample = Listed(sample_id, label, group, locator, split=split)
-            unique = number if given_id else locator  # ingest rejects duplicate ids
+            locator = row.locator or f"(no path in row {number})"
+            sample_id = f"{self.name}/{row.id or locator}"
+            split = split_in_cell(row.split, self.root, number)
+            sample = Listed(sample_id, row.label, row.group or sample_id, locator, split=split)
+            # Ingest rejects duplicate ids.
+            unique = number if row.id else same_path(locator)
             first, labels = samples.setdefault(unique, (sample, set()))
-            labels.add(label)
+            labels.add(row.label)
             if first.split != split:
                 raise DataError(
                     f"{self.root}: row {number} has split {split}, but an earlier row of "
@@ -84,46 +79,28 @@ class TableSource:
         Raises:
             ImageError: when the file is missing.
         """
-        path = sample.locator
-        if _is_parquet(self.root) and (cell := _CELL.fullmatch(path)):
-            return Loaded(read_cell(self.root, int(cell[1]), int(cell[2])), None)
-        absolute = "://" in path or path.startswith("/")
-        return load_image(path if absolute else storage.join(self.root.rpartition("/")[0], path))
+        if _is_parquet(self.root):
+            return load_cell(self.root, sample.locator)
+        return load_named(sample.locator, self.root.rpartition("/")[0])
 
 
-def tables_among(files: Sequence[str], suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
-    """The visible tables directly in a folder, not in its subfolders."""
-    in_root = (path for path in files if "/" not in path and is_visible(path))
-    return [path for path in in_root if path.lower().endswith(suffixes)]
+def tables_among(files: Iterable[str], suffixes: tuple[str, ...] = TABLE_SUFFIXES) -> list[str]:
+    """The tables directly in a folder, not in its subfolders."""
+    return [path for path in files if "/" not in path and path.lower().endswith(suffixes)]
 
 
 def _is_parquet(location: str) -> bool:
     return location.lower().endswith(".parquet")
 
 
-def _text(cell: object) -> str:
-    return "" if cell is None else str(cell)
-
-
-def _rows(location: str) -> Iterator[dict[str, Any]]:
-    """The label and locator of each row, and its group and id where there are such columns."""
-    columns: Sequence[str]
+def _rows(location: str) -> Iterator[TableRow]:
     if _is_parquet(location):
-        with open_parquet(location) as file:
-            columns = file.schema_arrow.names
-            _require(location, columns, "bytes" if "bytes" in columns else "path")
-            wanted = [name for name in ("label", "path", "group", "id", "split") if name in columns]
-            for group in range(file.num_row_groups):
-                for row, cells in enumerate(file.read_row_group(group, wanted).to_pylist()):
-                    inside = "bytes" in columns
-                    yield {**cells, "locator": f"{group}:{row}" if inside else cells["path"]}
+        yield from parquet_rows(location)
         return
     columns, rows = read_delimited(location)
-    _require(location, columns, "path")
-    yield from ({**row, "locator": row["path"]} for row in rows)
-
-
-def _require(location: str, columns: Sequence[str], image: str) -> None:
-    missing = [name for name in ("label", image) if name not in columns]
+    missing = [name for name in ("label", "path") if name not in columns]
     if missing:
-        raise DataError(f"{location}: lacks the columns {missing}, has {list(columns)}")
+        raise DataError(f"{location}: lacks the columns {missing}, has {columns}")
+    for row in rows:
+        optional = {name: row.get(name, "") for name in OPTIONAL}
+        yield TableRow(row["label"], row["path"], **optional)

@@ -39,7 +39,7 @@ def treated(
     source: Gallery, mode: DuplicatesMode, *, blocks: int = 1
 ) -> tuple[dict[str, dict[str, Any]], Duplicates]:
     """The rows by their id, and the record."""
-    listing, _ = list_samples(source, "ier", FOUR)
+    listing = list_samples(source, "ier", FOUR).samples
     numbered = listing.append_column("row", pa.array(range(len(listing))))
     size = -(-len(listing) // blocks)
     parts = [numbered.slice(start, size) for start in range(0, len(listing), size)]

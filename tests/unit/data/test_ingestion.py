@@ -157,7 +157,7 @@ def test_a_dataset_as_downloaded_becomes_shards(tmp_path: Path) -> None:
     manifest = write_shard_set(source, "fer", location, scheme=FOUR, layout=layout).manifest
     assert (source.name, manifest.datasets, manifest.domain) == ("jaffe", ["jaffe"], "fer")
     assert (manifest.listed, manifest.rows, manifest.dropped) == (19, 12, {"neutral": 6})
-    assert [bad.reason for bad in manifest.quarantined] == ["unidentified"]
+    assert [bad.reason for bad in manifest.quarantined] == ["truncated"]
     rows = pq.read_table(f"{location}/{manifest.shards[0].file}").to_pylist()
     by_group = {(row["group"], row["fold"]) for row in rows}
     assert len(by_group) == 6  # a subject is in one fold

@@ -13,6 +13,8 @@ from support.sources import (
     litter,
     paint,
     sample_of,
+    samples_of,
+    skipped_of,
 )
 
 from ier_ray.data.sources import open_source
@@ -73,3 +75,26 @@ def test_ck_plus_takes_the_last_three_frames_of_labeled_sequences(tmp_path: Path
     found = colors(source)
     assert found == {path: painted[path] for path in found}
     assert len(found) == 8
+
+
+@pytest.mark.parametrize("around", ["", "CK+48/", "CK+48/train/"])
+def test_ck48_keeps_the_frames_of_a_person_together(tmp_path: Path, around: str) -> None:
+    paths = (
+        f"{around}anger/S010_004_00000017.png",
+        f"{around}anger/S010_004_00000018.png",
+        f"{around}happy/S010_006_00000015.png",
+        f"{around}contempt/s138_008_00000009.PNG",
+    )
+    painted = paint(tmp_path, *paths, f"{around}happy/other.png")
+    for name in ("auto", "ck_plus"):
+        source = open_source(name, str(tmp_path))
+        assert (source.name, source.domains) == ("ck_plus", ("fer",))
+        assert listing(source) == [
+            (paths[0], "anger", "S010"),
+            (paths[1], "anger", "S010"),
+            (paths[3], "contempt", "S138"),
+            (paths[2], "happy", "S010"),
+        ]
+        assert {s.split for s in samples_of(source)} == {"train" if "train" in around else None}
+        assert skipped_of(source) == {f"{around}happy/other.png": "outside_layout"}
+        assert colors(source) == {path: painted[path] for path in paths}

@@ -41,7 +41,10 @@ def test_a_dataset_as_distributed_is_ingested_whole(
     assert manifest.dropped == expected.dropped
     bad = {rejected.sample_id: rejected.reason for rejected in manifest.quarantined}
     assert bad == expected.quarantined
-    assert manifest.listed == len(rows) + sum(manifest.dropped.values()) + len(bad)
+    assert manifest.listed == len(rows) + sum(manifest.dropped.values()) + len(bad) + sum(
+        manifest.skipped.values()
+    )
+    assert set(manifest.skipped) <= {"annotations", "outside_layout"}
     assert len({row["sample_id"] for row in rows}) == len(rows)
     groups: dict[str, set[int]] = {}
     for row in rows:

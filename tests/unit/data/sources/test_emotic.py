@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from support.sources import (
     own,
     paint,
     sample_of,
+    samples_of,
 )
 
 from ier_ray.data.sources import open_source
@@ -84,7 +86,7 @@ def test_emotic_persons_vote(tmp_path: Path) -> None:
         "mscoco/images/two.jpg": ("sad", (5, 4.5, 5.5)),  # happy 1, sad 3
     }
     assert listing(source) == [(p, label, own(p, "emotic")) for p, (label, _) in expected.items()]
-    affects = {sample.sample_id: sample.affect for sample in source.list("ier")}
+    affects = {sample.sample_id: sample.affect for sample in samples_of(source)}
     assert affects == {f"emotic/{path}": affect for path, (_, affect) in expected.items()}
     with pytest.raises(ImageError, match=r"gone.jpg: listed, but there is no such file"):
         source.load("ier", sample_of(source, "gone.jpg"))
@@ -124,3 +126,44 @@ def test_emotic_vote_covers_the_26_categories() -> None:
     assert vote.winner([]) == vote.winner(["Engagement"]) == "none"
     assert vote.winner(["Happiness", "Sadness"]) == vote.winner(["Sadness", "Happiness"]) == "sad"
     assert vote.winner(["Happiness", "Sadness", "Peace"]) == "happy"
+
+
+@pytest.mark.parametrize(
+    ("place", "field"),
+    [
+        ("train(2)", "filename"),
+        ("train(2)", "folder"),
+        ("train(2)", "person"),
+        ("train(2).person", "annotations_categories"),
+        ("train(2).person", "annotations_continuous"),
+        ("train(2).person", "arousal"),
+    ],
+)
+def test_emotic_names_a_field_that_is_missing(tmp_path: Path, place: str, field: str) -> None:
+    person = trained(cells("Happiness"), ratings(6, 6, 6))
+    good = image("a", "a.jpg", person)
+    bad = {name: value for name, value in good.items() if name != field}
+    if field not in good:
+        left = {name: value for name, value in person.items() if name != field}
+        affect = {n: v for n, v in person["annotations_continuous"].items() if n != field}
+        if "annotations_continuous" in left:
+            left["annotations_continuous"] = affect
+        bad["person"] = left
+    entries = np.array([good, bad, None], dtype=object)[:2]  # a cell array of structs
+    savemat(tmp_path / "Annotations.mat", {"train": entries})
+    with pytest.raises(DataError) as raised:
+        listing(open_source("emotic", str(tmp_path)))
+    message = str(raised.value)
+    assert re.match(
+        rf".*/Annotations\.mat: {re.escape(place)}: lacks the field .*{field}, has \[", message
+    )
+    assert "\n" not in message
+
+
+def test_emotic_without_arrays_or_with_numbers_for_images(tmp_path: Path) -> None:
+    savemat(tmp_path / "Annotations.mat", {"images": 1})
+    with pytest.raises(DataError, match="has none of the arrays train, val, test"):
+        listing(open_source("emotic", str(tmp_path)))
+    savemat(tmp_path / "Annotations.mat", {"val": np.array([[1.5, 2]])})
+    with pytest.raises(DataError, match=r"val\(1\): lacks the field folder, has no fields, but"):
+        listing(open_source("emotic", str(tmp_path)))

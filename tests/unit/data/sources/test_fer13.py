@@ -14,6 +14,7 @@ from support.sources import (
     own,
     paint,
     sample_of,
+    samples_of,
 )
 
 from ier_ray.data.images import decode_rgb
@@ -88,3 +89,60 @@ def test_fer13_folders(tmp_path: Path) -> None:
         for path, label in zip(sorted(painted), ["fear", "angry", "angry", "neutral"], strict=True)
     ]
     assert_same_colors(colors(source), painted)
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "row"),
+    [
+        ("icml_face_data.csv", "emotion, Usage, pixels", "3,PrivateTest,{}"),
+        ("icml_face_data.csv", "emotion, pixels, Usage", "3.0, {}, PrivateTest"),
+        ("fer2013.csv", '"emotion","pixels","Usage"', '"3","{}","PrivateTest"'),
+        ("fer2013.csv", "Emotion;Pixels;USAGE", " 3 ;{};privatetest"),
+        ("data/faces.csv", "\ufeffemotion\tpixels\tUsage", "3\t{}\tPrivateTest"),
+        ("train.csv", "id,note,emotion,pixels,Usage", '7,"a, ""b""\nc é",happy,{},Test'),
+        ("fer2013.csv", "emotion,pixels,Usage", "3,{}  ,PrivateTest"),
+    ],
+)
+def test_fer13_tables_in_the_wild(tmp_path: Path, name: str, header: str, row: str) -> None:
+    table = tmp_path / name
+    table.parent.mkdir(exist_ok=True)
+    faces = (" ".join([str(gray)] * 2304) for gray in (5, 6))
+    lines = [header, *(row.format(face) for face in faces)]
+    table.write_text("\r\n".join([*lines, ""]), encoding="utf-8", newline="")
+    for path in (tmp_path, table):
+        source = open_source("auto", str(path))
+        assert source.name == "fer13"
+        found = [(s.source_label, s.split) for s in samples_of(source)]
+        assert found == [("happy", "test")] * 2
+        assert list(colors(source).values()) == [(5, 5, 5), (6, 6, 6)]
+
+
+def test_fer13_tables_that_cannot_be_read(tmp_path: Path) -> None:
+    table = tmp_path / "fer2013.csv"
+    gray = " ".join(["5.0"] * 2304)
+    table.write_text(f"emotion,pixels\n3,{gray}\n0,{gray.replace('5.0', '5.5')}\n")
+    source = open_source("auto", str(tmp_path))
+    assert decode_rgb(source.load("fer", sample_of(source, ":0")).image).size == (48, 48)
+    with pytest.raises(ImageError, match=r"pixels of 5\.5\.\.5\.5, not 0\.\.255 in whole"):
+        source.load("fer", sample_of(source, ":1"))
+    for content, message in (
+        (
+            f"emotion,pixels\n3,{gray}\n".encode("utf-16"),
+            "a text in UTF-16; save the file as UTF-8",
+        ),
+        ("emotion,pixels,é\n".encode("latin-1"), "not a text in UTF-8, which was tried: byte 15"),
+        (f'emotion,pixels\n3,"{gray}\n'.encode(), r"line \d+: unexpected end of data"),
+        (b"", "needs the columns emotion and pixels"),
+    ):
+        table.write_bytes(content)
+        with pytest.raises(DataError, match=rf"fer2013\.csv: {message}"):
+            samples_of(source)
+
+
+def test_fer13_copies_name_their_folders_otherwise(tmp_path: Path) -> None:
+    paths = ("images/Training/Angry/1.jpg", "images/PublicTest/Happiness/2.jpg")
+    paint(tmp_path, *paths, "images/PrivateTest/joyful/3.jpg")
+    source = open_source("auto", str(tmp_path))
+    assert source.name == "fer13"
+    found = [(s.source_label, s.split) for s in samples_of(source)]
+    assert found == [("joyful", "test"), ("happiness", "val"), ("angry", "train")]

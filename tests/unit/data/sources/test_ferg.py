@@ -31,6 +31,6 @@ def test_ferg_groups_by_character(tmp_path: Path, inside: str) -> None:
     paint(tmp_path, f"{inside}aia/aia_anger.png", f"{inside}aia/mery_fear/x.png")  # not the layout
     source = open_source("auto", str(tmp_path))
     assert (source.name, source.domains) == ("ferg", ("fer",))
-    labels = [("anger", "aia"), ("happy", "aia"), ("sadness", "bonnie")]
+    labels = [("anger", "aia"), ("joy", "aia"), ("sadness", "bonnie")]
     assert listing(source) == [(p, *rest) for p, rest in zip(sorted(paths), labels, strict=True)]
     assert_same_colors(colors(source), painted)

@@ -14,8 +14,12 @@ from support.sources import (
     sample_of,
 )
 
+from ier_ray.data.listing import list_samples
 from ier_ray.data.schema import Domain
 from ier_ray.data.sources import SOURCES, open_source
+from ier_ray.data.sources.folders import read_folder
+from ier_ray.data.sources.registry import EITHER_DOMAIN
+from ier_ray.emotions import FOUR
 from ier_ray.errors import DataError, SettingsError, StorageError
 
 
@@ -30,7 +34,7 @@ def test_a_wrong_folder_names_what_was_looked_for_and_found(tmp_path: Path) -> N
         assert f"\n  {name}: {source.looked_for}\n" in message
     assert message.endswith("found: a.txt, b.txt, c.txt, d.txt, e.txt and 2 more")
     for name, source in SOURCES.items():
-        domain: Domain | None = "fer" if name in ("table", "folder") else None
+        domain: Domain | None = "fer" if name in EITHER_DOMAIN else None
         if name == "iapsa":
             continue  # its error names the columns that its table needs
         with pytest.raises(DataError, match=r"found: a\.txt") as raised:
@@ -88,9 +92,9 @@ def test_auto_recognizes_each_layout_by_its_files(
     expected = write(tmp_path)
     folders = {path.parent.relative_to(tmp_path) for path in tmp_path.rglob("*.*")} - {Path()}
     litter(tmp_path, *map(str, folders))
-    files = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
-    specific = [other for other in SOURCES if other not in ("table", "folder")]
-    assert [name for name in specific if SOURCES[name].recognizes(files)] == [write.__name__]
+    folder = read_folder(str(tmp_path))
+    specific = [other for other in SOURCES if other not in EITHER_DOMAIN]
+    assert [name for name in specific if SOURCES[name].recognizes(folder)] == [write.__name__]
     assert open_source("auto", str(tmp_path)).domains == (expected.domain,)
 
 
@@ -107,3 +111,36 @@ def test_what_only_resembles_a_dataset_is_a_folder(tmp_path: Path, paths: tuple[
     assert open_source("auto", str(tmp_path), domain="fer").name == "folder"
     with pytest.raises(SettingsError, match="source 'folder' needs one of"):
         open_source("auto", str(tmp_path))
+
+
+def test_what_a_folder_was_taken_for_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    paint(tmp_path, "happy/1.png", "sad/2.png")
+    (tmp_path / "notes.csv").write_text("image,comment\n1.png,blurred\n")
+    source = open_source("auto", str(tmp_path), domain="fer")
+    why = "because notes.csv is the only table in it"
+    assert f"{tmp_path}: recognized as source 'table', {why}" in caplog.messages
+    taken = (
+        rf"taken for source 'table', {why}; if it is another dataset, name it with --source, one"
+    )
+    with pytest.raises(DataError, match=rf"lacks the columns \['label', 'path'\].*{taken}"):
+        list_samples(source, "fer", FOUR)
+    with pytest.raises(SettingsError, match=f"'table' needs one of .*{taken}"):
+        open_source("auto", str(tmp_path))
+    named = open_source("table", str(tmp_path), domain="fer")
+    with pytest.raises(DataError, match=r"has \['image', 'comment'\]$"):
+        list_samples(named, "fer", FOUR)
+    assert named == source
+    assert repr(named) == repr(source)  # so that the request is the same
+
+
+def test_a_folder_whose_labels_have_no_class_says_how_it_was_read(tmp_path: Path) -> None:
+    paint(tmp_path, "archive/happy/1.png", "archive/sad/2.png", "top.png")
+    source = open_source("auto", str(tmp_path), domain="fer")
+    with pytest.raises(DataError) as raised:
+        list_samples(source, "fer", FOUR)
+    message = str(raised.value)
+    assert "labels of the data: 2 archive dropped; skipped files: {'outside_layout': 1}" in message
+    assert "is in a folder, whose name 'archive' is taken for its label; if it is" in message

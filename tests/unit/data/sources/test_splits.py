@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.io import savemat
 from support.emotic import cells, image, ratings, structs, trained
-from support.sources import encoded, paint
+from support.sources import encoded, paint, samples_of
 
 from ier_ray.data.sources import Source, open_source
 from ier_ray.data.sources.splits import most_held_out, split_called
@@ -19,9 +19,8 @@ from ier_ray.errors import DataError
 
 def parts(source: Source) -> dict[str, tuple[str, str | None]]:
     """Label and part of each sample, by its id without the dataset's name."""
-    (domain,) = source.domains
     start = len(source.name) + 1
-    return {s.sample_id[start:]: (s.source_label, s.split) for s in source.list(domain)}
+    return {s.sample_id[start:]: (s.source_label, s.split) for s in samples_of(source)}
 
 
 def write_table(path: Path, rows: Iterable[str]) -> str:
@@ -57,7 +56,7 @@ def test_fer13_usage_and_folders(tmp_path: Path) -> None:
     (table / "fer2013.csv").write_text("\n".join(["emotion,Usage,pixels", *lines]))
     source = open_source("auto", str(table))
     assert [split for _, split in parts(source).values()] == ["train", "val", "test", None]
-    assert all(len(source.load("fer", s).image) > 60 for s in source.list("fer"))
+    assert all(len(source.load("fer", s).image) > 60 for s in samples_of(source))
     (table / "fer2013.csv").write_text(f"emotion,pixels\n3,{gray}")
     assert parts(source) == {"fer2013.csv:0": ("happy", None)}
     (table / "fer2013.csv").write_text(f"emotion,pixels,Usage\n3,{gray},Training\n3,{gray},Spare")
@@ -80,8 +79,8 @@ def test_folders_of_parts_hold_the_labels(tmp_path: Path) -> None:
         "test/joie/2.png": ("joie", "test"),
         "val/triste/3.png": ("triste", "val"),
     }
-    paint(tmp_path, "calme/4.png")  # so "train" is a label as any other
-    assert parts(source)["Train/Joie/a/1.png"] == ("train", None)
+    paint(tmp_path, "calme/4.png")  # outside of the parts
+    assert parts(source)["Train/Joie/a/1.png"] == ("joie", "train")
     assert parts(source)["calme/4.png"] == ("calme", None)
 
 

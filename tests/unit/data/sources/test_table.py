@@ -15,6 +15,7 @@ from support.sources import (
     listing,
     paint,
     sample_of,
+    samples_of,
 )
 
 from ier_ray.data.images import decode_rgb
@@ -59,7 +60,7 @@ def test_table_ids_are_taken_as_they_are(tmp_path: Path) -> None:
     paint(tmp_path, "a.png")
     (tmp_path / "t.tsv").write_text("id\tpath\tlabel\n0\ta.png\tsad\n0\ta.png\tsad\n")
     source = open_source("auto", str(tmp_path), domain="ier")
-    samples = list(source.list("ier"))  # ingest rejects the duplicate id
+    samples = samples_of(source)  # ingest rejects the duplicate id
     assert [(s.sample_id, s.group) for s in samples] == [("table/0", "table/0")] * 2
 
 
@@ -80,7 +81,7 @@ def test_parquet_of_bytes_and_of_paths(tmp_path: Path) -> None:
         ("2:0", "4", "1"),
         ("5", "", "1"),
     ]
-    samples = list(source.list("ier"))
+    samples = samples_of(source)
     assert [sample.locator for sample in samples] == ["0:0", "0:1", "1:0", "1:1", "2:0", "2:1"]
     for number in (4, 0, 3, 1, 2):
         loaded = decode_rgb(source.load("ier", samples[number]).image)
@@ -107,3 +108,26 @@ def test_tables_without_their_columns_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"bytes": [b""]}), tmp_path / "t.parquet")
     with pytest.raises(DataError, match=r"t.parquet: lacks the columns \['label'\]"):
         listing(open_source("table", str(tmp_path), domain="ier"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le-bom"])
+def test_tables_in_unicode_are_read(tmp_path: Path, encoding: str) -> None:
+    painted = paint(tmp_path, "é.png")
+    text = '"Path";"LABEL"\n"é.png";"träurig"\n'
+    content = text.encode(encoding.removesuffix("-bom"))
+    (tmp_path / "t.csv").write_bytes(b"\xff\xfe" + content if "bom" in encoding else content)
+    source = open_source("auto", str(tmp_path), domain="ier")
+    assert listing(source) == [("é.png", "träurig", "table/é.png")]
+    assert_same_colors(colors(source), painted)
+
+
+def test_tables_in_other_encodings_name_the_one_that_was_tried(tmp_path: Path) -> None:
+    text = "path,label\na.png,sad\né.png,sad\n"
+    for content, tried in (
+        (text.encode("latin-1"), r"UTF-8, which was tried: byte 21 \(0xe9, line 3\)"),
+        (b"\xff\xfe" + text.encode("utf-16-le")[:-1], "UTF-16, which was tried"),
+    ):
+        (tmp_path / "t.csv").write_bytes(content)
+        with pytest.raises(DataError, match=rf"t\.csv: not a text in {tried}") as raised:
+            listing(open_source("auto", str(tmp_path), domain="ier"))
+        assert "\n" not in str(raised.value)
