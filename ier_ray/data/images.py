@@ -82,15 +82,18 @@ def declared_pixels(encoded: bytes) -> int:
 
     Reads no pixels: it tells what :func:`decode_rgb` will need memory for, or refuse.
     """
-    name = recognized_format(encoded[:HEAD_BYTES])
+    head = encoded[:HEAD_BYTES]
+    name = recognized_format(head)
     if name is None:
         return 0
-    stream = ImageBytes(png_without_metadata(encoded) if name == "PNG" else encoded)
+    if name in WITHOUT_METADATA:
+        encoded = WITHOUT_METADATA[name](encoded)
     try:
-        width, height = opened(stream, name).size
+        is_webp = name == "WEBP"  # whose decoder allocates all pixels when it opens
+        size = canvas_of_webp(head) if is_webp else opened(io.BytesIO(encoded), name).size
     except Exception:  # noqa: BLE001 (decoding meets it again, and says what it means)
         return 0
-    return width * height
+    return size[0] * size[1]
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:

@@ -36,11 +36,13 @@ class CountingNetwork(SharedNetwork):
     Attributes:
         batches: rows per portion of each batch.
         before: called before each batch.
+        before_put: called before images are put into places.
     """
 
     def __init__(self, network: nn.Module, **options: Any) -> None:
         self.batches: list[list[int]] = []
         self.before: Callable[[], None] = lambda: None
+        self.before_put: Callable[[], None] = lambda: None
         super().__init__(ExactInference.of(network), image_of(0), **options)
 
     def logits(
@@ -50,6 +52,11 @@ class CountingNetwork(SharedNetwork):
         self.batches.append([len(portion.masking) for portion in portions])
         self.before()
         return super().logits(portions, interrupt=interrupt)
+
+    def put(self, places: Sequence[int], images: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """As the base class."""
+        self.before_put()
+        super().put(places, images)
 
     @property
     def rows(self) -> int:

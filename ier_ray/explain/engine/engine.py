@@ -24,8 +24,10 @@ from ier_ray.explain.engine.shared import SharedNetwork
 
 logger = logging.getLogger(__name__)
 
-BATCH_S = 0.1
-"""Seconds that a batch is planned to take: what a cancellation or a newcomer waits for."""
+BATCH_S = 0.15
+"""Most seconds that a batch is planned to take: what a cancellation or a newcomer waits for."""
+PLANNING_S = 0.005
+"""Seconds that a batch waits for explanations that are being planned."""
 PLANNERS = 2
 """Threads that plan."""
 MOST_PUT = 8
@@ -137,6 +139,7 @@ class Engine:
         """The thread that computes."""
         while True:
             with self._changed:
+                self._changed.wait_for(self._all_wait, PLANNING_S)
                 self._expire()
                 put, scored = self._next()
                 if self._stopping:
@@ -148,6 +151,10 @@ class Engine:
                 self._together_or_alone(self._put, put)
             else:
                 self._together_or_alone(self._score, scored)
+
+    def _all_wait(self) -> bool:
+        """Whether no explanation is being planned: those beside it would go on without it."""
+        return self._stopping or all(each.waits for each in self._running.values())
 
     def _next(self) -> tuple[list[Explaining], list[Explaining]]:
         """Explanations whose images are to be put into places, or whose rows are to be scored.

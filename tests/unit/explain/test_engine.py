@@ -192,12 +192,9 @@ def test_at_the_deadline_the_finished_levels_are_the_answer(
 def test_a_deadline_before_the_first_level_is_an_error(
     engine: Engine, network: CountingNetwork
 ) -> None:
-    inside, go = held(network)
+    network.before_put = lambda: time.sleep(0.4)
     waiting = Waiting()
     engine.submit(job_of(network, AnytimeExplainer(2)), waiting, deadline=time.monotonic() + 0.2)
-    assert inside.wait(60)
-    time.sleep(0.3)
-    go.set()
     found = waiting.answer()
     assert isinstance(found, Failed)
     assert isinstance(found.error, DeadlineError)
