@@ -81,4 +81,4 @@ def test_other_files_are_not_images(content: bytes) -> None:
 def test_the_header_announces_the_pixels(name: str) -> None:
     encoded = WRITTEN[name][0]
     assert declared_pixels(encoded) == 20 * 12
-    assert declared_pixels(encoded[:8]) == 0
+    assert declared_pixels(encoded[:8]) in {0, 20 * 12}  # P4 has it in as many bytes
