@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve import Application
 from ray.serve.config import BackpressureConfig
 from ray.serve.exceptions import BackPressureError
@@ -36,6 +37,8 @@ from ier_ray.serve.uploads import FORM_FIELD, read_upload
 from ier_ray.training.checkpoint import read_checkpoint_manifest, require_images, require_network
 
 MODEL = "/v1/models/ier"
+ACCEPTED_WITHIN_S = 10.0
+"""Seconds within which an explainer must take a request; without one the call would wait on."""
 MOST_OVERDUE_S = 10.0
 """Seconds after the deadline within which an explainer that works has answered."""
 BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -160,7 +163,7 @@ class Ingress:
         return JSONResponse(await asyncio.to_thread(reply_of, first, query.target))
 
     async def _in_time(self, answer: Awaitable[Answer]) -> Answer:
-        """An answer; a call for which there is no replica would wait for ever.
+        """An answer, unless it is long overdue.
 
         Raises:
             RefusedError: when none has come some time after the deadline.
@@ -183,12 +186,15 @@ class Ingress:
         # Requests of one image go to one replica, which has its activations and scores.
         stream = self._explainer.options(session_id=image).explain.remote(asked)
         try:
+            await asyncio.wait_for(anext(stream), ACCEPTED_WITHIN_S)
             async for answer in stream:
                 if isinstance(answer, RefusedError):
                     raise answer
                 yield answer
-        except BackPressureError as error:
-            raise RefusedError.busy("all explainers have as many requests as they take") from error
+        except (TimeoutError, BackPressureError) as error:
+            raise RefusedError.busy("no explainer takes another request") from error
+        except RayError as error:
+            raise RefusedError(503, "explainer_lost", "the explainer has died", 1.0) from error
         finally:
             self._explanations -= 1
             stream.cancel()

@@ -40,6 +40,11 @@ class ExplainRequest:
 
 
 @dataclass(frozen=True)
+class Accepted:
+    """An explainer has the request."""
+
+
+@dataclass(frozen=True)
 class Answer:
     """An explanation, as far as it is finished, and who computed it."""
 
@@ -101,6 +106,7 @@ class Explainer:
 
         When the caller stops listening, nothing more is computed for it.
         """
+        yield Accepted()
         try:
             job, answer = await self._prepared(request)
             self._admit(job)

@@ -49,7 +49,7 @@ def test_an_explanation_that_costs_too_much_is_refused_before_it_begins(
 def test_at_the_deadline_the_finished_levels_are_the_reply(
     checkpoints: tuple[Path, Path],
 ) -> None:
-    args = AppArgs(checkpoint=str(checkpoints[0]), deadline_s=1.0, max_depth=14)
+    args = AppArgs(checkpoint=str(checkpoints[0]), deadline_s=0.3, max_depth=14)
     with running(args) as url:
         reply = explain(url, 1, depth=14, timeout=60)
         found = reply.json()
@@ -82,7 +82,7 @@ def test_a_replica_whose_files_were_replaced_never_serves(
                 assert reply.json()["weights_sha256"] == pinned
             time.sleep(0.2)
         assert outcomes[-5:] == [200] * 5  # the other explainer goes on
-        assert set(outcomes) <= {200, 500, 503}
+        assert set(outcomes) <= {200, 503}
 
 
 def test_a_replica_comes_back_when_its_checkpoint_can_be_read_again(served: Path) -> None:
@@ -92,8 +92,9 @@ def test_a_replica_comes_back_when_its_checkpoint_can_be_read_again(served: Path
         (killed,) = replicas("Explainer")
         killed.kill()
         time.sleep(8)
-        reply = explain(url, 1, depth=2, timeout=5)
-        assert reply.status_code in (500, 503)
+        reply = explain(url, 1, depth=2)
+        assert reply.status_code == 503
+        assert reply.headers["retry-after"] == "1"
         away.rename(served)
 
         def works() -> bool:
