@@ -101,8 +101,10 @@ class Explainer:
         await asyncio.to_thread(self._recognizer.probabilities, self._sample[None])
         self._engine.check()
 
-    async def explain(self, request: ExplainRequest) -> AsyncGenerator[Answer | RefusedError, None]:
-        """The finished levels, if they are wanted, and the whole; or why there is none.
+    async def explain(
+        self, request: ExplainRequest
+    ) -> AsyncGenerator[Accepted | Answer | RefusedError, None]:
+        """That the request is here, then the finished levels, if they are wanted, and the whole; or why there is none.
 
         When the caller stops listening, nothing more is computed for it.
         """
