@@ -104,7 +104,7 @@ class Explainer:
     async def explain(
         self, request: ExplainRequest
     ) -> AsyncGenerator[Accepted | Answer | RefusedError, None]:
-        """That the request is here, then the finished levels, if they are wanted, and the whole; or why there is none.
+        """That the request is here, the finished levels if wanted, and the whole or a refusal.
 
         When the caller stops listening, nothing more is computed for it.
         """
