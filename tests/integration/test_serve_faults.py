@@ -49,16 +49,19 @@ def test_an_explanation_that_costs_too_much_is_refused_before_it_begins(
 def test_at_the_deadline_the_finished_levels_are_the_reply(
     checkpoints: tuple[Path, Path],
 ) -> None:
-    args = AppArgs(checkpoint=str(checkpoints[0]), deadline_s=0.3, max_depth=14)
+    """Refining takes many seconds; the tree that it begins with is finished long before."""
+    args = AppArgs(checkpoint=str(checkpoints[0]), deadline_s=2.0)
     with running(args) as url:
-        reply = explain(url, 1, depth=14, timeout=60)
+        began = time.monotonic()
+        reply = explain(url, 1, depth=8, budget=8000)
+        assert time.monotonic() - began < 10
         found = reply.json()
         assert reply.status_code == 200
         assert not found["complete"]
-        leaves = len(found["leaves"])
-        assert 1 <= leaves < 2**10
-        same = explain(url, 1, depth=leaves.bit_length() - 1).json()
-        np.testing.assert_allclose(values(found), values(same), atol=1e-9)
+        assert {leaf["deviation"] for leaf in found["leaves"]} == {None}
+        tree = explain(url, 1, depth=8).json()
+        assert tree["complete"]
+        np.testing.assert_allclose(values(found), values(tree), atol=1e-9)
 
 
 def test_a_replica_whose_files_were_replaced_never_serves(
