@@ -29,7 +29,7 @@ demo: $(READY) ## data, joint training, evaluation, explanations and report on a
 
 serve: $(READY) ## serve the demo's checkpoint on this machine, port 8000
 	@test -e $(DEMO)/train/best/manifest.json || { echo "no checkpoint at $(DEMO)/train/best: run 'make demo' first" >&2; exit 1; }
-	.venv/bin/serve run serve_config.yaml
+	$(PYTHON) -m ier_ray.serve.start serve_config.yaml
 
 test: $(READY) ## the whole test suite, with coverage
 	$(PYTHON) -m pytest tests/unit --numprocesses auto --cov --cov-report=

@@ -14,7 +14,7 @@ import re
 import types
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -86,9 +86,9 @@ class _Flag:
     @property
     def types(self) -> tuple[Any, ...]:
         """The field's type, or the members of its union."""
-        annotation = self.field.annotation
+        annotation = _bare(self.field.annotation)
         is_union = get_origin(annotation) in (Union, types.UnionType)
-        return get_args(annotation) if is_union else (annotation,)
+        return tuple(map(_bare, get_args(annotation))) if is_union else (annotation,)
 
     @property
     def is_list(self) -> bool:
@@ -106,24 +106,16 @@ class _Flag:
         Args:
             given: the text; for a list, the words after each use of the flag.
         """
-        if not self.is_list:
-            return None if self._is_none(given) else given
-        items = [item for words in given for item in _items(words)]
-        if len(given) == 1 and items == given[0] and len(items) == 1:
-            if self._is_none(items[0]):
-                return None
-            if str in self.types:
-                return items[0]
-        return items
-
-    def _is_none(self, text: str) -> bool:
-        return types.NoneType in self.types and text.lower() in ("none", "null")
+        if self.is_list:
+            return [item for words in given for item in _items(words)]
+        is_none = types.NoneType in self.types and given.lower() in ("none", "null")
+        return None if is_none else given
 
     def metavar(self) -> str:
         for member in self.types:
-            for item in get_args(member) if get_origin(member) is list else (member,):
-                if item in _METAVARS:
-                    return _METAVARS[item]
+            item = _bare(get_args(member)[0]) if get_origin(member) is list else member
+            if item in _METAVARS:
+                return _METAVARS[item]
         return "NAME"
 
     def help(self) -> str:
@@ -134,6 +126,11 @@ class _Flag:
         choices = [choice for literal in literals for choice in get_args(literal)]
         facts += [f"one of {', '.join(choices)}"] if choices else []
         return f"{text} [{'; '.join(facts)}]".replace("%", "%%")
+
+
+def _bare(annotation: Any) -> Any:
+    """A type without what ``Annotated`` adds to it."""
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 _METAVARS = {str: "TEXT", bool: "{true,false}", int: "INTEGER", float: "NUMBER"}

@@ -2,7 +2,8 @@
 
 A job declares its settings as a :class:`Settings` class. Its sections are Settings, too. The
 settings of a ``flat`` section have short names: ``max_bad`` for ``layout.max_bad``.
-Every bad value is reported with its dotted name.
+Every bad value is reported with its dotted name. A value in a file is text until the type of its
+setting is known, as on the command line: ``name: 2024`` and ``name: 12:30`` are names.
 """
 
 from __future__ import annotations
@@ -10,18 +11,45 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 from pydantic.fields import FieldInfo
 
-from ier_ray.errors import SettingsError
+from ier_ray import storage
+from ier_ray.errors import SettingsError, StorageError
 
 SettingPath = tuple[str, ...]
 """Names of a setting and of the sections around it, outermost first: ``("loss", "balance")``."""
+
+
+def _is_location(text: str) -> str:
+    try:
+        storage.parsed(text)
+    except StorageError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+Location = Annotated[str, AfterValidator(_is_location)]
+"""A setting that names a file or a directory: see :mod:`ier_ray.storage`."""
+
+Locations = Annotated[
+    list[Location], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+]
+"""One location or several."""
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""A seed of any generator: numpy's, torch's, Optuna's and scikit-learn's all take 32 bits."""
 
 
 class Settings(BaseModel):
@@ -146,29 +174,47 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return {**below, **above, **both}
 
 
-def read_settings_file(path: str) -> dict[str, Any]:
-    """Read the mapping in a YAML file; an empty file is an empty mapping.
+def read_settings_file(location: str, *, setting: str = "--config") -> dict[str, Any]:
+    """Read the mapping in a YAML file in UTF-8: texts, None, lists and mappings of these.
+
+    Args:
+        setting: what names the file, for the messages.
 
     Raises:
         SettingsError: when the file cannot be read or holds no mapping, or a key twice.
     """
+    source = f"{setting} {location}"
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
-    except OSError as error:
-        raise SettingsError(f"--config {path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"--config {path}: is not YAML: {error}") from error
+        text = storage.read_bytes(location).decode("utf-8-sig")
+        content = yaml.load(text, Loader=_TextLoader)  # noqa: S506 (a SafeLoader)
+    except StorageError as error:
+        raise SettingsError(f"{setting} {error}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(
+            f"{source}: is not in UTF-8 ({error.reason} at byte {error.start}); save it in UTF-8"
+        ) from error
+    except yaml.reader.ReaderError as error:  # NUL bytes are valid UTF-8
+        raise SettingsError(
+            f"{source}: is not text in UTF-8 (character {error.character:#x} at "
+            f"{error.position}); save it in UTF-8"
+        ) from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{source}: is not YAML: {' '.join(str(error).split())}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise SettingsError(
-            f"--config {path}: must hold a mapping, but holds a {type(content).__name__}"
-        )
+        kind = "a list" if isinstance(content, list) else "text"
+        raise SettingsError(f"{source}: must hold a mapping, but holds {kind}")
     return content
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """Rejects duplicate keys, of which YAML would keep the last."""
+class _TextLoader(yaml.SafeLoader):
+    """Reads plain scalars as text, except nulls; rejects a key that is given twice."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (as the base class)
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith(":null")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -178,6 +224,14 @@ class _StrictLoader(yaml.SafeLoader):
                     problem=f"{key!r} is given twice", problem_mark=node.start_mark
                 )
         return super().construct_mapping(node, deep=deep)
+
+
+def in_one_line(error: ValidationError) -> str:
+    """What is wrong with a record of this program's that cannot be read."""
+    return "; ".join(
+        f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+        for problem in error.errors(include_url=False)
+    )
 
 
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
@@ -193,7 +247,9 @@ def _readable(settings_class: type[Settings], problem: Any) -> str:
             flag = name.replace("_", "-")
             return f"{name} is required; set it in the file or with --{flag}"
         case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
-            bounds = [f"{sign} {context[key]:g}" for key, sign in _BOUNDS.items() if key in context]
+            bounds = [
+                f"{sign} {context[key]:.15g}" for key, sign in _BOUNDS.items() if key in context
+            ]
             return f"{name} must be {' and '.join(bounds)}, got {value}"  # a number, or its text
         case "literal_error":
             return f"{name} must be {context['expected']}, got {value!r}"

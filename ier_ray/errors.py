@@ -6,6 +6,14 @@ from __future__ import annotations
 class IerRayError(Exception):
     """Base class of all errors that the user or the environment can fix."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        """The message as it was raised: Ray Data appends advice to the arguments of errors."""
+        return self.message
+
 
 class SettingsError(IerRayError):
     """A setting is unknown, malformed or out of range."""
@@ -22,6 +30,10 @@ class ImageError(IerRayError):
         super().__init__(detail)
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+        """For the way from one process to another."""
+        return ImageError, (self.reason, self.message)
+
 
 class DataError(IerRayError):
     """Shards are missing, incomplete, or do not fit the request."""
@@ -33,6 +45,14 @@ class CheckpointError(IerRayError):
 
 class CapacityError(IerRayError):
     """The request needs more resources than the cluster can ever provide."""
+
+
+class ClusterError(IerRayError):
+    """The Ray cluster does not answer, or it lost a process or an object that the job needs."""
+
+
+class ServiceError(IerRayError):
+    """The service cannot be started, as its port is in use."""
 
 
 class TrainingError(IerRayError):

@@ -73,6 +73,15 @@ def _client_of(settings: tuple[tuple[str, str], ...]) -> Any:  # noqa: ARG001 (b
     return boto3.Session().client("s3", config=patience)  # the default one caches settings
 
 
+def has_bucket(bucket: str) -> bool:
+    """Whether a bucket exists; also true of one whose existence is all that may be known."""
+    try:
+        client().head_bucket(Bucket=bucket)
+    except ClientError as error:
+        return bool(error.response["Error"]["Code"] != "404")
+    return True
+
+
 def create_object(bucket: str, key: str, content: bytes) -> bool:
     """Write an object unless it exists; True if it was written."""
     try:

@@ -1,7 +1,9 @@
 """Files on local disk or S3 behind one set of functions.
 
-A location is a local path or an ``s3://bucket/prefix`` URI. S3 endpoint, region and credentials
-come from the standard AWS environment variables and files.
+A location is a local path (``~/`` is the home directory), a ``file:///path`` URI or an
+``s3://bucket/prefix`` URI. What only resembles a URI is refused: taken for a path, ``s3:/bucket``
+would be a local directory. S3 endpoint, region and credentials come from the standard AWS
+environment variables and files.
 """
 
 from __future__ import annotations
@@ -9,12 +11,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -29,32 +34,50 @@ PIECE_BYTES = 8 * 2**20
 """Bytes of a file held in memory at a time while it is copied."""
 
 
+_SCHEMES = "s3[an]?|gs|gcs|az|abfss?|adl|wasbs?|hdfs|dbfs|hf|https?|s?ftps?|file"
+_LIKE_A_URI = re.compile(rf"\s*([a-z][\w+.-]*:/{{2,}}|({_SCHEMES})(:|\W*//))", re.IGNORECASE)
+"""Any scheme with two slashes; one of the schemes in use also with fewer, or with another sign."""
+
+
+def parsed(location: str) -> tuple[str, str]:
+    """Where a location is, ``file`` or ``s3``, and the absolute path (or bucket and key) there.
+
+    Raises:
+        StorageError: when it is empty, or resembles a URI but is none that can be used.
+    """
+    scheme, separator, rest = location.partition("://")
+    if separator and scheme == "s3" and rest and not rest.startswith("/"):
+        return "s3", rest.rstrip("/")
+    if separator and scheme == "file" and rest.startswith(("/", "localhost/")):
+        return "file", unquote(rest.removeprefix("localhost"))
+    wanted = f"{location!r} is no location: give a local path, s3://bucket/prefix or file:///path"
+    if not location.strip() or "\0" in location:
+        raise StorageError(wanted)
+    if _LIKE_A_URI.match(location):
+        raise StorageError(f"{wanted} (./{location}, if it is the name of a local file)")
+    # As in a shell, a name such as ~x.jpg remains when there is no user x; Path's own would raise.
+    return "file", str(Path(os.path.expanduser(location)).absolute())  # noqa: PTH111
+
+
 def filesystem(location: str) -> tuple[pafs.FileSystem, str]:
     """The pyarrow filesystem of a location and the path within it.
 
     Raises:
-        StorageError: for a scheme other than ``s3`` or ``file``.
+        StorageError: as :func:`parsed`.
     """
-    scheme, separator, rest = location.partition("://")
-    if not separator:
-        return pafs.LocalFileSystem(), str(Path(location).expanduser().absolute())
-    if scheme == "file":
-        return pafs.LocalFileSystem(), rest
-    if scheme == "s3":
-        return s3.filesystem(), rest.rstrip("/")
-    raise StorageError(
-        f"{location}: unknown scheme {scheme!r}; use a local path or an s3://bucket/prefix URI"
-    )
+    scheme, path = parsed(location)
+    return (s3.filesystem() if scheme == "s3" else pafs.LocalFileSystem()), path
 
 
 def is_remote(location: str) -> bool:
     """Whether a location is not on the local disk."""
-    return "://" in location and not location.startswith("file://")
+    return parsed(location)[0] == "s3"
 
 
 def absolute(location: str) -> str:
     """A location that does not depend on the working directory."""
-    return location if is_remote(location) else filesystem(location)[1]
+    scheme, path = parsed(location)
+    return f"s3://{path}" if scheme == "s3" else path
 
 
 def join(location: str, *parts: str) -> str:
@@ -69,6 +92,39 @@ def exists(location: str) -> bool:
         return bool(fs.get_file_info(path).type != pafs.FileType.NotFound)
     except _FAILURES as error:
         raise StorageError(f"{location}: cannot be reached: {error}") from error
+
+
+def check_writable(location: str, *, directory: bool = False) -> None:
+    """Raise if a file, or files below a directory, certainly cannot be written; writes nothing.
+
+    Raises:
+        StorageError: when the location is a directory and not a file (or the other way round),
+            is below a file or where this user may not write, or its bucket does not exist.
+    """
+    try:
+        problem = (_s3_problem if is_remote(location) else _local_problem)(location, directory)
+    except (OSError, *s3.FAILURES) as error:
+        raise StorageError(f"{location}: cannot be written: {error}") from error
+    if problem:
+        raise StorageError(f"{location}: cannot be written: {problem}")
+
+
+def _s3_problem(location: str, directory: bool) -> str:
+    bucket, _, key = parsed(location)[1].partition("/")
+    if not (key or directory):
+        return "it is a bucket; give a file in it"
+    return "" if s3.has_bucket(bucket) else f"there is no bucket {bucket!r}"
+
+
+def _local_problem(location: str, directory: bool) -> str:
+    path = Path(parsed(location)[1])
+    if not directory and path.is_dir():
+        return "it is a directory; give a file"
+    nearest = next(place for place in (path, *path.parents) if place.exists())
+    if nearest.is_file() and (directory or nearest != path):
+        return f"{nearest} is a file, not a directory"
+    folder = nearest.parent if nearest.is_file() else nearest
+    return "" if os.access(folder, os.W_OK | os.X_OK) else f"no permission to write in {folder}"
 
 
 def read_bytes(location: str) -> bytes:
@@ -119,7 +175,7 @@ def local_file(location: str) -> Iterator[Path]:
         StorageError: when there is no such file, or it cannot be copied.
     """
     if not is_remote(location):
-        path = Path(filesystem(location)[1])
+        path = Path(parsed(location)[1])
         if not path.is_file():
             raise StorageError(f"{location}: no such file")
         yield path
@@ -150,7 +206,7 @@ def writing(location: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _writing_beside(location: str) -> Iterator[BinaryIO]:
-    target = Path(filesystem(location)[1])
+    target = Path(parsed(location)[1])
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
     try:
@@ -163,7 +219,7 @@ def _writing_beside(location: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _uploading(location: str) -> Iterator[BinaryIO]:
-    bucket, _, key = filesystem(location)[1].partition("/")
+    bucket, _, key = parsed(location)[1].partition("/")
     with s3.uploading(bucket, key) as stream:
         yield stream
 
@@ -197,7 +253,7 @@ def create_json(location: str, content: Any) -> bool:
     encoded = _json_bytes(content)
     if is_remote(location):
         return _create_object(location, encoded)
-    target = Path(filesystem(location)[1])
+    target = Path(parsed(location)[1])
     complete = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
     write_bytes(str(complete), encoded)
     try:
@@ -212,7 +268,7 @@ def create_json(location: str, content: Any) -> bool:
 
 
 def _create_object(location: str, content: bytes) -> bool:
-    bucket, _, key = filesystem(location)[1].partition("/")
+    bucket, _, key = parsed(location)[1].partition("/")
     try:
         return s3.create_object(bucket, key, content)
     except s3.FAILURES as error:

@@ -10,20 +10,20 @@ from pydantic import Field
 from ier_ray import storage
 from ier_ray.cluster.captions import CaptionModels, caption_shards
 from ier_ray.cluster.job import run_job
-from ier_ray.config import Settings
+from ier_ray.config import Location, Settings
 
 
 class CaptionSettings(Settings):
     """What to caption, with which models, and where to write."""
 
-    shards: str
+    shards: Location
     """Shard set to caption: a path or s3:// URI made by jobs/ingest.py."""
-    output: str
+    output: Location
     """Directory or s3:// URI of the new shard set: the same rows, with captions and tokens."""
-    captioner: str
+    captioner: Location
     """Directory, on every node, of an image captioning model with its image processor and
     tokenizer, as the transformers library saves them."""
-    tokenizer: str
+    tokenizer: Location
     """Directory, on every node, of the tokenizer of the BERT that reads the captions."""
     workers: int = Field(1, ge=1)
     """Copies of the captioning model working in parallel; each has a GPU if the cluster has any."""

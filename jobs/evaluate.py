@@ -9,24 +9,29 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from ier_ray import storage
-from ier_ray.cluster.evaluation import Asked, choose_rows, predict
+from ier_ray.cluster.evaluation import Asked, choose_sets, predict
 from ier_ray.cluster.job import run_job
-from ier_ray.config import Settings
+from ier_ray.config import Location, Locations, Settings
+from ier_ray.data.fitting import Given
 from ier_ray.data.schema import DOMAINS, Domain
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.evaluation.summary import Evaluation, evaluate_predictions
 from ier_ray.evaluation.tables import as_table
-from ier_ray.training.checkpoint import CheckpointManifest, read_checkpoint_manifest
+from ier_ray.training.checkpoint import read_checkpoint_manifest
+
+Frequencies = dict[str, float] | None
+Priors = tuple[Frequencies, Frequencies]
+"""Class frequencies of training, and those to adjust to."""
 
 
 class EvaluateSettings(Settings):
     """Which checkpoint to evaluate, and on which data."""
 
-    checkpoint: str
+    checkpoint: Location
     """Checkpoint directory or s3:// URI, as printed by train.py or tune.py."""
-    fer: str | list[str] = Field(default_factory=list)
+    fer: Locations = Field(default_factory=list)
     """Shard sets of facial expressions, one or several. If omitted, FER is not evaluated."""
-    ier: str | list[str] = Field(default_factory=list)
+    ier: Locations = Field(default_factory=list)
     """Shard sets of generic images, one or several. If omitted, IER is not evaluated."""
     part: Asked = "test"
     """Part of the data the checkpoint was trained with: test, val or train, by the folds or split
@@ -39,7 +44,7 @@ class EvaluateSettings(Settings):
     to those of the validation part (both are in the checkpoint's manifest)."""
     flip: bool = False
     """Average the probabilities of each image and its mirror image."""
-    output: str | None = None
+    output: Location | None = None
     """File for the predictions; by default predictions-PART.parquet beside the checkpoint."""
     workers: int = Field(1, ge=1)
     """Copies of the network that predict in parallel."""
@@ -54,33 +59,28 @@ class EvaluateSettings(Settings):
 def main(settings: EvaluateSettings) -> dict[str, Any]:
     checkpoint = storage.absolute(settings.checkpoint)
     manifest = read_checkpoint_manifest(checkpoint)
-    sets = [
-        choose_rows(
-            checkpoint,
-            manifest,
-            location,
-            domain=domain,
-            parts=[settings.part],
-            allow_seen=settings.allow_seen,
-        )
-        for domain in DOMAINS
-        for location in locations(settings, domain)
-    ]
-    predicted = predict(checkpoint, sets, workers=settings.workers, flip=settings.flip)
-    predictions = Predictions.concatenated(predicted)
+    given = [Given("fer", location, "fer") for location in settings.fer]
+    given += [Given("ier", location, "ier") for location in settings.ier]
+    sets = choose_sets(
+        checkpoint, manifest, given, parts=[settings.part], allow_seen=settings.allow_seen
+    )
+    domains = [domain for domain in DOMAINS if any(rows.domain == domain for rows in sets)]
+    none: Priors = (None, None)
+    priors = {d: manifest.priors(d) if settings.adjust_prior else none for d in domains}
     output = (
         settings.output or f"{checkpoint.rpartition('/')[0]}/predictions-{settings.part}.parquet"
     )
+    storage.check_writable(output)
+    predicted = predict(checkpoint, sets, workers=settings.workers, flip=settings.flip)
+    predictions = Predictions.concatenated(predicted)
     predictions.write(output)
     each = [
-        measured(found, rows.domain, manifest, settings)
+        measured(found, rows.domain, priors[rows.domain])
         for found, rows in zip(predicted, sets, strict=True)
     ]
     print(as_table(each), file=sys.stderr)
     record: dict[str, Any] = {
-        domain: asdict(measured(predictions, domain, manifest, settings))
-        for domain in DOMAINS
-        if locations(settings, domain)
+        domain: asdict(measured(predictions, domain, priors[domain])) for domain in domains
     }
     if len(sets) > len(record):
         record["sets"] = [
@@ -90,18 +90,7 @@ def main(settings: EvaluateSettings) -> dict[str, Any]:
     return {**record, "predictions": output}
 
 
-def locations(settings: EvaluateSettings, domain: Domain) -> list[str]:
-    given: str | list[str] = getattr(settings, domain)
-    return [given] if isinstance(given, str) else given
-
-
-def measured(
-    predictions: Predictions,
-    domain: Domain,
-    manifest: CheckpointManifest,
-    settings: EvaluateSettings,
-) -> Evaluation:
-    priors = manifest.priors(domain) if settings.adjust_prior else (None, None)
+def measured(predictions: Predictions, domain: Domain, priors: Priors) -> Evaluation:
     return evaluate_predictions(
         predictions, domain=domain, trained_prior=priors[0], target_prior=priors[1]
     )

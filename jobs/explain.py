@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.job import run_job
-from ier_ray.config import Settings
+from ier_ray.config import Location, Settings
+from ier_ray.data.fitting import Given, open_fitting
 from ier_ray.data.samples import images_from_files, images_from_shards
 from ier_ray.data.schema import Domain
 from ier_ray.inference import ExplainerSettings
@@ -21,14 +22,15 @@ class ExplainSettings(Settings):
 
     flat: ClassVar[tuple[str, ...]] = ("explainer",)
 
-    checkpoint: str
+    checkpoint: Location
     """Checkpoint directory or s3:// URI, as printed by train.py or tune.py."""
-    output: str = "explanations"
-    """Directory or s3:// URI for .png, -levels.png (coarse to fine), .json and .npz files."""
-    images: list[str] = Field(default_factory=list)
+    output: Location = "explanations"
+    """Directory or s3:// URI for .png, -levels.png (coarse to fine), .json and .npz files, named
+    after each image; images that would write the same files get a hash of their name as well."""
+    images: list[Location] = Field(default_factory=list)
     """Image files to explain."""
-    shards: str | None = None
-    """Shard set to take images from, instead of files."""
+    shards: Location | None = None
+    """Shard set to take images from, instead of files; of the network's domain and classes."""
     per_class: int = Field(2, ge=1)
     """Number of images per class taken from the shard set."""
     fold: int = Field(0, ge=0)
@@ -52,8 +54,10 @@ def main(settings: ExplainSettings) -> dict[str, Any]:
     manifest = read_checkpoint_manifest(settings.checkpoint)
     preprocessing = manifest.preprocessing
     if settings.shards is not None:
+        given = [Given("shards", settings.shards, settings.domain)]
+        (shards,) = open_fitting(given, scheme=manifest.label_scheme)
         images = images_from_shards(
-            settings.shards,
+            shards,
             per_class=settings.per_class,
             fold=settings.fold,
             preprocessing=preprocessing,
@@ -75,6 +79,7 @@ def main(settings: ExplainSettings) -> dict[str, Any]:
         "explained": [
             {
                 "name": image.name,
+                "files": image.files,
                 "target": image.explanation.target,
                 "efficiency_gap": image.explanation.efficiency_gap,
             }

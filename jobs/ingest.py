@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from ier_ray import storage
 from ier_ray.cluster.ingest import ingest
 from ier_ray.cluster.job import run_job
-from ier_ray.config import Settings
+from ier_ray.config import Location, Locations, Settings
 from ier_ray.data.inspection import as_text, contact_sheet, inspect_shards
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.schema import Domain
@@ -30,23 +30,23 @@ class IngestSettings(Settings):
     """Dataset: auto (known by its files), synthetic (drawn), emotic, ck_plus, jaffe, ferg, raf_db,
     affectnet, fer13, fi, artphoto, iapsa, table (CSV or Parquet of path or bytes, label),
     hugging_face (Parquet files) or folder (by label)."""
-    path: str | list[str] | None = None
+    path: Locations = Field(default_factory=list)
     """Folder of the dataset as downloaded, or s3:// URI; several, also of one dataset, are combined
     into one set."""
     domain: Domain | None = None
     """fer or ier: needed by table, hugging_face and folder, known for the others."""
-    output: str | None = None
+    output: Location | None = None
     """Directory or s3:// URI [data/<source>]; each domain becomes a shard set <output>/<domain>."""
-    scheme: str = "four"
+    scheme: Location = "four"
     """Label scheme: four (happy, sad, hate, anger), seven (Ekman's and neutral), mikels8, polarity
     (positive, negative), or a YAML file: name, classes, and merges of labels into classes."""
     samples: int = Field(2000, ge=1)
     """Synthetic drawings per domain."""
     size: int = Field(64, ge=32, le=1024)
     """Side of a synthetic drawing in pixels."""
-    inspect: str | None = None
+    inspect: Location | None = None
     """Shard set to describe instead: counts by class, fold and dataset, sizes, quarantine."""
-    sheet: str | None = None
+    sheet: Location | None = None
     """PNG file for a contact sheet; with inspect only."""
     layout: LayoutSettings = LayoutSettings()
 
@@ -61,18 +61,22 @@ class IngestSettings(Settings):
     def _something_to_do(self) -> IngestSettings:
         if self.inspect is None and self.source != "synthetic" and not self.path:
             raise ValueError("path is required: the dataset's folder (or --source synthetic)")
+        if self.sheet is not None and self.inspect is None:
+            raise ValueError(
+                f"sheet ({self.sheet}) is drawn of a shard set: name it with --inspect"
+            )
         return self
 
 
 def main(settings: IngestSettings) -> dict[str, Any]:
     if settings.inspect is not None:
         return inspect(settings.inspect, settings.sheet)
+    scheme = open_scheme(settings.scheme)
     source = open_settings(settings)
     output = storage.absolute(settings.output or f"data/{source.name}")
     record: dict[str, Any] = {}
     for domain in source.domains:
         location = storage.join(output, domain)
-        scheme = open_scheme(settings.scheme)
         report = ingest(source, domain, location, scheme=scheme, layout=settings.layout)
         record[domain] = {
             "location": report.location,
@@ -94,13 +98,14 @@ def open_settings(settings: IngestSettings) -> Source:
         return SyntheticSource(
             samples=settings.samples, size=settings.size, seed=settings.layout.seed
         )
-    paths = [settings.path or ""] if not isinstance(settings.path, list) else settings.path
-    sources = [open_source(settings.source, path, domain=settings.domain) for path in paths]
+    sources = [open_source(settings.source, path, domain=settings.domain) for path in settings.path]
     return sources[0] if len(sources) == 1 else CombinedSource(tuple(sources))
 
 
 def inspect(location: str, sheet: str | None) -> dict[str, Any]:
     shards = ShardSet.open(location)
+    if sheet is not None:
+        storage.check_writable(sheet)
     described = inspect_shards(shards)
     print(as_text(described), file=sys.stderr)
     if sheet is not None:

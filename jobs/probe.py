@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 from ier_ray.cluster.features import CheckpointNetwork, NetworkSource, PretrainedNetwork
 from ier_ray.cluster.job import run_job
 from ier_ray.cluster.probing import probe
-from ier_ray.config import Settings
+from ier_ray.config import Location, Seed, Settings
+from ier_ray.data.fitting import Given, open_fitting
 from ier_ray.data.parts import SplitPlan
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import ShardSet
@@ -26,13 +27,13 @@ RANDOM = "random"
 class ProbeSettings(Settings):
     """Which network to probe, at which layer, and on which data."""
 
-    shards: str
+    shards: Location
     """Shard set of either domain: a path or s3:// URI made by jobs/ingest.py."""
-    checkpoint: str | None = None
+    checkpoint: Location | None = None
     """Checkpoint directory or s3:// URI of the network. Give this or pretrained."""
     network: Domain | None = None
     """Which network of the checkpoint; by default that of the shard set's domain."""
-    pretrained: str | None = None
+    pretrained: Location | None = None
     """Weights of a network as in the section model: a torchvision weight name, a .pth or
     .safetensors file on every node, or random (freshly initialized, as a control)."""
     normalization: Normalization = "imagenet"
@@ -42,11 +43,11 @@ class ProbeSettings(Settings):
     layer."""
     pool: Pool = "mean"
     """What becomes of a layer's maps: their mean over positions, or flatten (all values)."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Seed of layers that are not pretrained, and of the intervals."""
     workers: int = Field(1, ge=1)
     """Copies of the network that run in parallel."""
-    output: str | None = None
+    output: Location | None = None
     """Parquet file for the predictions. If omitted, they are not kept."""
     split: SplitPlan = SplitPlan()
     model: ModelSettings = ModelSettings()
@@ -70,9 +71,12 @@ class ProbeSettings(Settings):
 
 
 def main(settings: ProbeSettings) -> dict[str, Any]:
-    shards = ShardSet.open(settings.shards)
+    domain = ShardSet.open(settings.shards).manifest.domain
+    source = settings.source(domain)
+    given = [Given("shards", settings.shards, domain)]
+    (shards,) = open_fitting(given, captions=source.model.reads_captions)
     result = probe(
-        settings.source(shards.manifest.domain),
+        source,
         SplitIndex.read(shards, settings.split),
         layer=settings.layer,
         pool=settings.pool,

@@ -8,6 +8,8 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
+from ier_ray.cluster.capacity import join_for
+from ier_ray.cluster.connection import DATA_CPUS
 from ier_ray.cluster.streams import decoded_rows, tasks_ahead
 from ier_ray.data.order import Columns, held_out_tasks
 from ier_ray.data.shards import RowIndex, RowReader
@@ -37,13 +39,18 @@ def infer(
         stage: class of the actors, called with batches of decoded rows.
         arguments: of its constructor.
         workers: number of actors.
+
+    Raises:
+        CapacityError: when the actors can never fit on the cluster.
     """
+    gpus = join_for(workers, others=DATA_CPUS)
     computed = decoded_rows(reader, tasks, ahead=tasks_ahead(streams=1)).map_batches(
         stage,
         fn_constructor_args=arguments,
         batch_size=BATCH,
         compute=ray.data.ActorPoolStrategy(size=workers),
-        num_gpus=1 if ray.cluster_resources().get("GPU") else 0,
+        num_cpus=1,
+        num_gpus=gpus,
     )
     batches = list(computed.iter_batches(batch_size=None, batch_format="numpy"))
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}

@@ -16,16 +16,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 import torch
-from PIL import Image
 from tqdm import tqdm
 
 from ier_ray import storage
+from ier_ray.cluster.capacity import join_for
 from ier_ray.data.captions import CAPTION, TOKENS, VOCABULARY_HASH
+from ier_ray.data.fitting import Given, open_fitting
 from ier_ray.data.images import decode_rgb
 from ier_ray.data.schema import MANIFEST, Manifest, ShardFile, made_before
-from ier_ray.data.shards import ShardSet, unreadable
-from ier_ray.errors import DataError, ImageError, SettingsError
-from ier_ray.models.captions import CAPTION_TOKENS, Captioner, bert_tokenizer, transformers
+from ier_ray.data.shards import ShardSet, decoding, reading
+from ier_ray.errors import DataError, SettingsError
+from ier_ray.models.captions import (
+    CAPTION_TOKENS,
+    Captioner,
+    bert_tokenizer,
+    check_captioner,
+    transformers,
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class CaptionModels:
                     f"the transformers library wrote"
                 )
         bert_tokenizer(self.tokenizer)  # before an actor does: the user gets one line
+        check_captioner(self.captioner)
 
 
 def caption_shards(
@@ -66,9 +74,11 @@ def caption_shards(
         SettingsError: when a model is missing, or the tokenizer is not one of BERT's.
         DataError: when ``source`` is no shard set or has captions, or ``location`` holds another
             shard set.
+        StorageError: when the location cannot be written.
+        CapacityError: when the workers can never fit on the cluster.
     """
     models.check()
-    shards = ShardSet.open(storage.absolute(source))
+    (shards,) = open_fitting([Given("shards", storage.absolute(source), None)])
     with shards.parquet(0) as parquet:
         if CAPTION in parquet.schema_arrow.names:
             raise DataError(f"{source}: has captions; give the shard set they were made from")
@@ -76,6 +86,7 @@ def caption_shards(
     found = made_before(location, request)
     if found is not None:
         return CaptionReport(location, found, unchanged=True)
+    storage.check_writable(location, directory=True)
     files = [ShardFile(**written) for written in write_shards(shards, location, models, workers)]
     content = hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()
     changes = {"shards": files, "content_hash": content, "request_hash": request}
@@ -94,6 +105,7 @@ def write_shards(
     shards: ShardSet, location: str, models: CaptionModels, workers: int
 ) -> list[dict[str, Any]]:
     """Caption every file; returns the records of the written files, in order."""
+    gpus = join_for(workers)
     numbers = [pa.table({"shard": [number]}) for number in range(len(shards.manifest.shards))]
     written = ray.data.from_arrow(numbers).map_batches(
         CaptionShard,
@@ -101,7 +113,8 @@ def write_shards(
         batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=workers),
-        num_gpus=1 if ray.cluster_resources().get("GPU") else 0,
+        num_cpus=1,
+        num_gpus=gpus,
     )
     files = []
     with tqdm(total=shards.manifest.rows, unit="image", desc="caption", disable=None) as bar:
@@ -134,23 +147,20 @@ class CaptionShard:
             hashed = storage.HashedStream(stream)
             with pq.ParquetWriter(hashed, schema, compression="none") as writer:
                 for group in range(parquet.num_row_groups):
-                    writer.write_table(self._captioned(parquet.read_row_group(group), schema))
+                    with reading(self._shards.files[number]):
+                        read = parquet.read_row_group(group)
+                    writer.write_table(self._captioned(read, schema))
         digest = hashed.sha256.hexdigest()
         return pa.table({"file": [json.dumps({"file": file, "rows": rows, "sha256": digest})]})
 
     def _captioned(self, rows: pa.Table, schema: pa.Schema) -> pa.Table:
-        named = zip(rows["image"].to_pylist(), rows["sample_id"].to_pylist(), strict=True)
-        images = [_decoded(encoded, sample_id) for encoded, sample_id in named]
+        images = []
+        for row in rows.select(["image", "sample_id"]).to_pylist():
+            with decoding(row["sample_id"]):
+                images.append(decode_rgb(row["image"]))
         captions = self._captioner.describe(images)
         tokens = self._captioner.tokens(captions).tolist()
         return pa.table([*rows.columns, captions, tokens], schema=schema)
-
-
-def _decoded(encoded: bytes, sample_id: str) -> Image.Image:
-    try:
-        return decode_rgb(encoded)
-    except ImageError as error:
-        raise unreadable(sample_id, error) from error
 
 
 def captioned(schema: pa.Schema, vocabulary: str) -> pa.Schema:

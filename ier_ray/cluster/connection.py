@@ -7,22 +7,45 @@ from dataclasses import dataclass
 
 import ray
 import ray.data
+from ray.exceptions import RayError
 
-from ier_ray.errors import CapacityError
+from ier_ray.cluster.addresses import address_to_join
+from ier_ray.cluster.logs import sort_worker_output
+from ier_ray.errors import CapacityError, ClusterError
 
 DATA_CPUS = 1.0
 """CPUs that must stay free for reading data; without one, training would wait forever."""
 
 
 def connect() -> None:
-    """Join the submitter's cluster, or start one on this machine.
+    """Join the submitter's cluster, or start one on this machine, for a job.
 
-    ``ray.init`` gets neither address nor runtime environment: they belong to the submitter
-    (``ray job submit``, ``RAY_ADDRESS``).
+    Raises:
+        ClusterError: as :func:`join`.
     """
-    if not ray.is_initialized():
-        ray.init(logging_level=logging.WARNING)
+    join()
+    sort_worker_output()
     quiet_data()
+
+
+def join() -> None:
+    """Join the submitter's cluster, or start one on this machine, unless that is done.
+
+    ``ray.init`` gets no runtime environment, and an address only to start a cluster in place of a
+    dead one: both belong to the submitter (``ray job submit``, ``RAY_ADDRESS``).
+
+    Raises:
+        ClusterError: when the cluster does not answer, or refuses this process, or none can be
+            started.
+    """
+    if ray.is_initialized():
+        return
+    try:
+        ray.init(address_to_join(), logging_level=logging.WARNING)
+    except (RayError, OSError, RuntimeError, ValueError) as error:
+        raise ClusterError(
+            f"Ray cannot join or start a cluster: {' '.join(str(error).split())}"
+        ) from error
 
 
 def quiet_data() -> None:
@@ -31,6 +54,8 @@ def quiet_data() -> None:
     context.enable_progress_bars = False
     context.raise_original_map_exception = True
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+    # It warns that there are no progress bars.
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 
 from ier_ray import storage
-from ier_ray.cluster.runs import check_data, claim_settings
+from ier_ray.cluster.connection import connect
+from ier_ray.cluster.runs import check_capacity, check_data, check_run, claim_settings
 from ier_ray.cluster.trainer import PREDICTIONS, TrainResult, run_training
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import ShardSet
@@ -16,7 +17,6 @@ from ier_ray.evaluation.predictions import Predictions
 from ier_ray.evaluation.summary import FoldTable, fold_table
 from ier_ray.evaluation.tables import folds_as_table
 from ier_ray.training.settings import TrainSettings
-from ier_ray.training.tracking import require_tracking
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +51,12 @@ def cross_validate(settings: TrainSettings) -> CrossValidation:
     settings = settings.located()
     domains = rotating_domains(settings)
     count = number_of_folds(settings, domains)
-    check_data(fold_settings(settings, settings.storage, 0))
-    require_tracking(settings.tracking)
     location = storage.join(settings.storage, settings.name)
+    check_run(fold_settings(settings, location, 0))
+    for fold in range(1, count):  # what differs between folds
+        check_data(fold_settings(settings, location, fold))
+    connect()
+    check_capacity(settings)
     claim_settings(
         storage.join(location, "settings.json"),
         settings.model_dump(mode="json"),

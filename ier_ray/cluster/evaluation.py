@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ier_ray.cluster.batch_inference import infer, tasks_of
 from ier_ray.data.balancing import hash_ids
-from ier_ray.data.captions import require_captions
+from ier_ray.data.fitting import Given, open_fitting
 from ier_ray.data.order import Columns
 from ier_ray.data.parts import NONE, Parts
-from ier_ray.data.schema import DOMAINS, PARTS, Domain, Part, require_scheme
+from ier_ray.data.schema import DOMAINS, PARTS, Domain, Part
 from ier_ray.data.shards import RowIndex, ShardSet
 from ier_ray.errors import DataError
 from ier_ray.evaluation.predictions import Predictions
@@ -24,13 +24,15 @@ from ier_ray.records import predictions_of_rows
 from ier_ray.storage import absolute
 from ier_ray.training.checkpoint import (
     CheckpointManifest,
+    check_weights,
     read_checkpoint_manifest,
     read_seen_rows,
+    require_images,
     require_network,
 )
 from ier_ray.training.settings import TrainSettings
 
-Asked = Part | Literal["all"]
+Asked = Literal[Part, "all"]
 """A part of the data that the checkpoint was trained with, or all rows of any data."""
 
 
@@ -47,6 +49,31 @@ class Rows:
     """Whether the row, or a copy of its image, trained or selected the checkpoint."""
 
 
+def choose_sets(
+    checkpoint: str,
+    manifest: CheckpointManifest,
+    given: Sequence[Given],
+    *,
+    parts: Sequence[Asked],
+    allow_seen: bool = False,
+) -> list[Rows]:
+    """The rows of each shard set that belong to the parts asked for.
+
+    Raises:
+        CheckpointError: when the checkpoint has no network of a set's domain.
+        SettingsError, DataError: as :func:`~ier_ray.data.fitting.open_fitting`.
+        DataError: when a part is asked for of data that the checkpoint was not trained with, or
+            rows have been seen in training and that is not allowed.
+    """
+    for one in given:
+        if one.domain is not None:
+            require_network(manifest, checkpoint, one.domain)
+    opened = open_fitting(
+        given, scheme=manifest.label_scheme, captions=manifest.model.reads_captions
+    )
+    return [_chosen(checkpoint, manifest, shards, parts, allow_seen) for shards in opened]
+
+
 def choose_rows(
     checkpoint: str,
     manifest: CheckpointManifest,
@@ -56,21 +83,19 @@ def choose_rows(
     parts: Sequence[Asked],
     allow_seen: bool = False,
 ) -> Rows:
-    """The rows of a shard set that belong to the parts asked for.
+    """:func:`choose_sets` of one shard set."""
+    given = [Given(domain, location, domain)]
+    return choose_sets(checkpoint, manifest, given, parts=parts, allow_seen=allow_seen)[0]
 
-    Raises:
-        DataError: when the schemes differ, a part is asked for of data that the checkpoint was not
-            trained with, or rows have been seen in training and that is not allowed.
-    """
-    require_network(manifest, checkpoint, domain)
-    shards = ShardSet.open(location)
-    if shards.manifest.domain != domain:
-        raise DataError(
-            f"{location}: a shard set of domain {shards.manifest.domain!r}, given as {domain!r}"
-        )
-    require_scheme(shards.manifest, manifest.label_scheme, location)
-    if manifest.model.reads_captions:
-        require_captions(shards)
+
+def _chosen(
+    checkpoint: str,
+    manifest: CheckpointManifest,
+    shards: ShardSet,
+    parts: Sequence[Asked],
+    allow_seen: bool,
+) -> Rows:
+    location, domain = shards.location, shards.manifest.domain
     index = shards.index()
     data = manifest.data[domain]
     if shards.manifest.content_hash == data.content_hash:
@@ -137,8 +162,15 @@ def predict(
     Args:
         run: name of the run in the predictions; by default the checkpoint's location.
         flip: average the probabilities of each image and its mirror image.
+
+    Raises:
+        CheckpointError: when the checkpoint is damaged, or ``flip`` is asked for of captions.
+        CapacityError: when the workers can never fit on the cluster.
     """
     manifest = read_checkpoint_manifest(checkpoint)
+    if flip:
+        require_images(manifest, checkpoint, use="with flip")
+    check_weights(checkpoint, manifest)
     files: tuple[str, ...] = ()
     tasks: list[Columns] = []
     for number, rows in enumerate(sets):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from ier_ray.cluster.logs import show_in_job
 from ier_ray.cluster.sharing import share
 from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
@@ -66,6 +67,7 @@ class ExplainWorker:
     """Actor that holds a network and scores masked images."""
 
     def __init__(self, checkpoint: str, *, adjust_prior: bool = False) -> None:
+        show_in_job()
         self._recognizer = Recognizer.load(checkpoint, adjust_prior=adjust_prior)
         self._evaluators: OrderedDict[str, NetworkEvaluator] = OrderedDict()
         self._cancelled: deque[str] = deque(maxlen=KEPT_CANCELLED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,15 +11,16 @@ from queue import SimpleQueue
 from threading import Event
 
 import numpy as np
-import ray
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ier_ray import storage
+from ier_ray.cluster.capacity import join_for
 from ier_ray.cluster.explain_pool import ExplainPool, ExplainRequest
 from ier_ray.data.images import encode_png
 from ier_ray.data.samples import NamedImage
 from ier_ray.data.schema import Domain
+from ier_ray.data.stems import file_stems
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import SettingsError
 from ier_ray.explain.dncshap import Explanation
@@ -27,7 +28,15 @@ from ier_ray.explain.metrics import positive_mass_inside
 from ier_ray.explain.rendering import overlay, strip, to_npz
 from ier_ray.inference import ExplainerSettings
 from ier_ray.records import ExplanationRecord
-from ier_ray.training.checkpoint import read_checkpoint_manifest, require_images, require_network
+from ier_ray.training.checkpoint import (
+    check_weights,
+    read_checkpoint_manifest,
+    require_images,
+    require_network,
+)
+
+ENDINGS = (".png", "-levels.png", ".npz", ".json")
+"""Of the files of an explanation, after its stem."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ class ExplainedImage:
     """One explained image."""
 
     name: str
+    files: str
+    """Location of its files, without what they end in."""
     label: str | None
     explanation: ExplanationRecord
     density: NDArray[np.float64]
@@ -45,7 +56,7 @@ class ExplainedImage:
     """Fraction of the positive attribution inside that area."""
 
     def as_json(self) -> bytes:
-        """All fields but ``density``, which follows from the leaves."""
+        """All fields but ``files`` and ``density``, which follows from the leaves."""
         described = {
             "name": self.name,
             "label": self.label,
@@ -71,15 +82,19 @@ def explain_images(
     """Explain images, each with one worker, or with all workers if there are fewer images.
 
     Args:
-        output: directory or URI for ``<name>.png`` (signed overlay), ``<name>-levels.png`` (one
-            per level, coarse to fine), ``<name>.json`` (leaf values) and ``<name>.npz``
-            (credits of every level, all classes).
+        output: directory or URI for ``<stem>.png`` (signed overlay), ``<stem>-levels.png`` (one
+            per level, coarse to fine), ``<stem>.json`` (leaf values) and ``<stem>.npz``
+            (credits of every level, all classes), with a stem of its own for each image
+            (:func:`ier_ray.data.stems.file_stems`).
         target: class to explain; by default the predicted one.
 
     Raises:
-        SettingsError: when ``target`` is not a class of the checkpoint.
-        CheckpointError: when the checkpoint is missing, it has no network of the domain, or its
-            networks read captions.
+        SettingsError: when ``target`` is not a class of the checkpoint, two images have one name,
+            or an image would be overwritten.
+        CheckpointError: when the checkpoint is missing or damaged, it has no network of the domain,
+            or its networks read captions.
+        StorageError: when the output cannot be written.
+        CapacityError: when the workers can never fit on the cluster.
     """
     manifest = read_checkpoint_manifest(checkpoint)
     require_images(manifest, checkpoint, use="explained")
@@ -87,7 +102,10 @@ def explain_images(
     if target is not None and target not in scheme.classes:
         raise SettingsError(f"target must be one of {list(scheme.classes)}, got {target!r}")
     chosen = None if target is None else scheme.index(target)
-    gpus = 1.0 if ray.cluster_resources().get("GPU") else 0.0
+    stems = output_stems(images, output)
+    storage.check_writable(output, directory=True)
+    check_weights(checkpoint, manifest)
+    gpus = join_for(workers, cpus=worker_cpus)
     pool = ExplainPool.start(
         storage.absolute(checkpoint), size=workers, num_cpus=worker_cpus, num_gpus=gpus
     )
@@ -104,8 +122,8 @@ def explain_images(
             explanation = lane.explain(request, cancelled=ended.is_set)
             record = ExplanationRecord.of(explanation, settings, scheme, target)
             index = scheme.index(record.target)
-            explained = described(image, explanation, record, index)
-            write_explanation(output, image, explanation, explained, index)
+            explained = described(image, stems[image.name], explanation, record, index)
+            write_explanation(image, explanation, explained, index)
         finally:
             free.put(lane)
         return explained
@@ -120,13 +138,45 @@ def explain_images(
         pool.stop()
 
 
+def output_stems(images: Sequence[NamedImage], output: str) -> dict[str, str]:
+    """Where each image's files go, up to their endings; no two images write the same file.
+
+    Raises:
+        SettingsError: when two images have one name, or an image would be overwritten.
+    """
+    titles = {image.name: image.title for image in images}
+    if len(titles) < len(images):
+        names = [image.name for image in images]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SettingsError(f"{twice}: is to be explained twice")
+    middles = {ending.partition(".")[0] for ending in ENDINGS}
+    found = file_stems(titles, middles=middles)
+    stems = {name: storage.join(output, stem) for name, stem in found.items()}
+    written = {_place(f"{stem}{ending}") for stem in stems.values() for ending in ENDINGS}
+    for image in images:
+        if image.location is not None and _place(image.location) in written:
+            raise SettingsError(
+                f"{image.name}: an explanation would be written over it; give another --output"
+            )
+    return stems
+
+
+def _place(location: str) -> str:
+    return os.path.realpath(storage.absolute(location))
+
+
 def described(
-    image: NamedImage, explanation: Explanation, record: ExplanationRecord, target: int
+    image: NamedImage,
+    files: str,
+    explanation: Explanation,
+    record: ExplanationRecord,
+    target: int,
 ) -> ExplainedImage:
     """The record of an explained image, with its cue metrics where the cue mask is known."""
     density, mask = explanation.density_map(target), image.cue_mask
     return ExplainedImage(
         name=image.name,
+        files=files,
         label=image.label,
         explanation=record,
         density=density,
@@ -136,16 +186,14 @@ def described(
 
 
 def write_explanation(
-    output: str,
-    image: NamedImage,
-    explanation: Explanation,
-    explained: ExplainedImage,
-    target: int,
+    image: NamedImage, explanation: Explanation, explained: ExplainedImage, target: int
 ) -> None:
     """Write the files of an explanation."""
-    stem = storage.join(output, re.sub(r"[^\w.-]", "_", image.name))
-    storage.write_bytes(f"{stem}.png", encode_png(overlay(image.pixels, explained.density)))
-    levels = strip(image.pixels, explanation, target)
-    storage.write_bytes(f"{stem}-levels.png", encode_png(levels))
-    storage.write_bytes(f"{stem}.npz", to_npz(explanation))
-    storage.write_bytes(f"{stem}.json", explained.as_json())
+    contents = (
+        encode_png(overlay(image.pixels, explained.density)),
+        encode_png(strip(image.pixels, explanation, target)),
+        to_npz(explanation),
+        explained.as_json(),
+    )
+    for ending, content in zip(ENDINGS, contents, strict=True):
+        storage.write_bytes(f"{explained.files}{ending}", content)

@@ -23,9 +23,11 @@ from ier_ray.models.weights import load_pretrained
 from ier_ray.storage import absolute
 from ier_ray.training.checkpoint import (
     CheckpointManifest,
+    check_weights,
     load_checkpoint,
     read_checkpoint_manifest,
     read_seen_rows,
+    require_network,
 )
 
 OUTPUTS = 2
@@ -66,9 +68,11 @@ class CheckpointNetwork:
         """The network of a domain in a checkpoint directory or ``s3://`` URI.
 
         Raises:
-            CheckpointError: when there is no checkpoint.
+            CheckpointError: when there is no checkpoint, or no such network in it.
         """
-        return cls(absolute(location), domain, read_checkpoint_manifest(location))
+        manifest = read_checkpoint_manifest(location)
+        require_network(manifest, location, domain)
+        return cls(absolute(location), domain, manifest)
 
     @property
     def model(self) -> ModelSettings:
@@ -85,7 +89,12 @@ class CheckpointNetwork:
         return read_seen_rows(self.location)
 
     def outline(self) -> EmotionClassifier:
-        """The architecture."""
+        """The architecture.
+
+        Raises:
+            CheckpointError: when the weights are missing, damaged, or do not fit it.
+        """
+        check_weights(self.location, self.manifest)
         return _outline(self.model)
 
     def load(self) -> EmotionClassifier:

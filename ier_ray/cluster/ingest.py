@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pyarrow as pa
 import ray
 
+from ier_ray import storage
+from ier_ray.cluster.connection import connect
 from ier_ray.data.ingestion import BlockTask, IngestReport, write_shard_set
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.schema import Domain
@@ -22,7 +24,12 @@ def ingest(
     scheme: EmotionScheme,
     layout: LayoutSettings,
 ) -> IngestReport:
-    """:func:`~ier_ray.data.ingestion.write_shard_set` , its images read by Ray tasks."""
+    """:func:`~ier_ray.data.ingestion.write_shard_set` , its images read by Ray tasks.
+
+    Raises:
+        StorageError: when the location cannot be written.
+    """
+    storage.check_writable(location, directory=True)
     return write_shard_set(
         source, domain, location, scheme=scheme, layout=layout, execute=run_on_cluster
     )
@@ -30,5 +37,6 @@ def ingest(
 
 def run_on_cluster(task: BlockTask, blocks: list[pa.Table]) -> Iterator[pa.Table]:
     """Apply the task to every block by a Ray task; yields the results."""
+    connect()
     done = ray.data.from_arrow(blocks).map_batches(task, batch_size=None, batch_format="pyarrow")
     yield from done.iter_batches(batch_size=None, batch_format="pyarrow")

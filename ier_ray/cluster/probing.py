@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ier_ray import storage
 from ier_ray.cluster.features import NetworkSource, extract_features
-from ier_ray.data.captions import require_captions
 from ier_ray.data.parts import TEST, VAL
 from ier_ray.data.shards import RowIndex
 from ier_ray.data.splits import SplitIndex
@@ -61,8 +61,12 @@ def probe(
     Raises:
         SettingsError: when the layer does not exist or has no features.
         CheckpointError: when pretrained weights are missing or do not fit.
-        DataError: when the network has seen test rows, or reads captions and there are none.
+        DataError: when the network has seen test rows.
+        StorageError: when the output cannot be written.
+        CapacityError: when the workers can never fit on the cluster.
     """
+    if output is not None:
+        storage.check_writable(output)
     shards = split.shards
     seen = source.seen().among(split.test.pixels)
     if seen.any():
@@ -71,8 +75,6 @@ def probe(
             f"selected the network of {run}; divide the rows as its manifest says "
             f"(split.test_fold, split.rule)"
         )
-    if source.model.reads_captions:
-        require_captions(shards)
     reader = source.preprocessing.reader(shards.files, shards.scheme.classes)
     rows = RowIndex.concatenated([split.train, split.validation, split.test])
     features = extract_features(source, reader, rows, layer=layer, pool=pool, workers=workers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import ray.train
@@ -11,15 +12,18 @@ from ier_ray import storage
 from ier_ray.cluster.connection import DATA_CPUS, Demand, require
 from ier_ray.cluster.streams import open_splits
 from ier_ray.cluster.worker import checkpoint_location
-from ier_ray.data.captions import require_captions
+from ier_ray.data.fitting import Given, open_fitting
+from ier_ray.data.order import epoch_order
 from ier_ray.data.provenance import check_start, check_test_rows
-from ier_ray.data.schema import require_scheme
+from ier_ray.data.schema import Domain
 from ier_ray.data.shards import ShardSet
-from ier_ray.errors import SettingsError, TrainingError
+from ier_ray.data.splits import SplitIndex
+from ier_ray.errors import IerRayError, SettingsError
 from ier_ray.models.captions import transformers
 from ier_ray.training.checkpoint import read_seen_rows
 from ier_ray.training.settings import TrainSettings
-from ier_ray.training.state import RunProgress
+from ier_ray.training.state import RunProgress, check_initial_weights
+from ier_ray.training.tracking import require_tracking
 
 logger = logging.getLogger(__name__)
 
@@ -29,33 +33,62 @@ CHANGEABLE = ("schedule", "scaling", "tracking")
 """Settings that may change when a run is resumed."""
 
 
+def check_run(settings: TrainSettings) -> None:
+    """Raise if a run cannot start, as far as that can be known without a cluster.
+
+    Raises:
+        SettingsError: when settings do not fit the data or the network, or MLflow cannot be used.
+        DataError: as :func:`check_data`.
+        CheckpointError: when weights that the run starts from are missing or do not fit.
+        StorageError: when the run's directory cannot be written.
+    """
+    require_tracking(settings.tracking)
+    check_data(settings)
+    scheme = ShardSet.open(settings.data.location(settings.domains[0])).scheme
+    check_initial_weights(settings, scheme)
+    storage.check_writable(storage.join(settings.storage, settings.name), directory=True)
+
+
 def check_data(settings: TrainSettings) -> None:
     """Raise if shard sets are missing, lack captions, a part or a class, or do not fit together.
 
     No test image may be among what trains or selects, be it in the other domain or in the
     checkpoint that the run starts from.
     """
-    opened = {domain: ShardSet.open(settings.data.location(domain)) for domain in settings.domains}
-    first, *others = opened.values()
-    for other in others:
-        require_scheme(first.manifest, other.scheme, first.location)
-    for domain, shards in opened.items():
-        if shards.manifest.domain != domain:
-            raise SettingsError(
-                f"data.{domain} is {shards.location}, a shard set of domain "
-                f"{shards.manifest.domain!r}; give one of domain {domain!r}"
-            )
     if settings.model.reads_captions:
         transformers()  # if it is missing here, it is missing on the workers
-        require_captions(*opened.values())
+    open_fitting(
+        [Given(f"data.{d}", settings.data.location(d), d) for d in settings.domains],
+        captions=settings.model.reads_captions,
+    )
     splits = open_splits(settings)
     for domain, split in splits.items():
         if settings.reads_labels(domain) and not settings.data.allow_empty_classes:
             split.shards.require_all_classes()
     check_test_rows(splits)
+    check_batch(settings, splits)
     start = settings.schedule.fer_checkpoint
     if start is not None:
         check_start(splits, read_seen_rows(start), start)
+
+
+def check_batch(settings: TrainSettings, splits: Mapping[Domain, SplitIndex]) -> None:
+    """Raise :class:`SettingsError` if a step would have to take images of a domain twice."""
+    batch, workers = settings.optimizer.batch_size, settings.scaling.num_workers
+    for domain, split in splits.items():
+        order = epoch_order(
+            split.train,
+            seed=settings.seed,
+            epoch=0,
+            balance=settings.class_balance(domain),
+            window=settings.data.shuffle_window,
+        )
+        if batch * workers > len(order.rows):
+            raise SettingsError(
+                f"optimizer.batch_size is {batch}: a step of {workers} workers takes "
+                f"{batch * workers} images, but an epoch of data.{domain} has {len(order.rows)}; "
+                f"lower it, or scaling.num_workers"
+            )
 
 
 def check_capacity(settings: TrainSettings, *, driver_cpus: float = 0.0) -> None:
@@ -102,9 +135,9 @@ def outcome(result: ray.train.Result) -> RunProgress:
     """The progress that rank 0 returned.
 
     Raises:
-        TrainingError: when rank 0 returned one.
+        IerRayError: when rank 0 returned one.
     """
-    if isinstance(result.return_value, TrainingError):
+    if isinstance(result.return_value, IerRayError):
         raise result.return_value
     progress: RunProgress = result.return_value
     return progress

@@ -13,13 +13,14 @@ from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig,
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from ier_ray import storage
+from ier_ray.cluster.connection import connect
 from ier_ray.cluster.evaluation import predict_held_out, tested
-from ier_ray.cluster.failures import fit
+from ier_ray.cluster.failures import FailureNotice, fit
 from ier_ray.cluster.runs import (
     BEST_BY,
     best_checkpoint,
     check_capacity,
-    check_data,
+    check_run,
     claim_settings,
     outcome,
 )
@@ -28,7 +29,7 @@ from ier_ray.data.schema import Domain
 from ier_ray.evaluation.summary import Evaluation
 from ier_ray.training.checkpoint import export_checkpoint, read_checkpoint_manifest
 from ier_ray.training.settings import TrainSettings
-from ier_ray.training.tracking import log_epochs, require_tracking, tracked
+from ier_ray.training.tracking import log_epochs, tracked
 
 PREDICTIONS = "predictions.parquet"
 START_RETRIES = 1
@@ -65,16 +66,16 @@ def run_training(settings: TrainSettings) -> TrainResult:
     """Train on the cluster; with the name and settings of an earlier run, resume it.
 
     Raises:
-        SettingsError: when the run exists with other settings, or MLflow cannot be used.
-        DataError: when shards are missing or the two domains' schemes differ.
+        SettingsError: when the run exists with other settings.
+        IerRayError: as :func:`~ier_ray.cluster.runs.check_run`, before a cluster is joined.
         CapacityError: when the cluster can never fit the workers.
         TrainingError: when the loss is not finite or failures outlast the retries.
     """
     started = time.perf_counter()
     settings = settings.located()
-    check_data(settings)
+    check_run(settings)
+    connect()
     check_capacity(settings)
-    require_tracking(settings.tracking)
     run = storage.join(settings.storage, settings.name)
     resumed = claim_settings(
         storage.join(run, "settings.json"),
@@ -158,7 +159,7 @@ def make_trainer(
                 checkpoint_score_attribute=BEST_BY,
                 checkpoint_score_order="max",
             ),
-            callbacks=callbacks,
+            callbacks=[FailureNotice(), *(callbacks or [])],
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import ray
@@ -22,23 +23,25 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from ier_ray import storage
-from ier_ray.cluster.connection import DATA_CPUS
+from ier_ray.cluster.connection import DATA_CPUS, connect
 from ier_ray.cluster.evaluation import predict_held_out, tested
+from ier_ray.cluster.failures import told
+from ier_ray.cluster.logs import show_in_job
 from ier_ray.cluster.runs import (
     BEST_BY,
     best_checkpoint,
     check_capacity,
-    check_data,
+    check_run,
     claim_settings,
 )
 from ier_ray.cluster.trainer import PREDICTIONS, train_tracked
-from ier_ray.config import Settings
+from ier_ray.config import Location, Settings, parse_settings
 from ier_ray.data.schema import Domain
-from ier_ray.errors import TrainingError
+from ier_ray.errors import SettingsError, TrainingError
 from ier_ray.evaluation.summary import Evaluation
 from ier_ray.training.checkpoint import export_checkpoint
 from ier_ray.training.settings import TrainSettings
-from ier_ray.training.tracking import end_run_of, require_tracking
+from ier_ray.training.tracking import end_run_of
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +88,7 @@ class SweepSettings(Settings):
 
     name: str = Field("sweep", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the sweep. The same name and settings resume it."""
-    storage: str = "runs"
+    storage: Location = "runs"
     """Where sweeps are kept: a directory all workers share, or an s3:// URI."""
     search: SearchSettings = SearchSettings()
     train: TrainSettings
@@ -98,6 +101,14 @@ class SweepSettings(Settings):
                 f"train.schedule.networks must be both, got {self.train.schedule.networks}: a "
                 f"sweep searches loss.balance, which is 0 for one network"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _every_trial_is_possible(self) -> SweepSettings:
+        try:
+            list(corner_trials(self.train, self.search, self.storage))
+        except SettingsError as error:
+            raise ValueError(str(error)) from error
         return self
 
 
@@ -143,10 +154,11 @@ def run_sweep(settings: SweepSettings) -> SweepResult:
     """
     started = time.perf_counter()
     settings = settings.model_copy(update={"train": settings.train.located()})
-    check_data(settings.train)
-    check_capacity(settings.train, driver_cpus=DRIVER_CPUS)
-    require_tracking(settings.train.tracking)
     location = storage.absolute(storage.join(settings.storage, settings.name))
+    *_, largest = corner_trials(settings.train, settings.search, location)
+    check_run(largest)
+    connect()
+    check_capacity(settings.train, driver_cpus=DRIVER_CPUS)
     claim_settings(
         storage.join(location, "settings.json"),
         settings.model_dump(mode="json"),
@@ -215,6 +227,7 @@ def trial_driver(base: TrainSettings, location: str) -> Callable[[dict[str, Any]
     """The function that Tune calls for each trial."""
 
     def drive(config: dict[str, Any]) -> None:
+        show_in_job()
         name = tune.get_context().get_trial_id()
         settings = trial_settings(base, config, name=name, location=location)
         # A retried trial keeps its name, and no two trials share one: an existing run is its own.
@@ -223,15 +236,34 @@ def trial_driver(base: TrainSettings, location: str) -> Callable[[dict[str, Any]
     return drive
 
 
+def corner_trials(
+    base: TrainSettings, search: SearchSettings, location: str
+) -> Iterator[TrainSettings]:
+    """The trials at the bounds of what is searched, the largest values last.
+
+    Raises:
+        SettingsError: when one of them is not possible.
+    """
+    rates, balances = search.learning_rate, search.balance
+    for rate, balance in product((rates.low, rates.high), (balances.low, balances.high)):
+        config = {"learning_rate": rate, "balance": balance}
+        yield trial_settings(base, config, name="trial", location=location)
+
+
 def trial_settings(
     base: TrainSettings, config: dict[str, Any], *, name: str, location: str
 ) -> TrainSettings:
-    """The settings of one trial."""
+    """The settings of one trial.
+
+    Raises:
+        SettingsError: when the base does not allow the searched values.
+    """
     values = base.model_dump(mode="json")
     values["name"], values["storage"] = name, storage.join(location, "trials")
     values["optimizer"]["learning_rate"] = config["learning_rate"]
     values["loss"]["balance"] = config["balance"]
-    return TrainSettings.model_validate(values)
+    searched = ", ".join(f"{name} {value:g}" for name, value in config.items())
+    return parse_settings(TrainSettings, values, source=f"search, a trial of {searched}")
 
 
 def concurrent_trials(settings: TrainSettings) -> int:
@@ -262,7 +294,7 @@ def describe(result: tune.Result, location: str) -> Trial:
         epochs=result.metrics["epoch"] if reported else 0,
         score=best.get(BEST_BY),
         metrics={key: best[key] for key in best if key.endswith(VALIDATION)},
-        error=str(result.error) if result.error else None,
+        error=told(result.error) if result.error else None,
     )
 
 

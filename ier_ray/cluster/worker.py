@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from ier_ray import storage
 from ier_ray.cluster.connection import quiet_data
+from ier_ray.cluster.logs import show_in_job
 from ier_ray.cluster.streams import open_streams
-from ier_ray.errors import DeviceMemoryError, TrainingError
+from ier_ray.errors import DeviceMemoryError, IerRayError, StorageError, TrainingError
 from ier_ray.training.context import ProgressBar
 from ier_ray.training.loop import train
 from ier_ray.training.meters import LoggedProgress
@@ -34,10 +35,13 @@ DDP_OPTIONS: dict[str, Any] = {"gradient_as_bucket_view": True}
 """Gradients are views of the communication buckets: no copy after each all-reduce."""
 
 
-def train_worker(config: dict[str, Any]) -> RunProgress | TrainingError:
-    """Train on one rank. An error that every rank meets is returned: a retry would not help."""
+def train_worker(config: dict[str, Any]) -> RunProgress | IerRayError:
+    """Train on one rank. An error that every rank meets is returned: a retry would not help.
+
+    Any other is raised, since ranks that did not meet it wait for this one: only Ray can stop them.
+    """
     logging.getLogger().setLevel(logging.WARNING)  # Ray logs every report through the root logger
-    logging.getLogger("ier_ray").setLevel(logging.INFO)
+    show_in_job()
     quiet_data()
     settings = TrainSettings.model_validate(config["settings"])
     run = storage.join(settings.storage, settings.name)
@@ -46,13 +50,16 @@ def train_worker(config: dict[str, Any]) -> RunProgress | TrainingError:
         terminal=config["terminal"],
         track=partial(log_epochs, settings.tracking, config["mlflow_run"]),
     )
-    streams = open_streams(settings, rank=context.rank, world_size=context.world_size)
     try:
+        streams = open_streams(settings, rank=context.rank, world_size=context.world_size)
         return train(settings, streams, streams.scheme, context)
-    except TrainingError as error:
-        if isinstance(error, DeviceMemoryError) and context.world_size > 1:
-            raise  # the other workers wait for this one: only Ray can stop them
-        return error
+    except StorageError:
+        raise  # may pass
+    except IerRayError as error:
+        met_by_all = isinstance(error, TrainingError) and not isinstance(error, DeviceMemoryError)
+        if context.world_size == 1 or met_by_all:
+            return error
+        raise
 
 
 class RayTrainContext:

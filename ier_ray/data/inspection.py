@@ -111,7 +111,7 @@ def contact_sheet(shards: ShardSet) -> bytes:
     fold_rows = np.sum(list(shards.manifest.counts.values()), axis=0)
     fold = int(np.flatnonzero(fold_rows)[0])
     images = images_from_shards(
-        shards.location, per_class=PER_CLASS, fold=fold, preprocessing=Preprocessing(THUMBNAIL_SIDE)
+        shards, per_class=PER_CLASS, fold=fold, preprocessing=Preprocessing(THUMBNAIL_SIDE)
     )
     row_height = THUMBNAIL_SIDE + LABEL_HEIGHT
     sheet = Image.new(

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from ier_ray.config import Settings
+from ier_ray.config import Seed, Settings
 from ier_ray.data.folds import assign_folds
 from ier_ray.data.schema import SHARD_SCHEMA, Domain, DuplicatesMode
 from ier_ray.data.sources import Listed, Skipped, Source
@@ -30,7 +30,7 @@ class LayoutSettings(Settings):
 
     folds: int = Field(5, ge=2, le=100)
     """Cross-validation folds, stratified by label; a group is never split."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Seed of folds, shuffling and synthetic drawings."""
     max_bad: int = Field(0, ge=0)
     """Most unusable images tolerated: they are quarantined and named. More fail the job."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from ier_ray.config import Settings
+from ier_ray.config import Seed, Settings
 from ier_ray.data.balancing import uniforms
 from ier_ray.data.schema import PARTS
 from ier_ray.data.shards import RowIndex, ShardSet
@@ -38,7 +38,7 @@ class SplitPlan(Settings):
     """The validation part of folds. None: the fold after the test fold."""
     val_fraction: float = Field(0.2, gt=0, lt=1)
     """Fraction that is drawn for validation."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Seed of the draw."""
     reads_labels: bool = True
     """Whether the draw takes the same fraction of every class. Runs that may read no label of the

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ier_ray import storage
 from ier_ray.data.images import Pixels
 from ier_ray.data.preprocessing import Preprocessing
-from ier_ray.data.shards import RowReader, ShardSet, unreadable
-from ier_ray.errors import DataError, ImageError
+from ier_ray.data.shards import RowReader, ShardSet, decoding
+from ier_ray.errors import DataError, ImageError, StorageError
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,19 @@ class NamedImage:
     """An image at the network's size, with its label and cue mask where known."""
 
     name: str
+    """Location of the file as given, or the id of the sample."""
     pixels: Pixels
     """``(S, S, 3)`` uint8."""
     label: str | None = None
     cue_mask: NDArray[np.bool_] | None = None
     """``(S, S)``, true for the pixels that carry the label."""
+    location: str | None = None
+    """Absolute location of the file; None for a sample of a shard set."""
+
+    @property
+    def title(self) -> str:
+        """A readable name, which several images may share: of a file, its name without suffix."""
+        return self.name if self.location is None else PurePosixPath(self.location).stem
 
 
 def images_from_files(
@@ -35,28 +43,36 @@ def images_from_files(
     """Decode image files, local or on S3.
 
     Raises:
-        StorageError: when a file is missing.
-        DataError: when a file is not an image.
+        DataError: naming every file that is missing, is no image or is given twice, one per line.
     """
-    images = []
-    for location in locations:
+    images: dict[str, NamedImage] = {}
+    problems: list[str] = []
+    for name in locations:
+        location = storage.absolute(name)
+        if location in images:
+            problems.append(f"{name}: is given twice")
+            continue
         try:
             pixels = preprocessing.decode(storage.read_bytes(location))
+        except StorageError as error:
+            problems.append(str(error))
         except ImageError as error:
-            raise DataError(f"{location}: {error}") from error
-        images.append(NamedImage(PurePosixPath(location).stem, pixels))
-    return images
+            problems.append(f"{name}: {error}")
+        else:
+            images[location] = NamedImage(name, pixels, location=location)
+    if problems:
+        raise DataError("\n".join(problems))
+    return list(images.values())
 
 
 def images_from_shards(
-    location: str, *, per_class: int, fold: int, preprocessing: Preprocessing
+    shards: ShardSet, *, per_class: int, fold: int, preprocessing: Preprocessing
 ) -> list[NamedImage]:
     """The first ``per_class`` images of each class in a fold, class by class.
 
     Raises:
-        DataError: when the shard set is missing, the fold holds no image, or one is unreadable.
+        DataError: when the fold holds no image, or one is unreadable.
     """
-    shards = ShardSet.open(location)
     index = shards.index()
     in_fold = np.flatnonzero(index.fold == fold)
     chosen = [
@@ -65,7 +81,10 @@ def images_from_shards(
     ]
     rows = np.concatenate(chosen)
     if not len(rows):
-        raise DataError(f"{location}: fold {fold} holds no image")
+        folds = shards.manifest.folds
+        raise DataError(
+            f"{shards.location}: fold {fold} holds no image; there are folds 0 to {folds - 1}"
+        )
     columns = {name: getattr(index, name)[rows] for name in ("file", "row_group", "row")}
     names = ["image", "label", "sample_id", "cue_mask"]
     table = RowReader.of(shards, preprocessing.image_size).table(columns, names)
@@ -74,12 +93,10 @@ def images_from_shards(
 
 def _named(row: dict[str, Any], preprocessing: Preprocessing) -> NamedImage:
     mask = row["cue_mask"]
-    try:
+    with decoding(row["sample_id"]):
         return NamedImage(
             name=row["sample_id"],
             pixels=preprocessing.decode(row["image"]),
             label=row["label"],
             cue_mask=None if mask is None else preprocessing.decode_mask(mask),
         )
-    except ImageError as error:
-        raise unreadable(row["sample_id"], error) from error

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pydantic import Field, ValidationError
 
 from ier_ray import storage
-from ier_ray.config import Settings
+from ier_ray.config import Settings, in_one_line
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DataError
 
@@ -181,7 +181,7 @@ def read_shard_manifest(location: str) -> Manifest:
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
-        raise DataError(f"{path}: not a manifest of this version: {error}") from error
+        raise DataError(f"{path}: not a manifest of this version: {in_one_line(error)}") from error
 
 
 def made_before(location: str, request: str) -> Manifest | None:

@@ -27,5 +27,7 @@ def open_scheme(source: str) -> EmotionScheme:
     """
     if not source.endswith((".yaml", ".yml")):
         return scheme_named(source)
-    written = parse_settings(SchemeFile, read_settings_file(source), source=source)
+    written = parse_settings(
+        SchemeFile, read_settings_file(source, setting="scheme"), source=source
+    )
     return EmotionScheme(written.name, tuple(written.classes), tuple(written.merges.items()))

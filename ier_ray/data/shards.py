@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from ier_ray.data.balancing import hash_ids
 from ier_ray.data.images import Pixels, decode_square
 from ier_ray.data.schema import PARTS, Manifest, read_shard_manifest
 from ier_ray.emotions import EmotionScheme
-from ier_ray.errors import DataError, ImageError
+from ier_ray.errors import DataError, ImageError, StorageError
 
 CHUNK_BYTES = 16 * 2**20
 """Bytes of decoded images that a reader yields at a time: a whole window may be large, and the
@@ -135,7 +136,7 @@ class ShardSet:
         return tuple(storage.join(self.location, shard.file) for shard in self.manifest.shards)
 
     def _index_file(self, number: int) -> RowIndex:
-        with self.parquet(number) as file:
+        with self.parquet(number) as file, reading(self.files[number]):
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
             table = file.read(
                 columns=["label", "fold", "sample_id", "split", "group", "pixel_hash"]
@@ -179,12 +180,47 @@ def open_parquet(location: str) -> pq.ParquetFile:
 
     Raises:
         DataError: when it is missing or not a Parquet file.
+        StorageError: when its storage fails.
     """
     fs, path = storage.filesystem(location)
-    try:
+    with reading(location):
         return pq.ParquetFile(fs.open_input_file(path))
-    except (OSError, pa.ArrowInvalid) as error:
+
+
+@contextmanager
+def reading(location: str) -> Iterator[None]:
+    """Name the file in errors that pyarrow raises while it is read.
+
+    Raises:
+        DataError: when it is missing or damaged.
+        StorageError: when its storage fails, which may pass.
+    """
+    try:
+        yield
+    except (FileNotFoundError, pa.ArrowException) as error:
         raise DataError(f"{location}: cannot be read as Parquet: {error}") from error
+    except OSError as error:
+        # Pages that do not decode are an OSError, too, but none of the system or of S3.
+        if error.errno is None and "AWS Error" not in str(error):
+            what = " ".join(str(error).split())
+            raise DataError(f"{location}: is damaged: {what}; ingest the data again") from error
+        raise StorageError(f"{location}: cannot be read: {error}") from error
+
+
+@contextmanager
+def decoding(sample_id: str) -> Iterator[None]:
+    """Name the sample whose stored image cannot be decoded.
+
+    Raises:
+        DataError: in place of an :class:`ImageError`.
+    """
+    try:
+        yield
+    except ImageError as error:
+        raise DataError(
+            f"image {sample_id!r} passed ingest but is unreadable now ({error}); "
+            f"ingest the data again"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -238,7 +274,8 @@ class RowReader:
         groups, membership = np.unique(keys, axis=0, return_inverse=True)
         parts, starts, total = [], [], 0
         for file, row_group in groups:
-            with open_parquet(self.files[file]) as parquet:
+            location = self.files[file]
+            with open_parquet(location) as parquet, reading(location):
                 parts.append(parquet.read_row_group(int(row_group), columns=names))
             starts.append(total)
             total += len(parts[-1])
@@ -262,14 +299,5 @@ class RowReader:
         }
 
     def _decode(self, encoded: pa.Buffer, sample_id: str) -> Pixels:
-        try:
+        with decoding(sample_id):
             return decode_square(bytes(encoded), self.image_size)
-        except ImageError as error:
-            raise unreadable(sample_id, error) from error
-
-
-def unreadable(sample_id: str, error: ImageError) -> DataError:
-    """The error for an image of a shard set, which could be decoded when it was written."""
-    return DataError(
-        f"image {sample_id!r} passed ingest but is unreadable now ({error}); ingest the data again"
-    )

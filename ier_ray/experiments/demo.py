@@ -14,10 +14,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ier_ray import storage
+from ier_ray.cluster.connection import connect
 from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.ingest import ingest
+from ier_ray.cluster.runs import check_capacity
 from ier_ray.cluster.trainer import run_training
-from ier_ray.config import Settings, parse_settings, read_settings_file
+from ier_ray.config import (
+    Location,
+    Seed,
+    SettingPath,
+    Settings,
+    parse_settings,
+    read_settings_file,
+)
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.parts import SplitPlan
 from ier_ray.data.samples import images_from_shards
@@ -30,6 +39,7 @@ from ier_ray.experiments.report import ReportContent, render_report
 from ier_ray.explain.metrics import cue_mass_ratio
 from ier_ray.inference import ExplainerSettings
 from ier_ray.training.settings import TrainSettings
+from ier_ray.training.state import check_initial_weights
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +47,13 @@ logger = logging.getLogger(__name__)
 class DemoSettings(Settings):
     """The demo; all its files lie below one directory."""
 
-    output: str = "runs/demo"
+    output: Location = "runs/demo"
     """Directory of the demo's shards, run, explanations and report."""
-    train_config: str = "configs/demo.yaml"
+    train_config: Location = "configs/demo.yaml"
     """Training settings file; the demo sets name, storage and data."""
     samples: int = Field(4000, ge=40)
     """Drawings per domain: a fifth is the validation part, a fifth the test part."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Seed of the drawings."""
     explained_per_class: int = Field(6, ge=1)
     """Test scenes per class to explain."""
@@ -70,13 +80,17 @@ def run_demo(settings: DemoSettings) -> DemoResult:
     started = time.perf_counter()
     output = storage.absolute(settings.output)
     train = demo_training(settings, output)
+    check_initial_weights(train, FOUR)
+    storage.check_writable(output, directory=True)
+    connect()
+    check_capacity(train)
     shards = make_shards(settings, output, size=train.model.image_size)
     logger.info("training: %d epochs", train.schedule.epochs)
     trained = run_training(train)
     checkpoint = trained.checkpoint
     linear = logistic_regression_accuracy(shards["ier"], train.split_plan("ier"))
     images = images_from_shards(
-        shards["ier"],
+        ShardSet.open(shards["ier"]),
         per_class=settings.explained_per_class,
         fold=train.data.test_fold,
         preprocessing=train.preprocessing,
@@ -124,13 +138,10 @@ def run_demo(settings: DemoSettings) -> DemoResult:
 
 def demo_training(settings: DemoSettings, output: str) -> TrainSettings:
     """The file's training settings with the demo's name, storage and data."""
-    values: dict[str, Any] = read_settings_file(settings.train_config)
-    values["storage"], values["name"] = output, "train"
-    values["data"] = {
-        **values.get("data", {}),
-        **{domain: storage.join(output, "shards", domain) for domain in DOMAINS},
-    }
-    return parse_settings(TrainSettings, values, source=settings.train_config)
+    values = read_settings_file(settings.train_config, setting="train_config")
+    own: dict[SettingPath, str] = {("storage",): output, ("name",): "train"}
+    own |= {("data", domain): storage.join(output, "shards", domain) for domain in DOMAINS}
+    return parse_settings(TrainSettings, values, source=settings.train_config, flags=own)
 
 
 def make_shards(settings: DemoSettings, output: str, *, size: int) -> dict[Domain, str]:

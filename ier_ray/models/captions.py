@@ -98,6 +98,26 @@ def bert_tokenizer(directory: str) -> Any:
     return tokenizer
 
 
+def check_captioner(directory: str) -> None:
+    """Raise if a directory holds no captioning model; reads all of it but its weights.
+
+    Raises:
+        SettingsError: when transformers is missing, or cannot read what is there.
+    """
+    library = transformers()
+    try:
+        config = library.AutoConfig.from_pretrained(directory, local_files_only=True)
+        with torch.device("meta"):
+            library.AutoModelForImageTextToText.from_config(config)
+        library.AutoImageProcessor.from_pretrained(directory, local_files_only=True)
+        library.AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"captioner {directory}: holds no image captioning model with its image processor and "
+            f"tokenizer that transformers can read; give a directory that save_pretrained wrote"
+        ) from error
+
+
 class Captioner:
     """An image captioning model, and the tokenizer of the network that reads its captions.
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from ier_ray import __version__, storage
-from ier_ray.config import Settings
+from ier_ray.config import Settings, in_one_line
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.provenance import DomainData, SeenRows
 from ier_ray.data.schema import Domain
@@ -162,7 +162,7 @@ def read_checkpoint_manifest(location: str) -> CheckpointManifest:
     try:
         return CheckpointManifest.model_validate(content)
     except ValidationError as error:
-        raise CheckpointError(f"{path}: not a checkpoint manifest: {error}") from error
+        raise CheckpointError(f"{path}: not a checkpoint manifest: {in_one_line(error)}") from error
 
 
 def require_images(manifest: CheckpointManifest, location: str, *, use: str) -> None:
@@ -200,6 +200,19 @@ def load_checkpoint(location: str) -> tuple[JointModel, CheckpointManifest]:
     )
     restore_weights(location, manifest, model.networks)
     return model.eval(), manifest
+
+
+def check_weights(location: str, manifest: CheckpointManifest) -> None:
+    """Raise if a checkpoint cannot be loaded, without holding its weights in memory.
+
+    Raises:
+        CheckpointError: as :func:`load_checkpoint`.
+    """
+    with torch.device("meta"):
+        model = build_joint_model(
+            manifest.model, num_classes=len(manifest.classes), networks=manifest.networks
+        )
+    restore_weights(location, manifest, model.networks)
 
 
 def restore_weights(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ier_ray.config import Settings
+from ier_ray.config import Location, Settings
 from ier_ray.data.augmentation import AugmentSettings
 from ier_ray.data.parts import SplitRule
 from ier_ray.data.schema import Domain
@@ -24,9 +24,9 @@ SQLITE = "sqlite:///"
 class DataSettings(Settings):
     """Where the two domains' data come from, and how they are read."""
 
-    fer: str | None = None
+    fer: Location | None = None
     """Shard set of facial expressions: a path or s3:// URI made by jobs/ingest.py."""
-    ier: str | None = None
+    ier: Location | None = None
     """Shard set of generic images. Both are required, but for schedule.networks fer or ier."""
     split: SplitRule = "folds"
     """How each domain is divided into training, validation (which chooses epochs and trials) and
@@ -174,12 +174,12 @@ class ScheduleSettings(Settings):
     loss.supervision fer forbids IER labels."""
     patience: int | None = Field(None, ge=1)
     """Stop when the criterion has not improved for this many epochs. None: train all epochs."""
-    fer_checkpoint: str | None = None
+    fer_checkpoint: Location | None = None
     """A trained checkpoint (directory or s3:// URI) whose fer network fer starts from. With
     ier_start fer, both do: transfer from a trained FER model."""
     ier_start: Literal["own", "fer"] = "own"
     """Initial weights of ier: its own, or a copy of those that fer starts from."""
-    pretrained: str | None = None
+    pretrained: Location | None = None
     """Backbone weights of the same architecture (emotion_net: VGG16's): a torchvision name or a
     .pth/.safetensors file."""
     scale_new_layers: bool = True

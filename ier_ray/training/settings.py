@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from ier_ray.config import Settings
+from ier_ray.config import Location, Seed, Settings
 from ier_ray.data.augmentation import AugmentSettings
 from ier_ray.data.parts import SplitPlan
 from ier_ray.data.preprocessing import Preprocessing
@@ -32,9 +32,9 @@ class TrainSettings(Settings):
 
     name: str = Field("train", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the run: a directory below storage. The same name and settings resume the run."""
-    storage: str = "runs"
+    storage: Location = "runs"
     """Where runs are kept: a directory all workers share, or an s3:// URI."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Seed of initial weights, sample order and dropout."""
     data: DataSettings
     model: ModelSettings = ModelSettings()

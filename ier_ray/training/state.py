@@ -14,10 +14,11 @@ from torch.optim.swa_utils import AveragedModel
 
 from ier_ray.data.provenance import SeenRows
 from ier_ray.emotions import EmotionScheme
-from ier_ray.errors import CheckpointError
+from ier_ray.errors import CheckpointError, SettingsError
 from ier_ray.losses import DISCREPANCIES
 from ier_ray.models.joint import JointModel
 from ier_ray.models.registry import build_joint_model
+from ier_ray.models.weights import load_pretrained
 from ier_ray.training.checkpoint import (
     CheckpointManifest,
     load_trainer_state,
@@ -96,10 +97,7 @@ def start(settings: TrainSettings, scheme: EmotionScheme, context: TrainContext)
     )
     if DISCREPANCIES[settings.loss.discrepancy].needs_discriminator:
         model.add_discriminator()
-    if settings.optimizer.trunk_factor == 0:
-        freeze_trunks(model)
-    elif settings.optimizer.frozen_layers:
-        freeze_first_layers(model, settings.optimizer.frozen_layers)
+    freeze(model, settings)
     model = model.to(context.device)
     model = model.to(memory_format=torch.channels_last)  # the layout of the decoded pixels: faster
     optimizer = make_optimizer(model, settings.optimizer, context.device)
@@ -113,6 +111,46 @@ def start(settings: TrainSettings, scheme: EmotionScheme, context: TrainContext)
             network.compile()
     cache = trunk_cache(model, settings, context.device)
     return TrainState(model, context.wrap(model), optimizer, progress, averaged, cache)
+
+
+def freeze(model: JointModel, settings: TrainSettings) -> None:
+    """Exclude from training what ``optimizer.trunk_factor`` or ``frozen_layers`` say.
+
+    Raises:
+        SettingsError: when the trunk has too few layers for ``optimizer.frozen_layers``.
+    """
+    if settings.optimizer.trunk_factor == 0:
+        freeze_trunks(model)
+    elif settings.optimizer.frozen_layers:
+        freeze_first_layers(model, settings.optimizer.frozen_layers)
+
+
+@torch.no_grad()
+def check_initial_weights(settings: TrainSettings, scheme: EmotionScheme) -> None:
+    """Raise if :func:`start` would; reads the files that a run starts from, and keeps no weights.
+
+    Raises:
+        CheckpointError, StorageError: when weights are missing or do not fit.
+        SettingsError: when there are too few layers to freeze, or too few images in a batch.
+    """
+    with torch.device("meta"):
+        model = build_joint_model(
+            settings.model, num_classes=len(scheme.classes), networks=settings.domains
+        )
+    if settings.schedule.pretrained is not None:
+        load_pretrained(model.networks.values(), settings.schedule.pretrained)
+    freeze(model, settings)
+    fill_initial_weights(model, settings, scheme)
+    if settings.model.reads_captions:
+        return
+    size, count = settings.model.image_size, settings.optimizer.batch_size
+    try:
+        for network in model.networks.values():
+            network(torch.zeros(count, 3, size, size, device="meta"))
+    except ValueError as error:  # of normalization over a batch
+        raise SettingsError(
+            f"optimizer.batch_size {count} with model.image_size {size}: {error}; give a larger one"
+        ) from error
 
 
 def fill_initial_weights(model: JointModel, settings: TrainSettings, scheme: EmotionScheme) -> None:

@@ -16,12 +16,14 @@ import pytest
 import torch
 import transformers
 from support.captions import CUES, SPECIAL, WORDS, write_caption_models
+from support.damage import with_damaged_images, with_damaged_pages
 from support.runs import SIZE, tiny_settings
 from support.streams import named
 
 from ier_ray.cluster.captions import CaptionModels, CaptionReport, caption_shards
 from ier_ray.cluster.evaluation import choose_rows
 from ier_ray.cluster.explainer import explain_images
+from ier_ray.cluster.failures import for_the_user
 from ier_ray.cluster.trainer import TrainResult, run_training
 from ier_ray.data.captions import CaptionReader
 from ier_ray.data.images import decode_rgb
@@ -115,6 +117,18 @@ def test_a_missing_model_is_named(shards: dict[str, str], models: CaptionModels)
     absent = CaptionModels("nowhere/captioner", models.tokenizer)
     with pytest.raises(SettingsError, match="captioner: nowhere/captioner is not a directory"):
         caption_shards(shards["ier"], "unused", absent)
+
+
+def test_a_damaged_row_or_file_is_named(
+    shards: dict[str, str], models: CaptionModels, tmp_path: Path
+) -> None:
+    ids = with_damaged_images(shards["ier"], tmp_path / "images")
+    files = with_damaged_pages(shards["ier"], tmp_path / "pages")
+    for directory, names in (("images", ids), ("pages", files)):
+        output = str(tmp_path / f"{directory}-out")
+        with pytest.raises(DataError) as found:
+            caption_shards(str(tmp_path / directory), output, models)
+        assert any(name in str(for_the_user(found.value)) for name in names)
 
 
 def test_the_reader_gives_tokens_in_place_of_pixels(captioned: CaptionReport) -> None:

@@ -20,7 +20,7 @@ from ier_ray.data.ingestion import write_shard_set
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.sources import SyntheticSource
 from ier_ray.emotions import FOUR
-from ier_ray.errors import DataError
+from ier_ray.errors import DataError, SettingsError
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.evaluation.prior_shift import adjusted
 from ier_ray.evaluation.summary import evaluate_predictions
@@ -91,7 +91,7 @@ def test_data_of_another_hash_has_no_parts_and_copies_are_recognized_in_it(
 def test_the_wrong_domain_is_refused(
     trained: TrainResult, manifest: CheckpointManifest, shards: dict[str, str]
 ) -> None:
-    with pytest.raises(DataError, match="a shard set of domain 'ier', given as 'fer'"):
+    with pytest.raises(SettingsError, match="a shard set of domain 'ier'; give one of domain 'fer"):
         choose_rows(trained.checkpoint, manifest, shards["ier"], domain="fer", parts=["test"])
 
 

@@ -20,10 +20,11 @@ from ier_ray.cluster.explain_pool import (
     ExplainRequest,
     ExplainWorker,
 )
-from ier_ray.cluster.explainer import explain_images
+from ier_ray.cluster.explainer import ENDINGS, explain_images
 from ier_ray.cluster.trainer import TrainResult
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.samples import NamedImage, images_from_shards
+from ier_ray.data.shards import ShardSet
 from ier_ray.emotions import FOUR
 from ier_ray.errors import CancelledError, SettingsError
 from ier_ray.explain import Evaluator, Masking
@@ -35,7 +36,9 @@ SETTINGS = ExplainerSettings(depth=5)
 
 @pytest.fixture(scope="module")
 def images(shards: dict[str, str]) -> list[NamedImage]:
-    return images_from_shards(shards["ier"], per_class=1, fold=0, preprocessing=Preprocessing(32))
+    return images_from_shards(
+        ShardSet.open(shards["ier"]), per_class=1, fold=0, preprocessing=Preprocessing(32)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +189,22 @@ def test_explained_images_become_three_files_each(
         explain_images(
             trained.checkpoint, images, str(tmp_path), scheme=FOUR, settings=SETTINGS, target="awe"
         )
+
+
+def test_images_of_one_title_keep_their_own_files(
+    trained: TrainResult, images: list[NamedImage], tmp_path: Path
+) -> None:
+    names = ("a/1.png", "b/1.png", "b/1.jpg", "c/2.png")
+    given = [replace(images[0], name=name, location=f"/{name}") for name in names]
+    explained = explain_images(
+        trained.checkpoint, given, str(tmp_path), scheme=FOUR, settings=ExplainerSettings(depth=1)
+    )
+    written = {f"{record.files}{ending}" for record in explained for ending in ENDINGS}
+    assert {str(file) for file in tmp_path.iterdir()} == written
+    assert len(written) == 4 * len(names)
+    assert explained[3].files == f"{tmp_path}/2"
+    for name, record in zip(names, explained, strict=True):
+        assert json.loads(Path(f"{record.files}.json").read_text())["name"] == name
 
 
 @pytest.mark.parametrize("count", [1, 3])

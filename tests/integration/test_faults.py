@@ -31,10 +31,16 @@ from support.runs import EPOCHS, ROOT, STEPS, tiny_settings
 from support.steps import RANKS, descending, double_batches, weights_after
 
 from ier_ray import storage
-from ier_ray.cluster.failures import fit, training_error
-from ier_ray.cluster.trainer import TrainResult, run_training
+from ier_ray.cluster.failures import FailureNotice, fit, training_error
+from ier_ray.cluster.trainer import TrainResult, make_trainer, run_training
 from ier_ray.cluster.worker import RayTrainContext
-from ier_ray.errors import DeviceMemoryError, StorageError, TrainingError
+from ier_ray.errors import (
+    DataError,
+    DeviceMemoryError,
+    IerRayError,
+    StorageError,
+    TrainingError,
+)
 from ier_ray.losses import JointLoss
 from ier_ray.training.checkpoint import load_checkpoint
 from ier_ray.training.loop import out_of_memory
@@ -184,26 +190,67 @@ def result_of(job: subprocess.Popen[str]) -> TrainResult:
 
 
 def fails_on_one_rank(config: dict[str, Any]) -> None:
-    """One rank's device is full, while the other waits for its gradients."""
+    """One rank meets an error, while the other waits for its gradients."""
     if ray.train.get_context().get_world_rank() == 1:
-        raise out_of_memory(TrainSettings.model_validate(config), epoch=3)
+        with Path(config["starts"]).open("a") as starts:
+            starts.write("started\n")
+        raise config["error"]
     torch.distributed.barrier()
 
 
+FULL = out_of_memory(TrainSettings.model_validate({"data": {"fer": "f", "ier": "i"}}), epoch=3)
+
+
 @pytest.mark.timeout(300)
-def test_a_full_device_among_several_ends_in_its_own_error(
-    shards: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("error", "starts", "kind", "told"),
+    [
+        (FULL, 1, DeviceMemoryError, r"^epoch 3: .* optimizer.batch_size 16; lower it"),
+        (DataError("image 7 is unreadable now"), 1, DataError, "^image 7 is unreadable now$"),
+        (StorageError("s3://b: away"), 2, TrainingError, "worker 1: StorageError: s3://b: away"),
+    ],
+    ids=["full", "data", "storage"],
+)
+def test_only_an_error_that_may_pass_restarts_the_workers(
+    cluster: None,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    error: IerRayError,
+    starts: int,
+    kind: type[Exception],
+    told: str,
 ) -> None:
     trainer = TorchTrainer(
         fails_on_one_rank,
-        train_loop_config=tiny_settings(shards, tmp_path).model_dump(mode="json"),
+        train_loop_config={"error": error, "starts": f"{tmp_path}/starts"},
         scaling_config=ScalingConfig(num_workers=2),
         run_config=RunConfig(
-            name="full", storage_path=str(tmp_path), failure_config=FailureConfig(max_failures=0)
+            name="run",
+            storage_path=str(tmp_path),
+            failure_config=FailureConfig(max_failures=1),
+            callbacks=[FailureNotice()],
         ),
     )
-    with pytest.raises(DeviceMemoryError, match=r"^epoch 3: .* optimizer.batch_size 8; lower it"):
+    with pytest.raises(kind, match=told) as caught:
         fit(trainer)
+    assert len((tmp_path / "starts").read_text().splitlines()) == starts
+    if starts == 1:
+        assert type(caught.value) is type(error)
+    else:
+        said = ""
+
+        def noticed() -> bool:
+            nonlocal said
+            said += capfd.readouterr().err
+            return f"training workers failed: worker 1: {type(error).__name__}: {error}" in said
+
+        wait_for(noticed, seconds=20)  # it comes through the cluster's logs
+        assert "Traceback" not in said
+
+
+def test_a_trainer_ends_at_once(shards: dict[str, str], tmp_path: Path) -> None:
+    callbacks = make_trainer(tiny_settings(shards, tmp_path)).run_config.callbacks
+    assert [type(callback) for callback in callbacks] == [FailureNotice]
 
 
 def test_the_error_of_several_workers_names_each_and_what_to_do() -> None:

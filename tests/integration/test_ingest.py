@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -137,7 +138,7 @@ def test_a_storage_that_fails_inside_a_task_gives_one_clear_line(
         patch.setattr(ray, "shutdown", lambda: None)  # the session's cluster stays
         assert run_job(LayoutSettings, body, program="ingest", purpose="", arguments=[]) == 1
     last = capfd.readouterr().err.strip().splitlines()[-1]
-    assert last == "ingest: error: s3://album: cannot be read"
+    assert re.fullmatch(r"ingest: error: s3://album: cannot be read \(log: \S+\.log\)", last)
 
 
 def test_the_job_accounts_for_a_folder_as_users_have_it(cluster: None, tmp_path: Path) -> None:

@@ -4,64 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import ray
 from ray.job_submission import JobSubmissionClient
-from support.processes import free_port
+from support.heads import BIN, head_node
 from support.runs import ROOT
-
-BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[str]:
-    """A head node of its own, as `ray start --head` gives; its dashboard's address."""
-    dashboard = free_port()
-    temporary = tempfile.mkdtemp(prefix="ier-head-")
-    command = [
-        str(BIN / "ray"),
-        "start",
-        "--head",
-        "--block",
-        "--num-cpus=4",
-        "--object-store-memory=300000000",
-        "--node-ip-address=127.0.0.1",
-        "--dashboard-host=127.0.0.1",
-        f"--port={free_port()}",
-        f"--dashboard-port={dashboard}",
-        f"--dashboard-agent-listen-port={free_port()}",
-        f"--ray-client-server-port={free_port()}",
-        f"--temp-dir={temporary}",
-    ]
-    environment = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", "PYTHONPATH")}
-    environment["PATH"] = f"{BIN}:{environment['PATH']}"
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{dashboard}"
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            JobSubmissionClient(address).list_jobs()
-            break
-        except (ConnectionError, RuntimeError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
-    yield address
-    started = psutil.Process(process.pid).children(recursive=True)
-    for part in [process, *started]:
-        part.kill()
-    process.wait(30)
-    psutil.wait_procs(started, timeout=30)
-    shutil.rmtree(temporary, ignore_errors=True)
+    """The address of a head node's dashboard."""
+    with head_node() as found:
+        yield found.dashboard
 
 
 def submit(head: str, *arguments: str) -> tuple[subprocess.CompletedProcess[str], str]:
@@ -122,7 +82,7 @@ def test_a_submitted_job_with_a_bad_setting_fails_and_names_it(head: str) -> Non
 @pytest.mark.parametrize(
     ("script", "arguments", "code", "message"),
     [
-        ("train", ["--config=nowhere.yaml"], 2, "nowhere.yaml: cannot be read"),
+        ("train", ["--config=nowhere.yaml"], 2, "nowhere.yaml: no such file"),
         ("train", ["--los.balance=1"], 2, "did you mean --loss.balance?"),
         ("train", ["--data.fer=x"], 2, "data.ier is required"),
         ("explain", ["--checkpoint=x"], 2, "give either images or shards"),

@@ -11,6 +11,7 @@ from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.trainer import TrainResult
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.samples import images_from_shards
+from ier_ray.data.shards import ShardSet
 from ier_ray.emotions import FOUR
 from ier_ray.experiments.report import ReportContent, render_report
 from ier_ray.inference import ExplainerSettings
@@ -37,7 +38,9 @@ class Page(HTMLParser):
 def test_the_report_shows_everything_and_is_self_contained(
     trained: TrainResult, shards: dict[str, str], tmp_path: Path
 ) -> None:
-    images = images_from_shards(shards["ier"], per_class=1, fold=0, preprocessing=Preprocessing(32))
+    images = images_from_shards(
+        ShardSet.open(shards["ier"]), per_class=1, fold=0, preprocessing=Preprocessing(32)
+    )
     settings = tiny_settings(shards, tmp_path)
     explained = explain_images(
         trained.checkpoint,

@@ -119,6 +119,16 @@ def test_an_object_is_created_once(bucket: str) -> None:
         storage.create_json("s3://no-such-bucket/x", 1)
 
 
+def test_a_bucket_that_does_not_exist_is_known_before_anything_is_written(bucket: str) -> None:
+    storage.check_writable(f"{bucket}/file")
+    storage.check_writable(bucket, directory=True)
+    with pytest.raises(StorageError, match="cannot be written: there is no bucket 'no-such-bucket"):
+        storage.check_writable("s3://no-such-bucket/x", directory=True)
+    name = storage.parsed(bucket)[1].partition("/")[0]
+    with pytest.raises(StorageError, match="cannot be written: it is a bucket; give a file in it"):
+        storage.check_writable(f"s3://{name}")
+
+
 def test_endpoint_and_region_may_come_from_the_configuration_file(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

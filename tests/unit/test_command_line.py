@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field
 
 from ier_ray.command_line import from_command_line
-from ier_ray.config import Settings, parse_settings
+from ier_ray.config import Location, Locations, Settings, parse_settings
 from ier_ray.errors import SettingsError
 
 
@@ -54,8 +54,10 @@ class Job(Settings):
     """Files."""
     sizes: list[int] = Field(default_factory=list)
     """Sides."""
-    path: str | list[str] | None = None
+    path: Locations = Field(default_factory=list)
     """Folders."""
+    output: Location | None = None
+    """A file."""
     layout: Layout = Layout()
     search: Search = Search(rate=Interval(low=1.0, high=3.0))
 
@@ -81,7 +83,8 @@ def refused(*flags: str, kind: type[Settings] = Job) -> list[str]:
 @pytest.mark.parametrize(
     "text",
     ["#ff0000", "runs/a #2", "*.png", "&a", "no", "1e3", "2024", "~", "none", "[a, b]", "a: b",
-     "'quoted'", '"quoted"', " spaces ", "", "{a: 1}", "5%", "2024-01-01", "!!int 3"],
+     "'quoted'", '"quoted"', " spaces ", "", "{a: 1}", "5%", "2024-01-01", "!!int 3",
+     "/o/my out #2", "@x", "[a[1].png]", "on", "12:30"],
 )  # fmt: skip
 def test_text_is_taken_as_it_is(text: str) -> None:
     assert read("--name", text).name == text
@@ -122,12 +125,15 @@ def test_text_is_taken_as_it_is(text: str) -> None:
         (["--images", "[2024]", "b.png"], "images", ["[2024]", "b.png"]),
         (["--images", "[]"], "images", []),
         (["--images", "none"], "images", ["none"]),
+        (["--images", "/o/my out #2", "*.png", "@x", "[a[1].png]", "2024", "on", "12:30"],
+         "images", ["/o/my out #2", "*.png", "@x", "[a[1].png]", "2024", "on", "12:30"]),
+        (["--images", "[/o/my out #2, *.png, @x, '[a[1].png]', 2024, on, 12:30]"], "images",
+         ["/o/my out #2", "*.png", "@x", "[a[1].png]", "2024", "on", "12:30"]),
         (["--images", "[a]", "--images", "[b, c]"], "images", ["a", "b", "c"]),
         (["--sizes", "1", "2"], "sizes", [1, 2]),
         (["--sizes", "[1, 2]"], "sizes", [1, 2]),
-        (["--path", "~/a #2, b"], "path", "~/a #2, b"),
-        (["--path", "2024"], "path", "2024"),
-        (["--path", "none"], "path", None),
+        (["--path", "~/a #2, b"], "path", ["~/a #2, b"]),
+        (["--path", "none"], "path", ["none"]),
         (["--path", "a", "b"], "path", ["a", "b"]),
         (["--path", "a", "--path", "b"], "path", ["a", "b"]),
         (["--path", "[a]"], "path", ["a"]),
@@ -174,7 +180,7 @@ def test_a_value_is_read_by_the_type_of_its_field(flags: list[str], name: str, v
         (["--sizes", "1", "b"], ["command line: sizes.1: Input should be a valid integer, "
                                  "unable to parse string as an integer, got 'b'"]),
         (["--config", "nowhere.yaml"],
-         ["--config nowhere.yaml: cannot be read: No such file or directory"]),
+         ["--config nowhere.yaml: no such file"]),
     ],
 )  # fmt: skip
 def test_each_problem_is_one_line_of_what_came_and_what_is_allowed(
@@ -225,20 +231,25 @@ def test_flags_win_over_the_file_where_both_may_be_flat(tmp_path: Path) -> None:
         ("max_bad: -3", ["--rate", "x"],
          ["command line: rate: Input should be a valid number, unable to parse string as a number, "
           "got 'x'", "FILE: max_bad must be >= 0, got -3"]),
-        ("name: 2024", [], ["FILE: name: Input should be a valid string, got 2024"]),
-        ("images: [a.png, no]", [], ["FILE: images.1: Input should be a valid string, got False"]),
-        ("path: 3", [], ["FILE: path: Input should be a valid string, got 3",
-                         "FILE: path: Input should be a valid list, got 3"]),
+        ("name: [2024]", [], ["FILE: name: Input should be a valid string, got ['2024']"]),
+        ("name:", [], ["FILE: name: Input should be a valid string, got None"]),
+        ("images: a.png", [], ["FILE: images: Input should be a valid list, got 'a.png'"]),
+        ("path: [a, {b: c}]", [], ["FILE: path.1: Input should be a valid string, got {'b': 'c'}"]),
+        ("output: s3:/b", ["--path", "a", "gs://b"],
+         ["command line: path.1: 'gs://b' is no location: give a local path, s3://bucket/prefix "
+          "or file:///path (./gs://b, if it is the name of a local file), got 'gs://b'",
+          "FILE: output: 's3:/b' is no location: give a local path, s3://bucket/prefix "
+          "or file:///path (./s3:/b, if it is the name of a local file), got 's3:/b'"]),
         ("maxbad: 3", [], ["FILE: maxbad is not a setting; did you mean max_bad? valid here: name, "
-                           "target, rate, use_gpu, images, sizes, path, layout, search, max_bad, "
-                           "resize"]),
+                           "target, rate, use_gpu, images, sizes, path, output, layout, search, "
+                           "max_bad, resize"]),
         ("max_bad: 1\nlayout: {max_bad: 2}", [],
          ["FILE: max_bad is given twice, also as layout.max_bad"]),
         ("layout: 3", ["--max-bad", "1"],
-         ["FILE: layout.max_bad: layout is 3, not a section"]),
-        ("layout: 3\nmax_bad: 1", [], ["FILE: layout.max_bad: layout is 3, not a section"]),
+         ["FILE: layout.max_bad: layout is '3', not a section"]),
+        ("layout: 3\nmax_bad: 1", [], ["FILE: layout.max_bad: layout is '3', not a section"]),
         ("layout: 3", [], ["FILE: layout: Input should be a valid dictionary or instance of "
-                           "Layout, got 3"]),
+                           "Layout, got '3'"]),
     ],
 )  # fmt: skip
 def test_problems_say_whether_the_file_or_a_flag_is_wrong(
@@ -249,6 +260,34 @@ def test_problems_say_whether_the_file_or_a_flag_is_wrong(
     assert refused("--config", str(file), *flags) == [
         line.replace("FILE", str(file)) for line in lines
     ]
+
+
+TEXTS = [
+    "2024", "on", "No", "12:30", "1_000", "2024-01-01", "1e3", "0x10", ".inf", "=", "<<",
+    "'#ff0000'", '"/o/my out #2"', "'*.png'", "'@x'", "'[a[1].png]'", "'null'", "'~'",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("written", TEXTS)
+def test_text_in_a_file_is_taken_as_it_is(written: str, tmp_path: Path) -> None:
+    """What YAML calls a number, a truth value, a time or a date."""
+    file = tmp_path / "job.yaml"
+    file.write_text(f"name: {written}\ntarget: {written}\nimages: [{written}]\npath: {written}\n")
+    settings, text = read("--config", str(file)), written.strip("'\"")
+    assert (settings.name, settings.target) == (text, text)
+    assert settings.images == settings.path == [text]
+
+
+def test_other_values_in_a_file_are_read_by_the_type_of_their_field(tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text(
+        "rate: 8e-5\nuse_gpu: on\nsizes: [1, '2']\nresize: null\ntarget: ~\nmax_bad: 7\n"
+        "search: {mode: slow}\n"
+    )
+    settings = read("--config", str(file), "--name", "x")
+    assert (settings.rate, settings.use_gpu, settings.sizes) == (8e-5, True, [1, 2])
+    assert (settings.target, settings.layout) == (None, Layout(max_bad=7))
+    assert settings.search.mode == "slow"
 
 
 def test_two_settings_of_one_name_are_a_programming_error() -> None:
@@ -292,7 +331,8 @@ settings:
   --sizes INTEGER [INTEGER ...]
                         Sides. [default: []]
   --path TEXT [TEXT ...]
-                        Folders. [default: none]
+                        Folders. [default: []]
+  --output TEXT         A file. [default: none]
 
 layout:
   How it is divided.

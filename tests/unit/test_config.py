@@ -48,9 +48,15 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> N
             "loss: {discrepancy: l2}",
             "loss.discrepancy must be 'same_image', 'paired', 'class_mean'",
         ),
-        ("model: {image_size: 100}", "model.image_size: Input should be a multiple of 32, got 100"),
+        (
+            "model: {image_size: 100}",
+            "model.image_size: Input should be a multiple of 32, got '100'",
+        ),
         ("loss: 3", "loss: Input should be a valid dictionary"),
-        ("loss: {balance: .nan}", "loss.balance: Input should be a finite number"),
+        ("loss: {balance: nan}", "loss.balance: Input should be a finite number"),
+        ("seed: 4294967296", "seed must be < 4294967296, got 4294967296"),
+        ("storage: s3:/bucket/x", "storage: 's3:/bucket/x' is no location"),
+        ("schedule: {pretrained: http://h/x.pth}", "schedule.pretrained: 'http://h/x.pth' is no"),
         ("schedule: {patience: 0}", "schedule.patience must be >= 1, got 0"),
         ("optimizer: {clip_norm: 0}", "optimizer.clip_norm must be > 0, got 0"),
         ("optimizer: {precision: half}", "optimizer.precision must be 'float32' or 'bfloat16'"),
@@ -88,21 +94,62 @@ def test_missing_setting_is_named() -> None:
         parse_settings(TrainSettings, {"data": {"fer": "a"}}, source="x")
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "just words"])
-def test_a_file_that_is_not_a_mapping_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "bad.yaml").write_text(text)
-    with pytest.raises(SettingsError, match=r"bad\.yaml"):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1, 2]", "must hold a mapping, but holds a list"),
+        ("just words", "must hold a mapping, but holds text"),
+        ("a: [", r"is not YAML: .*line 2, column 1"),
+    ],
+)
+def test_a_file_that_is_not_a_mapping_is_refused_in_one_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "bad.yaml").write_text(f"{text}\n")
+    with pytest.raises(SettingsError, match=rf"bad\.yaml: {message}") as caught:
         read_settings_file(str(tmp_path / "bad.yaml"))
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SettingsError, match=r"bad\.yaml: is not YAML"):
+    with pytest.raises(SettingsError, match=r"bad\.yaml: is not in UTF-8 \(invalid start byte"):
         read_settings_file(str(tmp_path / "bad.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [
+        ("latin-1", r"is not in UTF-8 \(invalid continuation byte at byte 6\); save it in UTF-8"),
+        ("utf-16", r"is not in UTF-8 \(invalid start byte at byte 0\); save it in UTF-8"),
+        ("utf-16-le", r"is not in UTF-8 \(invalid continuation byte at byte \d+\); save it"),
+        ("utf-32-be", r"is not in UTF-8|is not text in UTF-8 \(character 0x0 at 0\); save it"),
+    ],
+)
+def test_another_encoding_is_one_line_that_names_utf_8(
+    tmp_path: Path, encoding: str, message: str
+) -> None:
+    file = tmp_path / "other.yaml"
+    file.write_bytes("name: é\nstorage: r\n".encode(encoding))
+    with pytest.raises(SettingsError, match=f"^--config {file}: {message}") as caught:
+        read_settings_file(str(file))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_utf_16_without_letters_that_utf_8_does_not_know(tmp_path: Path) -> None:
+    (tmp_path / "wide.yaml").write_bytes("name: x".encode("utf-16-le"))
+    with pytest.raises(SettingsError, match=r"is not text in UTF-8 \(character 0x0 at 1\); save"):
+        read_settings_file(str(tmp_path / "wide.yaml"))
+
+
+def test_utf_8_may_have_its_mark(tmp_path: Path) -> None:
+    (tmp_path / "marked.yaml").write_bytes("name: é\n".encode("utf-8-sig"))
+    assert read_settings_file(str(tmp_path / "marked.yaml")) == {"name": "é"}
+    assert read_settings_file(f"file://{tmp_path}/marked.yaml") == {"name": "é"}
+
+
 def test_a_missing_file_is_named() -> None:
-    with pytest.raises(SettingsError, match=r"nowhere\.yaml: cannot be read"):
+    with pytest.raises(SettingsError, match=r"^--config nowhere\.yaml: no such file$"):
         read_settings_file("nowhere.yaml")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import random
 import resource
 import threading
@@ -33,7 +34,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
 def test_errors_name_the_location(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"missing: no such file"):
         storage.read_bytes(f"{tmp_path}/missing")
-    with pytest.raises(StorageError, match=r"ftp://host/x: unknown scheme 'ftp'"):
+    with pytest.raises(StorageError, match=r"'ftp://host/x' is no location: give a local path, s3"):
         storage.read_bytes("ftp://host/x")
     (tmp_path / "text").write_text("{")
     with pytest.raises(StorageError, match="is not JSON"):
@@ -122,3 +123,69 @@ def test_of_two_that_create_a_file_one_wins(tmp_path: Path) -> None:
     assert won.count(True) == 1
     assert storage.read_json(location) == won.index(True)
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["claim.json"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["s3:/b/x", "s3:b", "S3://b", "s3//b", "s3;//b", "s3.//b", "s3 ://b", " s3://b", "s3://",
+     "s3:///x", "s3:", "s3:\\\\b", "s3a://b/x", "S3:/b", "gs://b/x", "GCS:/b", "abfss://c@a/x",
+     "http://h/x", "HTTPS:/h", "ssh://h", "hdfs:///x", "file:/x", "file:x", "file://host/x",
+     "file://", "a://b.jpg", "x+y://z"],
+)  # fmt: skip
+def test_what_resembles_a_uri_is_no_local_path(text: str) -> None:
+    with pytest.raises(StorageError, match=r"is no location: give a local path.*\(\./") as caught:
+        storage.parsed(text)
+    assert text in str(caught.value)
+    with pytest.raises(StorageError, match="is no location"):
+        storage.absolute(text)
+    with pytest.raises(StorageError, match="is no location"):
+        storage.is_remote(text)
+
+
+@pytest.mark.parametrize("text", ["", "  ", "a\0b"])
+def test_a_location_has_a_name(text: str) -> None:
+    with pytest.raises(StorageError, match=r"is no location: give a local path.*file:///path$"):
+        storage.parsed(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a:b.jpg", "C:\\data", "C:/data", "12:30", "s3", "s3/x", "s3-data/x", "./s3:/b", "http.jpg",
+     "file.png", "files/http://x", "@x", "*.png", "[a[1].png]", "#ff0000", "out #2", "~nouser9/x",
+     "~x.jpg", "name=a//b"],
+)  # fmt: skip
+def test_other_names_are_local_paths(text: str) -> None:
+    assert storage.parsed(text) == ("file", str(Path(text).absolute()))
+    assert not storage.is_remote(text)
+
+
+def test_home_and_urls_are_understood() -> None:
+    assert storage.absolute("~/x y") == str(Path.home() / "x y")
+    assert storage.absolute("file:///a%20b/%C3%A9#1") == "/a b/é#1"
+    assert storage.absolute("file://localhost/x") == "/x"
+    assert storage.absolute("s3://bucket/x y/") == "s3://bucket/x y"
+    assert storage.absolute("s3://bucket") == "s3://bucket"
+    assert storage.filesystem("s3://bucket/x/")[1] == "bucket/x"
+
+
+def test_what_cannot_be_written_is_known_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "directory").mkdir()
+    for good in ("file", "new", "new/er/file", "directory/new"):
+        storage.check_writable(f"{tmp_path}/{good}")
+    for good in ("directory", "new", "new/er", "directory/new"):
+        storage.check_writable(f"{tmp_path}/{good}", directory=True)
+    with pytest.raises(StorageError, match="directory: cannot be written: it is a directory; give"):
+        storage.check_writable(f"{tmp_path}/directory")
+    for below, directory in (("", True), ("/x", True), ("/x", False), ("/x/y", False)):
+        with pytest.raises(StorageError, match=r"cannot be written: .*file is a file, not a direc"):
+            storage.check_writable(f"{tmp_path}/file{below}", directory=directory)
+    with pytest.raises(StorageError, match="File name too long"):
+        storage.check_writable(f"{tmp_path}/{'x' * 300}/y")
+    monkeypatch.setattr(os, "access", lambda place, mode: str(place) != str(tmp_path))
+    with pytest.raises(StorageError, match=f"no permission to write in {tmp_path}$"):
+        storage.check_writable(f"{tmp_path}/new/file")
+    storage.check_writable(f"{tmp_path}/directory/file")
+    assert {path.name for path in tmp_path.rglob("*")} == {"file", "directory"}

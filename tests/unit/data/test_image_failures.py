@@ -226,7 +226,9 @@ def test_an_image_that_became_unreadable_is_named(tmp_path: Path, column: str) -
     broken = [b"not an image"] * len(table)
     pq.write_table(table.set_column(names.index(column), table.field(column), [broken]), file)
     with pytest.raises(DataError, match=r"image '.*\.(png|jpg)' passed ingest but is unreadable"):
-        images_from_shards(location, per_class=1, fold=0, preprocessing=Preprocessing(8))
+        images_from_shards(
+            ShardSet.open(location), per_class=1, fold=0, preprocessing=Preprocessing(8)
+        )
     if column == "image":
         rows = shards.index()
         columns = {name: getattr(rows, name)[:1] for name in ("file", "row_group", "row")}

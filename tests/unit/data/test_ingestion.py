@@ -32,7 +32,7 @@ from ier_ray.data.schema import (
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.sources import CombinedSource, Listed, Loaded, open_source
 from ier_ray.emotions import FOUR, SEVEN
-from ier_ray.errors import DataError, StorageError
+from ier_ray.errors import DataError
 
 
 def test_every_sample_is_accounted_for(tmp_path: Path) -> None:
@@ -119,24 +119,30 @@ def test_the_error_names_a_truncated_shard(tmp_path: Path) -> None:
 
 
 def test_samples_of_each_class_come_with_their_masks(shards: dict[str, str]) -> None:
-    images = images_from_shards(shards["ier"], per_class=2, fold=3, preprocessing=Preprocessing(64))
+    ier = ShardSet.open(shards["ier"])
+    images = images_from_shards(ier, per_class=2, fold=3, preprocessing=Preprocessing(64))
     assert [image.label for image in images] == [name for name in FOUR.classes for _ in "ab"]
     for image in images:
         assert image.pixels.shape == (64, 64, 3)
         assert image.cue_mask is not None
         assert 0 < image.cue_mask.mean() < 0.4
-    with pytest.raises(DataError, match="fold 9 holds no image"):
-        images_from_shards(shards["ier"], per_class=2, fold=9, preprocessing=Preprocessing(64))
+    with pytest.raises(DataError, match="fold 9 holds no image; there are folds 0 to 4"):
+        images_from_shards(ier, per_class=2, fold=9, preprocessing=Preprocessing(64))
 
 
 def test_image_files_are_read_or_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(GOOD.getvalue())
     (tmp_path / "b.jpg").write_text("no image")
-    assert images_from_files([f"{tmp_path}/a.png"], preprocessing=Preprocessing(32))[0].name == "a"
-    with pytest.raises(DataError, match=r"b\.jpg: the bytes are not an image"):
-        images_from_files([f"{tmp_path}/b.jpg"], preprocessing=Preprocessing(32))
-    with pytest.raises(StorageError, match=r"c\.jpg: no such file"):
-        images_from_files([f"{tmp_path}/c.jpg"], preprocessing=Preprocessing(32))
+    a, b, c = (f"{tmp_path}/{name}" for name in ("a.png", "b.jpg", "c.jpg"))
+    (image,) = images_from_files([a], preprocessing=Preprocessing(32))
+    assert (image.name, image.title, image.location) == (a, "a", a)
+    (url,) = images_from_files([f"file://{a}"], preprocessing=Preprocessing(32))
+    assert (url.name, url.title, url.location) == (f"file://{a}", "a", a)
+    with pytest.raises(DataError) as caught:
+        images_from_files([b, a, c, f"{tmp_path}/./a.png"], preprocessing=Preprocessing(32))
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith(f"{b}: the bytes are not an image")
+    assert lines[1:] == [f"{c}: no such file", f"{tmp_path}/./a.png: is given twice"]
 
 
 def jaffe(root: Path) -> Path:

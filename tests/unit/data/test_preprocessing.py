@@ -183,7 +183,7 @@ def test_training_evaluation_serving_and_explaining_show_the_network_the_same_in
         [str(tmp_path / "photograph.png")], preprocessing=manifest.preprocessing
     )
     (stored,) = images_from_shards(
-        location, per_class=1, fold=0, preprocessing=manifest.preprocessing
+        shards, per_class=1, fold=0, preprocessing=manifest.preprocessing
     )
     np.testing.assert_array_equal(stored.pixels, named.pixels)
     evaluator = recognizer.evaluator(named.pixels, ExplainerSettings())

@@ -1,0 +1,63 @@
+"""Start the service on this machine: ``python -m ier_ray.serve.start serve_config.yaml``.
+
+This is ``serve run`` after two checks. Ray Serve would share a port with a service that listens
+there already, each getting some of the requests, and would wait for a cluster that is dead.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from pathlib import Path
+
+import yaml
+from ray.serve.schema import ServeDeploySchema
+from ray.serve.scripts import cli
+
+from ier_ray.cluster.connection import join
+from ier_ray.errors import IerRayError, ServiceError
+
+
+def main(arguments: list[str]) -> int:
+    """Serve what a Serve config file describes until Ctrl-C; returns the exit code of a refusal."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    (config,) = arguments
+    http = ServeDeploySchema.model_validate(yaml.safe_load(Path(config).read_text())).http_options
+    try:
+        with claimed_port(http.host, http.port):
+            join()
+            cli.main(["run", config])  # uses the cluster that this process has joined
+    except IerRayError as error:
+        print(f"serve: error: {error}", file=sys.stderr)  # noqa: T201
+    return 1
+
+
+def claimed_port(host: str, port: int) -> socket.socket:
+    """A socket that keeps others from claiming a port, but not this service from listening there.
+
+    It is bound as long as it is open, without listening. Only sockets that share ports, as Ray
+    Serve's do, can be bound beside it.
+
+    Raises:
+        ServiceError: when the port is in use, or not to be had.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    claim = socket.socket(family, kind, protocol)
+    try:
+        # Connections of a service that has ended may linger for a minute; they are no obstacle.
+        claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        claim.bind(address)
+    except OSError as error:
+        claim.close()
+        raise ServiceError(
+            f"cannot serve on {host}, port {port}: {error.strerror}; stop the program that listens "
+            f"there, which may be another 'make serve', or change http_options.port"
+        ) from error
+    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return claim
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
