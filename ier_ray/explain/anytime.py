@@ -148,6 +148,10 @@ class AnytimeExplainer:
         explanation = self._solved(plan, scores)
         if self.budget is None or not self._refines(plan):
             return explanation
+        if (
+            by_level
+        ):  # nothing to score: the tree is finished, and choosing coalitions takes a while
+            yield Demand(plan.masking[:0], lambda: explanation)
         return (
             yield from refining(
                 explanation, plan, scores, budget=self.budget, seed=self.seed, interrupt=interrupt

@@ -84,6 +84,16 @@ def test_a_network_without_windows_is_shared_too(engine: Engine) -> None:
         assert found.inference.startswith("dense: ")
 
 
+def test_the_tree_is_finished_before_its_refinement_is_planned(
+    engine: Engine, network: CountingNetwork
+) -> None:
+    (waiting,) = submitted(engine, [job_of(network, AnytimeExplainer(3, budget=60))])
+    waiting.done()
+    levels = [each.explanation for each in waiting.updates if isinstance(each, Level)]
+    assert [each.tree.depth for each in levels] == [0, 1, 2, 3, 3]
+    assert largest_difference(levels[3], alone(AnytimeExplainer(3), 0)) < 1e-12
+
+
 @pytest.mark.parametrize("explainer", EXPLAINERS[:2])
 def test_every_level_is_final(
     engine: Engine, network: CountingNetwork, explainer: AnytimeExplainer
