@@ -67,6 +67,7 @@ def main() -> None:
     values = constants(explaining)
     report_constants(values)
     del explaining  # training needs the memory
+    subject.free()
     training = Training(subject)
     report_figures_head()
     figures += [shown(each) for each in training.figures(reached)]

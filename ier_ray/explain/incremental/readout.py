@@ -67,7 +67,7 @@ class Readout:
             change = take(maps, rows * positions + place)
             change -= take(before[name], background.index_select(0, rows) * positions + place)
             counts = np.bincount(position, minlength=positions).tolist()
-            parts = zip(rows.split(counts), change.split(counts), weight, strict=True)
+            parts = zip(torch.split(rows, counts), torch.split(change, counts), weight, strict=True)
             for changed, difference, layer in parts:
                 outputs.index_add_(0, changed, (difference @ layer).double())
         return outputs
