@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -56,7 +55,7 @@ class Engine:
         self._changed = Condition()
         self._running: dict[Hashable, Explaining] = {}
         self._places: dict[SharedNetwork, Places] = {}
-        self._s_per_mac: defaultdict[SharedNetwork, float] = defaultdict(lambda: FIRST_S_PER_MAC)
+        self._s_per_mac: dict[SharedNetwork, float] = {}
         self._memo = Memo()
         self._stopping = False
         self._planners = ThreadPoolExecutor(PLANNERS, thread_name_prefix="planner")
@@ -94,7 +93,7 @@ class Engine:
 
     def seconds(self, network: SharedNetwork, macs: float) -> float:
         """Predicted duration of a cost on an idle engine."""
-        return macs * self._s_per_mac[network]
+        return macs * self._s_per_mac.get(network, FIRST_S_PER_MAC)
 
     def backlog_s(self) -> float:
         """Predicted seconds until all that runs is finished."""
@@ -199,7 +198,7 @@ class Engine:
     def _score(self, explanations: Sequence[Explaining]) -> None:
         """Score a batch of rows."""
         network = explanations[0].job.network
-        quantum = BATCH_S / self._s_per_mac[network]
+        quantum = BATCH_S / self._s_per_mac.get(network, FIRST_S_PER_MAC)
         counts = fair_rows([each.costs for each in explanations], quantum)
         served = [(each, n) for each, n in zip(explanations, counts, strict=True) if n]
         macs = sum(float(each.costs[:n].sum()) for each, n in served)
@@ -207,12 +206,17 @@ class Engine:
         found = network.logits([each.portion(n) for each, n in served])
         seconds = time.perf_counter() - started
         with self._changed:
-            self._s_per_mac[network] += WEIGHT_OF_NEW * (seconds / macs - self._s_per_mac[network])
+            self._learn(network, seconds / macs)
             for (each, _), logits in zip(served, found, strict=True):
                 each.take(logits, self._memo)
                 if not len(each.costs):
                     each.waits = False
                     self._planners.submit(self._plan, each)
+
+    def _learn(self, network: SharedNetwork, s_per_mac: float) -> None:
+        """Take a batch's speed into the average; the first one replaces the guess."""
+        before = self._s_per_mac.get(network, s_per_mac)
+        self._s_per_mac[network] = before + WEIGHT_OF_NEW * (s_per_mac - before)
 
     def _together_or_alone(
         self, compute: Callable[[Sequence[Explaining]], None], explanations: Sequence[Explaining]
