@@ -20,12 +20,22 @@ POINTWISE_MODULES = (
 POINTWISE_FUNCTIONS = (functional.relu, torch.relu, torch.sigmoid, torch.tanh)
 POINTWISE_METHODS = {"relu", "relu_", "sigmoid", "tanh"}
 ADDITIONS = (operator.add, operator.iadd, torch.add)
+RETURN_THEIR_INPUT = (nn.Identity, nn.Dropout, nn.Dropout2d)
+"""In eval mode, the input itself and not a copy."""
+IN_PLACE_OPERATORS = (
+    operator.iadd, operator.iand, operator.ifloordiv, operator.imatmul, operator.imod,
+    operator.imul, operator.ior, operator.ipow, operator.isub, operator.itruediv, operator.ixor,
+)  # fmt: skip
 
 
 def step_of(network: nn.Module, node: fx.Node) -> Step | None:
     """The node as a windowed step; None if it cannot be one."""
     operation = _operation(network, node)
-    if operation is None:
+    if (
+        operation is None
+        or not node.args
+        or any(isinstance(v, fx.Node) for v in node.kwargs.values())
+    ):
         return None
     # A concatenation's inputs keep their order and their repetitions.
     inputs: Any = node.args[0] if node.target is torch.cat else node.all_input_nodes
@@ -35,15 +45,48 @@ def step_of(network: nn.Module, node: fx.Node) -> Step | None:
 def joins_channels(node: fx.Node) -> bool:
     """Whether a concatenation is along the channels of maps."""
     dimension = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
-    return dimension in {1, -3} and isinstance(node.args[0], list | tuple)
+    return dimension in {1, -3} and bool(node.args) and isinstance(node.args[0], list | tuple)
 
 
-def works_in_place(network: nn.Module, node: fx.Node) -> bool:
-    """Whether a node overwrites its first input."""
+def is_as_defined(module: nn.Module) -> bool:
+    """Whether a module does what its class in torch says: nobody replaced a method or a weight."""
+    replaced = (
+        callable(value) and hasattr(type(module), name) for name, value in vars(module).items()
+    )
+    weights = module.parameters(recurse=False)
+    own = type(module).__module__.startswith("torch.")
+    return own and not any(replaced) and all(type(each) is nn.Parameter for each in weights)
+
+
+def overwritten(network: nn.Module, node: fx.Node) -> fx.Node | None:
+    """The value whose memory a node overwrites, if any."""
+    out = node.kwargs.get("out")
+    if isinstance(out, fx.Node):
+        return out
+    return node.all_input_nodes[0] if _works_in_place(network, node) else None
+
+
+def _works_in_place(network: nn.Module, node: fx.Node) -> bool:
+    """Whether a node overwrites its first input; of a function with a positional True, maybe."""
     if node.op == "call_module":
         return bool(getattr(network.get_submodule(str(node.target)), "inplace", False))
-    named = str(node.target).endswith("_") and node.op == "call_method"
-    return named or node.target is operator.iadd or bool(node.kwargs.get("inplace", False))
+    if node.op == "call_method":
+        return str(node.target).endswith("_")
+    if node.op != "call_function" or not node.all_input_nodes:
+        return False
+    named = getattr(node.target, "__name__", "").endswith("_") or bool(node.kwargs.get("inplace"))
+    told = any(argument is True for argument in node.args)
+    return named or told or node.target in IN_PLACE_OPERATORS
+
+
+def is_fresh(network: nn.Module, node: fx.Node) -> bool:
+    """Whether a value surely shares no memory with what it is computed from."""
+    if (
+        node.op == "call_module"
+        and type(network.get_submodule(str(node.target))) in RETURN_THEIR_INPUT
+    ):
+        return False
+    return overwritten(network, node) is None and step_of(network, node) is not None
 
 
 def _operation(network: nn.Module, node: fx.Node) -> Operation | None:
@@ -74,6 +117,8 @@ def _call(function: Callable[..., Tensor], maps: Tensor, kwargs: dict[str, Any])
 
 
 def _module_operation(module: nn.Module) -> Operation | None:
+    if isinstance(module, nn.BatchNorm2d) and module.running_mean is None:
+        return None  # it normalizes by the statistics of the batch
     if type(module) in POINTWISE_MODULES:
         return Pointwise(module)
     if type(module) is nn.Conv2d and module.padding_mode == "zeros":

@@ -15,14 +15,24 @@ from ier_ray.explain.evaluators import (
     Interrupt,
     NetworkEvaluator,
     ScoreFunction,
+    affordable_images,
+    logit,
+    masked_images,
     never_interrupt,
     probability,
+    probes,
 )
 from ier_ray.explain.incremental.activations import BASELINE, IMAGE, CachedActivations, local_share
 from ier_ray.explain.incremental.batch import WindowBatch, changed_macs
-from ier_ray.explain.incremental.tracing import TracedNetwork, UntraceableError, trace
+from ier_ray.explain.incremental.tracing import (
+    OpaqueNetworkError,
+    TracedNetwork,
+    UntraceableError,
+    trace,
+)
 from ier_ray.explain.masking import MaskedImages, Masking
 from ier_ray.explain.memory import in_batches, planned_bytes
+from ier_ray.explain.networks import agree, examine, private_copy
 from ier_ray.explain.regions import areas
 from ier_ray.explain.shapley.game import Scores
 
@@ -51,6 +61,8 @@ class IncrementalEvaluator:
             when memory runs out.
         inference: how the scores are computed, for the record.
         interrupt: called before each batch; an exception that it raises stops the evaluation.
+        dense_batch_size: most images at once that the whole network scores, as in
+            :class:`DenseEvaluator`.
     """
 
     network: TracedNetwork
@@ -60,6 +72,7 @@ class IncrementalEvaluator:
     batch_size: int | None = None
     inference: str = "incremental"
     interrupt: Interrupt = never_interrupt
+    dense_batch_size: int | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -109,7 +122,12 @@ class IncrementalEvaluator:
     @cached_property
     def _dense(self) -> DenseEvaluator:
         return DenseEvaluator(
-            self.network.whole, self.image, self.baseline, self.score, interrupt=self.interrupt
+            self.network.whole,
+            self.image,
+            self.baseline,
+            self.score,
+            self.dense_batch_size,
+            interrupt=self.interrupt,
         )
 
     def _rows_within(self, memory: int) -> int:
@@ -125,28 +143,53 @@ class IncrementalEvaluator:
 
 
 @dataclass(frozen=True)
+class _Choice:
+    """How images of one shape are scored.
+
+    Attributes:
+        batch_size: most images at once that the whole network scores.
+        dense_because: why incremental inference does not score them, if so.
+    """
+
+    batch_size: int
+    dense_because: str = ""
+
+
+@dataclass(frozen=True)
 class ExactInference:
     """A network prepared once for explaining many images by the fastest exact method.
 
     Attributes:
-        network: in eval mode; logits ``(M, K)`` of normalized images ``(M, C, H, W)``. Copies of
-            its weights are kept: after changing them, create a new object.
-        traced: its windowed steps; None if it cannot be traced.
-        dense_because: why it cannot be traced, if so.
+        network: a private copy of the network to explain, whose parameters share its numbers:
+            after changing them, create a new object.
+        traced: its windowed steps; None if there are none.
+        dense_because: why there are none, if so.
+        one_by_one: whether the network may do what tracing does not see: it gets single images.
     """
 
     network: nn.Module
     traced: TracedNetwork | None
     dense_because: str = ""
-    _local_shares: dict[torch.Size, float] = field(default_factory=dict, repr=False, compare=False)
+    one_by_one: bool = False
+    _choices: dict[torch.Size, _Choice] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, network: nn.Module) -> ExactInference:
-        """Prepare a network in eval mode: trace it if possible."""
+        """Prepare a network in eval mode, which stays as it is: trace a copy if possible.
+
+        Args:
+            network: logits ``(M, K)`` of normalized images ``(M, C, H, W)``.
+
+        Raises:
+            NetworkError: when it is in training mode, not initialized, or cannot be copied.
+        """
+        private = private_copy(network)
         try:
-            return cls(network, trace(network))
+            return cls(private, trace(private))
         except UntraceableError as error:
-            return cls(network, None, str(error))
+            # What tracing has left in a copy is left with it.
+            opaque = isinstance(error, OpaqueNetworkError)
+            return cls(private_copy(network), None, str(error), one_by_one=opaque)
 
     def evaluator(
         self,
@@ -159,6 +202,8 @@ class ExactInference:
     ) -> NetworkEvaluator:
         """Scores of masked versions of an image: incremental if that is worthwhile, else dense.
 
+        The network is examined with the first image of each shape.
+
         Args:
             image, baseline: normalized, ``(C, H, W)``, of the network's precision.
             remark: added to the evaluator's ``inference``.
@@ -166,31 +211,64 @@ class ExactInference:
 
         Returns:
             An evaluator whose ``inference`` says which it is and, if dense, why.
+
+        Raises:
+            NetworkError: when the network fails on the image, does not return logits ``(M, K)``,
+                is not determined by the image, or overwrites its parameters.
         """
-        reason = self.dense_because
-        if self.traced is not None:
-            evaluator = IncrementalEvaluator(
+        if image.shape not in self._choices:
+            self._choices[image.shape] = self._choose(image, baseline)
+        choice = self._choices[image.shape]
+        if self.traced is not None and not choice.dense_because:
+            return IncrementalEvaluator(
                 self.traced,
                 image,
                 baseline,
                 score,
                 inference=f"incremental{remark}",
                 interrupt=interrupt,
+                dense_batch_size=choice.batch_size,
             )
-            if image.shape not in self._local_shares:
-                self._local_shares[image.shape] = local_share(self.traced, evaluator.activations)
-            share = self._local_shares[image.shape]
-            if share >= MIN_LOCAL_SHARE:
-                return evaluator
-            reason = f"only {share:.0%} of the work comes before operations over all positions"
         return DenseEvaluator(
             self.network,
             image,
             baseline,
             score,
-            inference=f"dense: {reason}{remark}",
+            choice.batch_size,
+            inference=f"dense: {choice.dense_because}{remark}",
             interrupt=interrupt,
         )
+
+    def _choose(self, image: Tensor, baseline: Tensor) -> _Choice:
+        """What to do with images of this shape, by what the network says of a few."""
+        masking = probes((image.shape[-2], image.shape[-1]))
+        images = masked_images(image, baseline, masking)
+        found = examine(self.network, images, batches=not self.one_by_one)
+        if self.one_by_one:
+            return _Choice(1, f"{self.dense_because}; images are run one by one")
+        if not found.independent:
+            return _Choice(1, "images in one batch affect each other, so they are run one by one")
+        batch_size = affordable_images(self.network, image)
+        if self.traced is None:
+            return _Choice(batch_size, self.dense_because)
+        return _Choice(batch_size, _reason(self.traced, image, baseline, masking, found.logits))
+
+
+def _reason(
+    network: TracedNetwork, image: Tensor, baseline: Tensor, masking: Masking, expected: Tensor
+) -> str:
+    """Why not to run a traced network on windows, if anything speaks against it."""
+    evaluator = IncrementalEvaluator(network, image, baseline, logit)
+    try:
+        share = local_share(network, evaluator.activations)
+    except UntraceableError as error:
+        return str(error)
+    if share < MIN_LOCAL_SHARE:
+        return f"only {share:.0%} of the work comes before operations over all positions"
+    found = torch.from_numpy(evaluator(masking)).to(expected)
+    if not agree(found, expected):
+        return "incremental inference gives other logits than the network"
+    return ""
 
 
 def exact_evaluator(

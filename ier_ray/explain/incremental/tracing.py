@@ -8,9 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
-from ier_ray.explain.incremental.conversion import joins_channels, step_of, works_in_place
+from ier_ray.explain.incremental.conversion import (
+    is_as_defined,
+    is_fresh,
+    joins_channels,
+    overwritten,
+    step_of,
+)
 from ier_ray.explain.incremental.operations import Join, Slide, Step
 from ier_ray.explain.incremental.readout import Readout
+from ier_ray.explain.networks import require_ready
 
 LocalNodes = dict[fx.Node, Step | None]
 """Nodes whose changes stay local, in order, with their steps; the network's input has none."""
@@ -18,6 +25,10 @@ LocalNodes = dict[fx.Node, Step | None]
 
 class UntraceableError(ValueError):
     """A network that incremental inference cannot run; the message says why."""
+
+
+class OpaqueNetworkError(UntraceableError):
+    """A network that does what tracing does not see, such as decide by what a batch holds."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +55,19 @@ class TracedNetwork:
 def trace(network: nn.Module) -> TracedNetwork:
     """Steps of a network in eval mode, with the weights it has now.
 
+    The network is called with a stand-in for images: what it keeps of its inputs, it keeps of
+    that, and other changes that it makes to itself are made. Trace a private copy.
+
     Raises:
-        UntraceableError: when it is in training mode, does not take exactly one input, has control
-            flow that depends on the input, or has no convolution before the first operation over
-            all positions.
+        NetworkError: when it is in training mode.
+        OpaqueNetworkError: when it has hooks or TorchScript, or cannot be traced: it takes two
+            inputs, or has control flow that depends on the input.
+        UntraceableError: when it has no convolution before the first operation over all positions.
     """
+    require_ready(network)
+    whole, network = network, nn.Sequential(network).eval()  # fx sees default arguments, so called
     nodes = _graph_nodes(network)
-    source = _source(nodes)
+    source = next(node for node in nodes if node.op == "placeholder")
     local = _local_nodes(network, nodes, source)
     steps = tuple(step for step in local.values() if step is not None)
     if not any(isinstance(step.operation, Slide) and step.operation.macs for step in steps):
@@ -70,26 +87,35 @@ def trace(network: nn.Module) -> TracedNetwork:
         frontier=names,
         readout=readout,
         tail=fx.GraphModule(network, tail),
-        whole=network,
+        whole=whole,
     )
+
+
+class _Tracer(fx.Tracer):
+    """Sees torch's own layers as one operation each, and what all other modules do."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a module and all in it are as torch defines them; DataParallel only wraps."""
+        wraps = isinstance(m, nn.DataParallel)
+        own = all(map(is_as_defined, m.modules()))
+        return own and not wraps and super().is_leaf_module(m, module_qualified_name)
 
 
 def _graph_nodes(network: nn.Module) -> list[fx.Node]:
     """Every operation of a network, in order."""
-    if any(module.training for module in network.modules()):
-        raise UntraceableError("the network is in training mode: call .eval() first")
+    for name, module in network.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise OpaqueNetworkError(
+                f"the network has forward hooks (on {type(module).__name__} {name})"
+            )
+        if isinstance(module, torch.jit.ScriptModule):
+            raise OpaqueNetworkError(
+                f"the network has TorchScript ({type(module).__name__} {name})"
+            )
     try:
-        return list(fx.Tracer().trace(network).nodes)
+        return list(_Tracer().trace(network).nodes)
     except Exception as error:  # the network's own code may raise anything when given a proxy
-        raise UntraceableError(f"the network cannot be traced: {error}") from error
-
-
-def _source(nodes: list[fx.Node]) -> fx.Node:
-    """The network's input."""
-    sources = [node for node in nodes if node.op == "placeholder"]
-    if len(sources) != 1:
-        raise UntraceableError(f"the network takes {len(sources)} inputs, not one")
-    return sources[0]
+        raise OpaqueNetworkError(f"the network cannot be traced: {error}") from error
 
 
 def _local_nodes(network: nn.Module, nodes: list[fx.Node], source: fx.Node) -> LocalNodes:
@@ -188,6 +214,19 @@ def _graph_from(
 
 
 def _changed_in_place(network: nn.Module, nodes: list[fx.Node]) -> set[fx.Node]:
-    """Values that one reader overwrites: what other readers see depends on the order."""
-    changes = (node.all_input_nodes[0] for node in nodes if works_in_place(network, node))
-    return {changed for changed in changes if len(changed.users) > 1}
+    """Values whose memory is overwritten: what other readers see of it depends on the order.
+
+    Values without other readers are left out: who reads a chain of them sees its end only.
+    """
+    shared: dict[fx.Node, set[fx.Node]] = {}
+    changed: set[fx.Node] = set()
+    for node in nodes:
+        written = overwritten(network, node)
+        if written is not None and any(len(each.users) > 1 for each in shared[written]):
+            changed |= shared[written]
+        aliases = [written] if written is not None else node.all_input_nodes
+        memory = {node}
+        for each in [] if is_fresh(network, node) else aliases:
+            memory |= shared[each]
+        shared.update(dict.fromkeys(memory, memory))
+    return changed
