@@ -178,6 +178,6 @@ def affordable_images(network: Network, image: Tensor) -> int:
     """Images in one batch that fit in free memory, estimated from one pass, and are faster so."""
     allocated = AllocatedBytes()  # type: ignore[no-untyped-call]
     with allocated:
-        network(image[None].clone(memory_format=torch.contiguous_format))
+        logits_of(network, image[None].clone())
     affordable = planned_bytes(image.device) // max(1, allocated.total)
     return max(1, min(affordable, MOST_ROWS.get(image.device.type, MOST_ROWS["cpu"])))

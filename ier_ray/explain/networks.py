@@ -48,9 +48,9 @@ def private_copy(network: nn.Module) -> nn.Module:
         return copy.deepcopy(network, memo)
     except Exception as error:  # attributes of the user's classes may raise anything
         raise NetworkError(
-            f"the network cannot be copied, and explaining runs a copy to leave it as it is: "
-            f"{type(error).__name__}: {error}; remove what copy.deepcopy cannot copy, "
-            f"or run the network itself with DenseEvaluator"
+            f"the network cannot be copied ({in_one_line(error)}), and explaining runs a copy to "
+            f"leave it as it is: remove what copy.deepcopy cannot copy, or run the network itself "
+            f"with DenseEvaluator"
         ) from error
 
 
@@ -96,10 +96,14 @@ def logits_of(network: Network, images: Tensor) -> Tensor:
         if is_out_of_memory(error):
             raise
         raise NetworkError(
-            f"the network fails on {images.dtype} images of shape {shape}: "
-            f"{type(error).__name__}: {error}"
+            f"the network fails on {images.dtype} images of shape {shape}: {in_one_line(error)}"
         ) from error
     return as_logits(output, shape[0])
+
+
+def in_one_line(error: Exception) -> str:
+    """An error of other people's code: its type and the first line of its message."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def as_logits(output: object, rows: int) -> Tensor:
@@ -167,20 +171,21 @@ def examine(network: Network, images: Tensor, *, batches: bool = True) -> Examin
 
 
 def _independent(network: Network, images: Tensor, logits: Tensor) -> bool:
-    """Whether batches of the images, among unusual ones, give the logits of each alone.
+    """Whether the last image has the same logits in one batch with each of three others.
 
-    The bright and the dark image change statistics of a batch, and on which side of a threshold
-    these lie.
+    What is computed from an image that is not a number is no number either, however small its
+    part. A bright and a dark image move what is compared with a threshold to either side of it.
     """
-    noise = torch.linspace(0.5, 1, images[0].numel(), dtype=torch.float64).view_as(images[0])
-    bright = (noise.to(images) * UNUSUAL * images.abs().max()).unsqueeze(0) + 1
-    half = len(images) // 2
+    noise = torch.linspace(0.5, 1, images[0].numel(), dtype=torch.float64).view_as(images[:1])
+    bright = 1 + noise.to(images) * UNUSUAL * images.abs().max()
+    disturbing = (bright, -bright, torch.full_like(bright, torch.nan))
     try:
-        first = logits_of(network, torch.cat([bright, images[:half]]))[1:]
-        second = logits_of(network, torch.cat([images[half:], -bright]))[:-1]
+        return all(
+            agree(logits_of(network, torch.cat([each, images[-1:]]))[1:], logits[-1:])
+            for each in disturbing
+        )
     except (NetworkError, RuntimeError, MemoryError):  # it takes single images only
         return False
-    return agree(torch.cat([first, second]), logits)
 
 
 def agree(found: Tensor, expected: Tensor) -> bool:

@@ -80,7 +80,8 @@ def local_share(network: TracedNetwork, cached: CachedActivations) -> float:
         if isinstance(step.operation, Slide):
             local += step.operation.macs * math.prod(cached.shapes[step.output][1:])
     frontier = [channels_first(maps) for maps in cached.frontier.values()]
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+    # The counter's hooks fail in inference mode where modules take parameters as inputs.
+    with torch.inference_mode(False), torch.no_grad(), FlopCounterMode(display=False) as counter:
         if network.readout is not None:
             frontier = [network.readout.layer(torch.cat(frontier, 1).flatten(1))]
         network.tail(*map(contiguous_copy, frontier))

@@ -20,6 +20,9 @@ POINTWISE_MODULES = (
 POINTWISE_FUNCTIONS = (functional.relu, torch.relu, torch.sigmoid, torch.tanh)
 POINTWISE_METHODS = {"relu", "relu_", "sigmoid", "tanh"}
 ADDITIONS = (operator.add, operator.iadd, torch.add)
+SEPARATE_MODULES = (
+    nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.Conv2d, nn.Linear, nn.MaxPool2d,
+)  # fmt: skip
 RETURN_THEIR_INPUT = (nn.Identity, nn.Dropout, nn.Dropout2d)
 """In eval mode, the input itself and not a copy."""
 IN_PLACE_OPERATORS = (
@@ -40,6 +43,28 @@ def step_of(network: nn.Module, node: fx.Node) -> Step | None:
     # A concatenation's inputs keep their order and their repetitions.
     inputs: Any = node.args[0] if node.target is torch.cat else node.all_input_nodes
     return Step(node.name, tuple(read.name for read in inputs), operation)
+
+
+def treats_images_alone(network: nn.Module, node: fx.Node) -> bool:
+    """Whether an operation is known to be a function of each image alone, whatever its batch."""
+    if node.op in {"placeholder", "output"} or flattens(network, node):
+        return True
+    separate = node.op == "call_module" and type(module_of(network, node)) in SEPARATE_MODULES
+    return separate or step_of(network, node) is not None
+
+
+def flattens(network: nn.Module, node: fx.Node) -> bool:
+    """Whether a node flattens all but the first dimension."""
+    if node.op == "call_module":
+        module = module_of(network, node)
+        return type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
+    named = node.op == "call_method" and node.target == "flatten"
+    return (named or node.target is torch.flatten) and node.args[1:] == (1,) and not node.kwargs
+
+
+def module_of(network: nn.Module, node: fx.Node) -> nn.Module:
+    """The module that a node calls."""
+    return network.get_submodule(str(node.target))
 
 
 def joins_channels(node: fx.Node) -> bool:
@@ -69,7 +94,7 @@ def overwritten(network: nn.Module, node: fx.Node) -> fx.Node | None:
 def _works_in_place(network: nn.Module, node: fx.Node) -> bool:
     """Whether a node overwrites its first input; of a function with a positional True, maybe."""
     if node.op == "call_module":
-        return bool(getattr(network.get_submodule(str(node.target)), "inplace", False))
+        return bool(getattr(module_of(network, node), "inplace", False))
     if node.op == "call_method":
         return str(node.target).endswith("_")
     if node.op != "call_function" or not node.all_input_nodes:
@@ -81,10 +106,7 @@ def _works_in_place(network: nn.Module, node: fx.Node) -> bool:
 
 def is_fresh(network: nn.Module, node: fx.Node) -> bool:
     """Whether a value surely shares no memory with what it is computed from."""
-    if (
-        node.op == "call_module"
-        and type(network.get_submodule(str(node.target))) in RETURN_THEIR_INPUT
-    ):
+    if node.op == "call_module" and type(module_of(network, node)) in RETURN_THEIR_INPUT:
         return False
     return overwritten(network, node) is None and step_of(network, node) is not None
 
@@ -92,7 +114,7 @@ def is_fresh(network: nn.Module, node: fx.Node) -> bool:
 def _operation(network: nn.Module, node: fx.Node) -> Operation | None:
     match node.op:
         case "call_module":
-            return _module_operation(network.get_submodule(str(node.target)))
+            return _module_operation(module_of(network, node))
         case "call_method" if node.target in POINTWISE_METHODS:
             return Pointwise(getattr(functional, str(node.target).rstrip("_")))
         case "call_function":

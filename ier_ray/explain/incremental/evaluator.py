@@ -240,34 +240,37 @@ class ExactInference:
         )
 
     def _choose(self, image: Tensor, baseline: Tensor) -> _Choice:
-        """What to do with images of this shape, by what the network says of a few."""
+        """What to do with images of this shape: by the network's operations, or by a few calls."""
+        if self.traced is not None and self.traced.separate:
+            batch_size = affordable_images(self.network, image)
+            return _Choice(batch_size, _reason(self.traced, image, baseline))
         masking = probes((image.shape[-2], image.shape[-1]))
         images = masked_images(image, baseline, masking)
         found = examine(self.network, images, batches=not self.one_by_one)
         if self.one_by_one:
             return _Choice(1, f"{self.dense_because}; images are run one by one")
         if not found.independent:
-            return _Choice(1, "images in one batch affect each other, so they are run one by one")
+            return _Choice(1, "the network treats images of a batch differently: run one by one")
         batch_size = affordable_images(self.network, image)
         if self.traced is None:
             return _Choice(batch_size, self.dense_because)
-        return _Choice(batch_size, _reason(self.traced, image, baseline, masking, found.logits))
+        reason = _reason(self.traced, image, baseline)
+        if not reason:
+            windows = IncrementalEvaluator(self.traced, image, baseline, logit)(masking)
+            if not agree(torch.from_numpy(windows).to(found.logits), found.logits):
+                reason = "incremental inference gives other logits than the network"
+        return _Choice(batch_size, reason)
 
 
-def _reason(
-    network: TracedNetwork, image: Tensor, baseline: Tensor, masking: Masking, expected: Tensor
-) -> str:
-    """Why not to run a traced network on windows, if anything speaks against it."""
-    evaluator = IncrementalEvaluator(network, image, baseline, logit)
+def _reason(network: TracedNetwork, image: Tensor, baseline: Tensor) -> str:
+    """Why windows do not suit a network, if they do not."""
     try:
-        share = local_share(network, evaluator.activations)
+        activations = IncrementalEvaluator(network, image, baseline).activations
     except UntraceableError as error:
         return str(error)
+    share = local_share(network, activations)
     if share < MIN_LOCAL_SHARE:
         return f"only {share:.0%} of the work comes before operations over all positions"
-    found = torch.from_numpy(evaluator(masking)).to(expected)
-    if not agree(found, expected):
-        return "incremental inference gives other logits than the network"
     return ""
 
 

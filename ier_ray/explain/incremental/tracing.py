@@ -9,15 +9,18 @@ import torch
 from torch import Tensor, fx, nn
 
 from ier_ray.explain.incremental.conversion import (
+    flattens,
     is_as_defined,
     is_fresh,
     joins_channels,
+    module_of,
     overwritten,
     step_of,
+    treats_images_alone,
 )
 from ier_ray.explain.incremental.operations import Join, Slide, Step
 from ier_ray.explain.incremental.readout import Readout
-from ier_ray.explain.networks import require_ready
+from ier_ray.explain.networks import in_one_line, require_ready
 
 LocalNodes = dict[fx.Node, Step | None]
 """Nodes whose changes stay local, in order, with their steps; the network's input has none."""
@@ -42,6 +45,7 @@ class TracedNetwork:
         readout: the dense layer that reads the frontier, if one does.
         tail: everything after: from the readout's outputs, or from whole maps, to logits.
         whole: the network itself.
+        separate: whether each of its operations is known to treat images alone and always alike.
     """
 
     source: str
@@ -50,6 +54,7 @@ class TracedNetwork:
     readout: Readout | None
     tail: Callable[..., Tensor]
     whole: nn.Module
+    separate: bool
 
 
 def trace(network: nn.Module) -> TracedNetwork:
@@ -77,7 +82,7 @@ def trace(network: nn.Module) -> TracedNetwork:
     if dense is None:
         readout, tail = None, _graph_from(frontier, nodes, before=local.keys())
     else:
-        readout = Readout(network.get_submodule(str(dense.layer.target)))  # type: ignore[arg-type]
+        readout = Readout(module_of(network, dense.layer))  # type: ignore[arg-type]
         frontier = dense.maps
         tail = _graph_from([dense.layer], nodes, before=local.keys() | dense.nodes)
     names = tuple(node.name for node in frontier)
@@ -88,6 +93,7 @@ def trace(network: nn.Module) -> TracedNetwork:
         readout=readout,
         tail=fx.GraphModule(network, tail),
         whole=whole,
+        separate=all(treats_images_alone(network, node) for node in nodes),
     )
 
 
@@ -115,7 +121,7 @@ def _graph_nodes(network: nn.Module) -> list[fx.Node]:
     try:
         return list(_Tracer().trace(network).nodes)
     except Exception as error:  # the network's own code may raise anything when given a proxy
-        raise OpaqueNetworkError(f"the network cannot be traced: {error}") from error
+        raise OpaqueNetworkError(f"the network cannot be traced: {in_one_line(error)}") from error
 
 
 def _local_nodes(network: nn.Module, nodes: list[fx.Node], source: fx.Node) -> LocalNodes:
@@ -150,10 +156,10 @@ def _first_dense(
     for layer in nodes:
         if layer.op != "call_module":
             continue
-        if type(network.get_submodule(str(layer.target))) is not nn.Linear:
+        if type(module_of(network, layer)) is not nn.Linear:
             continue
         flat = layer.all_input_nodes[0]
-        if not _flattens(network, flat):
+        if not flattens(network, flat):
             continue
         (read,) = flat.all_input_nodes
         joined = read.op == "call_function" and read.target is torch.cat and joins_channels(read)
@@ -164,15 +170,6 @@ def _first_dense(
         if alone and outside - set(local) <= between:
             return _FirstDense(layer, maps, between)
     return None
-
-
-def _flattens(network: nn.Module, node: fx.Node) -> bool:
-    """Whether a node flattens all but the first dimension."""
-    if node.op == "call_module":
-        module = network.get_submodule(str(node.target))
-        return type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
-    named = node.op == "call_method" and node.target == "flatten"
-    return (named or node.target is torch.flatten) and node.args[1:] == (1,) and not node.kwargs
 
 
 def _needed(steps: Sequence[Step], wanted: set[str]) -> tuple[Step, ...]:
