@@ -7,12 +7,12 @@ depends on nothing but that row's image: not on chance, not on earlier calls, no
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ier_ray.errors import NetworkError
@@ -22,7 +22,7 @@ Network = Callable[[Tensor], Tensor]
 """Maps images ``(M, C, H, W)`` to logits ``(M, K)``."""
 
 UNUSUAL = 8.0
-"""How far the values of images that may disturb others exceed those of the image."""
+"""Values of images that may disturb others in a batch, over the image's largest."""
 
 
 def private_copy(network: nn.Module) -> nn.Module:
@@ -50,7 +50,7 @@ def private_copy(network: nn.Module) -> nn.Module:
         raise NetworkError(
             f"the network cannot be copied ({in_one_line(error)}), and explaining runs a copy to "
             f"leave it as it is: remove what copy.deepcopy cannot copy, or run the network itself "
-            f"with DenseEvaluator"
+            f"with DenseEvaluator(..., batch_size=1)"
         ) from error
 
 
@@ -76,7 +76,8 @@ def require_ready(network: object) -> None:
 
 def _is_training(module: nn.Module) -> bool:
     """Whether a module runs in training mode; graphs and bare containers never read their flag."""
-    reads = type(module) is not nn.Module and not isinstance(module, fx.GraphModule)
+    graph = type(module).__module__.startswith(("torch.fx.", "torch.export."))
+    reads = not graph and type(module) is not nn.Module
     return reads and getattr(module, "training", False)  # frozen TorchScript has none
 
 
@@ -143,15 +144,19 @@ class Examined:
 
 @torch.inference_mode()
 def examine(network: Network, images: Tensor, *, batches: bool = True) -> Examined:
-    """Call a network on images ``(P, C, H, W)``: each alone, the first again, and together.
+    """Call a network on images ``(P, C, H, W)``: each alone, the first again, one with others.
+
+    A module is copied first: what it keeps of these images goes with the copy.
 
     Args:
         batches: whether to try batches; without, ``independent`` is False.
 
     Raises:
-        NetworkError: when it fails, does not return logits, changes its parameters, or gives
-            the first image other logits, or draws random numbers.
+        NetworkError: when it cannot be copied, fails, does not return logits, changes its
+            parameters, draws random numbers, or gives the first image other logits.
     """
+    if isinstance(network, nn.Module):
+        network = private_copy(network)
     with torch.random.fork_rng(_cuda_devices(images)):
         before = _random_states(images)
         with _Unchanged(network):
@@ -171,21 +176,24 @@ def examine(network: Network, images: Tensor, *, batches: bool = True) -> Examin
 
 
 def _independent(network: Network, images: Tensor, logits: Tensor) -> bool:
-    """Whether the last image has the same logits in one batch with each of three others.
-
-    What is computed from an image that is not a number is no number either, however small its
-    part. A bright and a dark image move what is compared with a threshold to either side of it.
-    """
-    noise = torch.linspace(0.5, 1, images[0].numel(), dtype=torch.float64).view_as(images[:1])
-    bright = 1 + noise.to(images) * UNUSUAL * images.abs().max()
-    disturbing = (bright, -bright, torch.full_like(bright, torch.nan))
+    """Whether the last image has the same logits in a batch with each of several others."""
     try:
         return all(
-            agree(logits_of(network, torch.cat([each, images[-1:]]))[1:], logits[-1:])
-            for each in disturbing
+            agree(logits_of(network, torch.cat([other, images[-1:]]))[1:], logits[-1:])
+            for other in _disturbing(images)
         )
     except (NetworkError, RuntimeError, MemoryError):  # it takes single images only
         return False
+
+
+def _disturbing(images: Tensor) -> Iterator[Tensor]:
+    """Images ``(1, C, H, W)`` whose influence on others shows: no numbers, very bright, very dark.
+
+    What is computed from one that is not a number is no number either, however small its part.
+    """
+    noise = torch.linspace(0.5, 1, images[0].numel(), dtype=torch.float64).view_as(images[:1])
+    bright = noise.to(images) * UNUSUAL * (1 + images.abs().max())
+    yield from (torch.full_like(bright, torch.nan), bright, -bright)
 
 
 def agree(found: Tensor, expected: Tensor) -> bool:

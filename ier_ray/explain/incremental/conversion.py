@@ -25,6 +25,10 @@ SEPARATE_MODULES = (
 )  # fmt: skip
 RETURN_THEIR_INPUT = (nn.Identity, nn.Dropout, nn.Dropout2d)
 """In eval mode, the input itself and not a copy."""
+COMPARISONS = {
+    "eq", "ge", "greater", "greater_equal", "gt", "le", "less", "less_equal", "lt", "ne",
+    "not_equal",
+}  # fmt: skip
 IN_PLACE_OPERATORS = (
     operator.iadd, operator.iand, operator.ifloordiv, operator.imatmul, operator.imod,
     operator.imul, operator.ior, operator.ipow, operator.isub, operator.itruediv, operator.ixor,
@@ -43,6 +47,13 @@ def step_of(network: nn.Module, node: fx.Node) -> Step | None:
     # A concatenation's inputs keep their order and their repetitions.
     inputs: Any = node.args[0] if node.target is torch.cat else node.all_input_nodes
     return Step(node.name, tuple(read.name for read in inputs), operation)
+
+
+def decides(node: fx.Node) -> bool:
+    """Whether a comparison is used for more than an assertion: maybe to decide for a batch."""
+    name = getattr(node.target, "__name__", node.target)
+    compares = node.op in {"call_function", "call_method"} and name in COMPARISONS
+    return compares and any(user.target is not torch._assert for user in node.users)
 
 
 def treats_images_alone(network: nn.Module, node: fx.Node) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -32,7 +32,7 @@ from ier_ray.explain.incremental.tracing import (
 )
 from ier_ray.explain.masking import MaskedImages, Masking
 from ier_ray.explain.memory import in_batches, planned_bytes
-from ier_ray.explain.networks import agree, examine, private_copy
+from ier_ray.explain.networks import Examined, agree, examine, logits_of, private_copy
 from ier_ray.explain.regions import areas
 from ier_ray.explain.shapley.game import Scores
 
@@ -184,12 +184,11 @@ class ExactInference:
             NetworkError: when it is in training mode, not initialized, or cannot be copied.
         """
         private = private_copy(network)
-        try:
-            return cls(private, trace(private))
+        try:  # another copy, as networks may keep what tracing shows them
+            return cls(private, replace(trace(private_copy(network)), whole=private))
         except UntraceableError as error:
-            # What tracing has left in a copy is left with it.
             opaque = isinstance(error, OpaqueNetworkError)
-            return cls(private_copy(network), None, str(error), one_by_one=opaque)
+            return cls(private, None, str(error), one_by_one=opaque)
 
     def evaluator(
         self,
@@ -239,14 +238,16 @@ class ExactInference:
             interrupt=interrupt,
         )
 
+    @torch.inference_mode()
     def _choose(self, image: Tensor, baseline: Tensor) -> _Choice:
         """What to do with images of this shape: by the network's operations, or by a few calls."""
-        if self.traced is not None and self.traced.separate:
-            batch_size = affordable_images(self.network, image)
-            return _Choice(batch_size, _reason(self.traced, image, baseline))
         masking = probes((image.shape[-2], image.shape[-1]))
-        images = masked_images(image, baseline, masking)
-        found = examine(self.network, images, batches=not self.one_by_one)
+        if self.traced is not None and self.traced.separate:
+            masking = masking[:1]
+            found = Examined(logits_of(self.network, masked_images(image, baseline, masking)), True)
+        else:
+            images = masked_images(image, baseline, masking)
+            found = examine(self.network, images, batches=not self.one_by_one)
         if self.one_by_one:
             return _Choice(1, f"{self.dense_because}; images are run one by one")
         if not found.independent:
@@ -254,23 +255,20 @@ class ExactInference:
         batch_size = affordable_images(self.network, image)
         if self.traced is None:
             return _Choice(batch_size, self.dense_because)
-        reason = _reason(self.traced, image, baseline)
-        if not reason:
-            windows = IncrementalEvaluator(self.traced, image, baseline, logit)(masking)
-            if not agree(torch.from_numpy(windows).to(found.logits), found.logits):
-                reason = "incremental inference gives other logits than the network"
-        return _Choice(batch_size, reason)
+        windows = IncrementalEvaluator(self.traced, image, baseline, logit)
+        return _Choice(batch_size, _reason(windows, masking, found.logits))
 
 
-def _reason(network: TracedNetwork, image: Tensor, baseline: Tensor) -> str:
-    """Why windows do not suit a network, if they do not."""
+def _reason(windows: IncrementalEvaluator, masking: Masking, expected: Tensor) -> str:
+    """Why windows do not suit a network that gives masked images these logits, if they do not."""
     try:
-        activations = IncrementalEvaluator(network, image, baseline).activations
+        share = local_share(windows.network, windows.activations)
     except UntraceableError as error:
         return str(error)
-    share = local_share(network, activations)
     if share < MIN_LOCAL_SHARE:
         return f"only {share:.0%} of the work comes before operations over all positions"
+    if not agree(torch.from_numpy(windows(masking)).to(expected), expected):
+        return "incremental inference gives other logits than the network"
     return ""
 
 

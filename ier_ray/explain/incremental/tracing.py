@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules import module as modules
 
 from ier_ray.explain.incremental.conversion import (
+    decides,
     flattens,
     is_as_defined,
     is_fresh,
@@ -65,11 +67,12 @@ def trace(network: nn.Module) -> TracedNetwork:
 
     Raises:
         NetworkError: when it is in training mode.
-        OpaqueNetworkError: when it has hooks or TorchScript, or cannot be traced: it takes two
-            inputs, or has control flow that depends on the input.
+        OpaqueNetworkError: when it has hooks or TorchScript, compares values, or cannot be traced,
+            such as for control flow that depends on the input.
         UntraceableError: when it has no convolution before the first operation over all positions.
     """
     require_ready(network)
+    _require_visible(network)
     whole, network = network, nn.Sequential(network).eval()  # fx sees default arguments, so called
     nodes = _graph_nodes(network)
     source = next(node for node in nodes if node.op == "placeholder")
@@ -107,21 +110,27 @@ class _Tracer(fx.Tracer):
         return own and not wraps and super().is_leaf_module(m, module_qualified_name)
 
 
+def _require_visible(network: nn.Module) -> None:
+    """Raise OpaqueNetworkError for modules that run code which tracing cannot see."""
+    everywhere = modules._global_forward_hooks or modules._global_forward_pre_hooks
+    for name, module in network.named_modules():
+        where = f"{type(module).__name__} {name}".strip()
+        if everywhere or module._forward_hooks or module._forward_pre_hooks:
+            raise OpaqueNetworkError(f"the network has forward hooks (on {where})")
+        if isinstance(module, torch.jit.ScriptModule):
+            raise OpaqueNetworkError(f"the network has TorchScript ({where})")
+
+
 def _graph_nodes(network: nn.Module) -> list[fx.Node]:
     """Every operation of a network, in order."""
-    for name, module in network.named_modules():
-        if module._forward_hooks or module._forward_pre_hooks:
-            raise OpaqueNetworkError(
-                f"the network has forward hooks (on {type(module).__name__} {name})"
-            )
-        if isinstance(module, torch.jit.ScriptModule):
-            raise OpaqueNetworkError(
-                f"the network has TorchScript ({type(module).__name__} {name})"
-            )
     try:
-        return list(_Tracer().trace(network).nodes)
+        nodes = list(_Tracer().trace(network).nodes)
     except Exception as error:  # the network's own code may raise anything when given a proxy
         raise OpaqueNetworkError(f"the network cannot be traced: {in_one_line(error)}") from error
+    for node in nodes:
+        if decides(node):
+            raise OpaqueNetworkError(f"the network decides by comparing values ({node.name})")
+    return nodes
 
 
 def _local_nodes(network: nn.Module, nodes: list[fx.Node], source: fx.Node) -> LocalNodes:

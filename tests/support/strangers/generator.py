@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from support.strangers.layers import ONE_BY_ONE, UNDETERMINED, WHOLE, WINDOWED, Builder, pick
 from torch import Tensor, nn
 from torch.nn import functional
+
+from support.strangers.layers import ONE_BY_ONE, UNDETERMINED, WHOLE, WINDOWED, Builder, pick
 
 CLASSES = 3
 GROUPS = {"windowed": WINDOWED, "whole": WHOLE, "one by one": ONE_BY_ONE, "refused": UNDETERMINED}

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.strangers import Stranger, generate
+from support.strangers.generator import GROUPS, Head, Stranger, generate
+from support.strangers.layers import ONE_BY_ONE, UNDETERMINED, WHOLE, WINDOWED
 from torch import Tensor, nn
 
 from ier_ray.errors import NetworkError
@@ -21,11 +22,7 @@ from ier_ray.explain.masking import MaskedImages, RegionMasking
 
 TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}
 """Relative to the largest logit; single precision rounds, and some networks magnify that."""
-SEEDS_IN_A_TEST = 20
-OF_REFUSED = ("refused",)
-
-
-def test_placeholder() -> None: ...
+SEEDS = range(120)
 
 
 def rectangles(height: int, width: int, generator: np.random.Generator) -> Masking:
@@ -38,9 +35,7 @@ def rectangles(height: int, width: int, generator: np.random.Generator) -> Maski
 
 def regions(height: int, width: int, generator: np.random.Generator) -> RegionMasking:
     """Sets of pixels that are no rectangles."""
-    return RegionMasking(
-        generator.random((3, 4)) < 0.5, generator.integers(0, 4, (height, width))
-    )
+    return RegionMasking(generator.random((3, 4)) < 0.5, generator.integers(0, 4, (height, width)))
 
 
 @torch.no_grad()
@@ -76,19 +71,13 @@ def assert_unchanged(before: dict[str, Any], after: dict[str, Any]) -> None:
         assert same, name
 
 
-def outcome_of(seed: int) -> str:
-    """Explain the network of a seed: how it was scored, or ``refused``; checked."""
-    stranger, generator = generate(seed), np.random.default_rng(seed)
+def compared(stranger: Stranger, maskings: list[MaskedImages]) -> str:
+    """How a network was scored, after checking that it was scored right and left as it was."""
     network, image, baseline = stranger.network, stranger.image, stranger.baseline
-    size = (image.shape[1], image.shape[2])
-    maskings = [rectangles(*size, generator), regions(*size, generator)]
     before, kept, random = state_of(network), torch.stack([image, baseline]), torch.get_rng_state()
     try:
         evaluator = exact_evaluator(network, image, baseline, score=logit)
         found = np.concatenate([evaluator(masking) for masking in maskings])
-    except NetworkError as error:
-        assert stranger.has("refused"), error
-        return "refused"
     finally:
         assert_unchanged(before, state_of(network))
         assert torch.equal(kept, torch.stack([image, baseline]))
@@ -97,3 +86,65 @@ def outcome_of(seed: int) -> str:
     scale = np.abs(expected).max()
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCES[image.dtype] * scale)
     return evaluator.inference
+
+
+def outcome_of(seed: int) -> str:
+    """How the network of a seed was scored, or ``refused``."""
+    stranger, generator = generate(seed), np.random.default_rng(seed)
+    size = (stranger.image.shape[1], stranger.image.shape[2])
+    try:
+        return compared(stranger, [rectangles(*size, generator), regions(*size, generator)])
+    except NetworkError:
+        if not stranger.has("refused"):
+            raise
+        return "refused"
+
+
+def test_generated_networks_are_explained_exactly_or_refused() -> None:
+    outcomes = Counter(outcome_of(seed).split(":")[0] for seed in SEEDS)
+    assert outcomes.keys() == {"incremental", "dense", "refused"}
+    assert outcomes["incremental"] > 0.4 * len(SEEDS)
+    assert outcomes["dense"] > 0.2 * len(SEEDS)
+
+
+def single(layer: str) -> Stranger:
+    """A network with this layer between others."""
+    torch.manual_seed(0)
+    image, baseline = torch.randn(2, 3, 12, 15, dtype=torch.float64)
+    build = next(group[layer] for group in GROUPS.values() if layer in group)
+    middle = build(6, np.random.default_rng(0)).eval()
+    first = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.Hardswish())
+    channels = middle(torch.randn(1, 6, 12, 15)).shape[1]
+    last = Head(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()), 4 * channels, nn.Identity())
+    network = nn.Sequential(first, middle, nn.Softplus(), last).double().eval()
+    return Stranger(network, image, baseline, ())
+
+
+def inference_of(stranger: Stranger) -> str:
+    """How a network is scored; that it is scored right is checked."""
+    generator = np.random.default_rng(0)
+    maskings = [rectangles(12, 15, generator), regions(12, 15, generator)]
+    return compared(stranger, maskings)
+
+
+@pytest.mark.parametrize("layer", WINDOWED)
+def test_layers_that_windows_run(layer: str) -> None:
+    assert inference_of(single(layer)) == "incremental"
+
+
+@pytest.mark.parametrize("layer", WHOLE)
+def test_layers_that_read_whole_maps(layer: str) -> None:
+    assert "one by one" not in inference_of(single(layer))
+
+
+@pytest.mark.parametrize("layer", ONE_BY_ONE)
+def test_layers_that_see_the_batch_or_hide_what_they_do(layer: str) -> None:
+    inference = inference_of(single(layer))
+    assert inference.startswith("dense: ")
+    assert inference.endswith("run one by one")
+
+
+@pytest.mark.parametrize("layer", UNDETERMINED)
+def test_layers_whose_output_is_not_determined(layer: str) -> None:
+    with pytest.raises(NetworkError, match=r"not determined by its image: (it draws|two calls)"):
+        inference_of(single(layer))
