@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -97,6 +97,10 @@ def averaged(network: nn.Module) -> nn.Module:
     return torch.optim.swa_utils.AveragedModel(network)
 
 
+def compiled(network: nn.Module) -> nn.Module:
+    return cast("nn.Module", torch.compile(network, backend="eager"))
+
+
 def channels_last(network: nn.Module) -> nn.Module:
     return network.to(memory_format=torch.channels_last)
 
@@ -107,7 +111,7 @@ WRAPPED: dict[str, Callable[[nn.Module], nn.Module]] = {
     "averaged": averaged,
     "defaults": Defaults,
     "frozen": lambda network: network.requires_grad_(False),
-    "compiled": lambda network: torch.compile(network, backend="eager"),
+    "compiled": compiled,
     "channels last": channels_last,
 }
 

@@ -44,15 +44,21 @@ def pick(rng: np.random.Generator, *choices: Any) -> Any:
 
 def conv(channels: int, rng: np.random.Generator) -> nn.Conv2d:
     """A convolution of any kernel, stride, dilation and grouping."""
-    kernel = tuple(int(n) for n in rng.integers(1, 4, 2))
-    groups = pick(rng, 1, 1, channels)
+    outputs = channels * pick(rng, 1, 2) if channels < 9 else channels
     return nn.Conv2d(
-        channels, channels * pick(rng, 1, 2) if channels < 9 else channels, kernel,
-        stride=tuple(int(n) for n in rng.integers(1, 3, 2)),
-        padding=tuple(int(n) for n in rng.integers(0, 3, 2)),
-        dilation=tuple(int(n) for n in rng.integers(1, 3, 2)),
-        groups=groups, bias=bool(rng.integers(2)),
-    )  # fmt: skip
+        channels,
+        outputs,
+        two(rng, 1, 4),
+        stride=two(rng, 1, 3),
+        padding=two(rng, 0, 3),
+        dilation=two(rng, 1, 3),
+        groups=pick(rng, 1, 1, channels),
+        bias=bool(rng.integers(2)),
+    )
+
+
+def two(rng: np.random.Generator, least: int, beyond: int) -> tuple[int, int]:
+    return int(rng.integers(least, beyond)), int(rng.integers(least, beyond))
 
 
 def same(channels: int, rng: np.random.Generator, **options: Any) -> nn.Conv2d:

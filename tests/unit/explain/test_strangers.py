@@ -123,8 +123,7 @@ def single(layer: str) -> Stranger:
 def inference_of(stranger: Stranger) -> str:
     """How a network is scored; that it is scored right is checked."""
     generator = np.random.default_rng(0)
-    maskings = [rectangles(12, 15, generator), regions(12, 15, generator)]
-    return compared(stranger, maskings)
+    return compared(stranger, [rectangles(12, 15, generator), regions(12, 15, generator)])
 
 
 @pytest.mark.parametrize("layer", WINDOWED)
