@@ -214,7 +214,13 @@ class ExactInference:
         Raises:
             NetworkError: when the network fails on the image, does not return logits ``(M, K)``,
                 is not determined by the image, or overwrites its parameters.
+            ValueError: when image and baseline are not of one shape ``(C, H, W)``.
         """
+        if image.dim() != 3 or image.shape != baseline.shape:
+            raise ValueError(
+                f"image and baseline must have one shape (C, H, W), "
+                f"got {tuple(image.shape)} and {tuple(baseline.shape)}"
+            )
         if image.shape not in self._choices:
             self._choices[image.shape] = self._choose(image, baseline)
         choice = self._choices[image.shape]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from ier_ray.errors import NetworkError
-from ier_ray.explain import DenseEvaluator, ExactInference, Masking, RegionTree, exact_evaluator
+from ier_ray.explain import DenseEvaluator, ExactInference, RegionTree, exact_evaluator
 from ier_ray.explain.dncshap import Plan
 from ier_ray.explain.evaluators import SCORES, logit
 from ier_ray.explain.incremental.tracing import OpaqueNetworkError, UntraceableError, trace
@@ -344,11 +344,8 @@ def test_networks_of_known_operations_are_called_twice_only() -> None:
     assert not trace(classifier(Lambda(lambda out: out - out.mean(0)))).separate
 
 
-def test_refused_masks_leave_the_network_alone() -> None:
-    """An explanation of nothing but the image and the baseline is exact, too."""
-    masking = Masking(np.array([[0, 8, 0, 8], [0, 0, 0, 0]]), np.array([True, True]))
+def test_images_and_baselines_have_one_shape() -> None:
     image, baseline = pair()
-    network = classifier()
-    found = exact_evaluator(network, image, baseline, score=logit)(masking)
-    expected = network(torch.stack([image, baseline])).detach().numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    for wrong in ((image[None], baseline[None]), (image, baseline[:, :1, :1])):
+        with pytest.raises(ValueError, match=r"one shape \(C, H, W\), got \("):
+            exact_evaluator(classifier(), *wrong)
