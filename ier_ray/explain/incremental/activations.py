@@ -90,7 +90,10 @@ def local_share(network: TracedNetwork, cached: CachedActivations) -> float:
 
 
 def contiguous_copy(maps: Tensor) -> Tensor:
-    """A copy in the layout that networks give their maps unless told otherwise."""
+    """A copy in the layout that networks give their maps unless told otherwise.
+
+    Of maps with one channel, contiguous or not, the strides are ambiguous: only a copy's are not.
+    """
     return maps.clone(memory_format=torch.contiguous_format)
 
 

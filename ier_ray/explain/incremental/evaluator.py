@@ -31,8 +31,8 @@ from ier_ray.explain.incremental.tracing import (
     trace,
 )
 from ier_ray.explain.masking import MaskedImages, Masking
-from ier_ray.explain.memory import in_batches, planned_bytes
-from ier_ray.explain.networks import Examined, agree, examine, logits_of, private_copy
+from ier_ray.explain.memory import in_batches, is_out_of_memory, planned_bytes
+from ier_ray.explain.networks import Examined, agree, examine, in_one_line, logits_of, private_copy
 from ier_ray.explain.regions import areas
 from ier_ray.explain.shapley.game import Scores
 
@@ -269,11 +269,16 @@ def _reason(windows: IncrementalEvaluator, masking: Masking, expected: Tensor) -
     """Why windows do not suit a network that gives masked images these logits, if they do not."""
     try:
         share = local_share(windows.network, windows.activations)
+        if share < MIN_LOCAL_SHARE:
+            return f"only {share:.0%} of the work comes before operations over all positions"
+        found = torch.from_numpy(windows(masking)).to(expected)
     except UntraceableError as error:
         return str(error)
-    if share < MIN_LOCAL_SHARE:
-        return f"only {share:.0%} of the work comes before operations over all positions"
-    if not agree(torch.from_numpy(windows(masking)).to(expected), expected):
+    except Exception as error:  # the user's code may expect a layout that windows do not keep
+        if is_out_of_memory(error):
+            raise
+        return f"what follows the windows fails: {in_one_line(error)}"
+    if not agree(found, expected):
         return "incremental inference gives other logits than the network"
     return ""
 

@@ -315,6 +315,28 @@ def test_maps_of_different_sizes_are_not_joined_in_windows() -> None:
     assert_exact(network, starts="dense: maps of different sizes are joined")
 
 
+class Joined(nn.Module):
+    """Views two maps of one channel as one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 3, padding=1)
+        self.last = nn.Conv2d(2, 3, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
+        maps = self.last(torch.cat([self.first(images), self.second(images).exp()], 1))
+        return maps.view(maps.size(0), 3, -1).mean(2)
+
+
+def test_views_of_maps_work_whatever_the_layout_of_windows() -> None:
+    assert_exact(Joined().double().eval(), starts="incremental")
+    permuted = Lambda(lambda maps: maps.permute(0, 2, 3, 1).view(maps.size(0), -1))
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), permuted, nn.Linear(144, 4)).double().eval()
+    network.to(memory_format=torch.channels_last)
+    assert_exact(network, starts="dense: what follows the windows fails: RuntimeError: view size")
+
+
 def test_tracing_alone_refuses_what_it_cannot_see() -> None:
     hooked = classifier()
     hooked[0].register_forward_hook(lambda module, read, out: out * 2)
