@@ -19,6 +19,7 @@ from ier_ray.explain import DenseEvaluator, ExactInference, RegionTree, exact_ev
 from ier_ray.explain.dncshap import Plan
 from ier_ray.explain.evaluators import SCORES, logit
 from ier_ray.explain.incremental.tracing import OpaqueNetworkError, UntraceableError, trace
+from ier_ray.models.registry import BUILDERS
 
 PLAN = Plan.of(RegionTree.halving(8, 8, depth=4), "both").masking
 
@@ -345,6 +346,14 @@ def test_tracing_alone_refuses_what_it_cannot_see() -> None:
     unnormalized = nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False), *classifier()).eval()
     with pytest.raises(UntraceableError, match="no convolution comes before"):
         trace(unnormalized)
+
+
+@pytest.mark.parametrize("name", sorted(set(BUILDERS) - {"caption_bert"}))
+def test_our_own_networks_run_in_batches(name: str) -> None:
+    network = BUILDERS[name](num_classes=3, image_size=64, width=0.1, dropout=0.1).eval()
+    image, baseline = torch.randn(2, 3, 64, 64)
+    evaluator = exact_evaluator(network, image, baseline)
+    assert "one by one" not in evaluator.inference
 
 
 def test_networks_of_known_operations_are_called_twice_only() -> None:
