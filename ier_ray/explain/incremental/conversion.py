@@ -96,9 +96,6 @@ def is_as_defined(module: nn.Module) -> bool:
 
 def overwritten(network: nn.Module, node: fx.Node) -> fx.Node | None:
     """The value whose memory a node overwrites, if any."""
-    out = node.kwargs.get("out")
-    if isinstance(out, fx.Node):
-        return out
     return node.all_input_nodes[0] if _works_in_place(network, node) else None
 
 

@@ -163,8 +163,25 @@ def identity_changed(part: nn.Sequential, maps: Tensor) -> Tensor:
     """Changes what a layer returned, which is the map itself, then reads the map."""
     module, identity = part
     first = module(maps)
-    other = functional.relu(identity(first), inplace=True)
+    other = functional.relu(identity(first), True)
     return module(first) + other
+
+
+def added_elsewhere(module: nn.Module, maps: Tensor) -> Tensor:
+    """Adds to a map in place under another name, then reads the map."""
+    first = module(maps)
+    other = first
+    other += maps
+    return module(first)
+
+
+def scaled_elsewhere(module: nn.Module, maps: Tensor) -> Tensor:
+    """The same with a factor and a function."""
+    first = module(maps)
+    other = first
+    other *= 0.5
+    torch.relu_(other)
+    return module(first)
 
 
 def with_identity(channels: int, rng: np.random.Generator) -> nn.Module:
@@ -273,6 +290,8 @@ WHOLE: dict[str, Builder] = {
     "in place": of(in_place),
     "view changed": using(same, view_changed),
     "identity changed": using(with_identity, identity_changed),
+    "added elsewhere": using(same, added_elsewhere),
+    "scaled elsewhere": using(same, scaled_elsewhere),
     "named arguments": using(same, lambda part, maps: torch.cat(tensors=[part(input=maps)], dim=1)),
     "named relu": of(lambda maps: functional.relu(input=maps)),
     "overridden": overridden,

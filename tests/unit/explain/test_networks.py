@@ -338,6 +338,34 @@ def test_views_of_maps_work_whatever_the_layout_of_windows() -> None:
     assert_exact(network, starts="dense: what follows the windows fails: RuntimeError: view size")
 
 
+def test_images_reach_the_network_contiguous() -> None:
+    """An image from (height, width, channels), as image libraries give it."""
+    viewed = Lambda(lambda images: images.view(images.size(0), -1))
+    network = nn.Sequential(viewed, nn.Linear(192, 4)).double().eval()
+    image, baseline = (each.permute(1, 2, 0).contiguous().permute(2, 0, 1) for each in pair())
+    found = exact_evaluator(network, image, baseline, score=logit)(PLAN)
+    expected = exact_evaluator(network, image.contiguous(), baseline.contiguous(), score=logit)
+    np.testing.assert_array_equal(found, expected(PLAN))
+
+
+class Doubled(Tensor):
+    """A weight of another type, such as a quantized one: convolutions use it twofold."""
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Run a function of torch."""
+        result = super().__torch_function__(func, types, args, kwargs)
+        return result.as_subclass(Tensor) * 2 if func is torch.conv2d else result
+
+
+def test_weights_of_other_types_are_left_to_the_network() -> None:
+    network = classifier()
+    network[0].weight = nn.Parameter(network[0].weight.detach().as_subclass(Doubled))
+    assert_exact(network, starts="dense: no convolution comes before")
+
+
 def test_tracing_alone_refuses_what_it_cannot_see() -> None:
     hooked = classifier()
     hooked[0].register_forward_hook(lambda module, read, out: out * 2)
