@@ -228,7 +228,7 @@ class Recognizer:
         """
         image, baseline, remark = self._normalized(pixels, settings, domain)
         explainer = settings.explainer(target)
-        network = self._together(domain, settings.precision, image)
+        network = self._together(domain, settings.precision, image, baseline)
         digest = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
         image_key = digest, settings.baseline, domain, settings.precision
         return Job(
@@ -254,12 +254,14 @@ class Recognizer:
             self._prepared[domain, precision] = ExactInference.of(network)
         return self._prepared[domain, precision]
 
-    def _together(self, domain: Domain, precision: Precision, image: Tensor) -> SharedNetwork:
+    def _together(
+        self, domain: Domain, precision: Precision, image: Tensor, baseline: Tensor
+    ) -> SharedNetwork:
         """The network prepared for several images at once, once for each domain and precision."""
         with self._lock:
             if (domain, precision) not in self._shared:
                 prepared = self._exact(domain, precision)
-                self._shared[domain, precision] = SharedNetwork(prepared, image)
+                self._shared[domain, precision] = SharedNetwork(prepared, image, baseline)
             return self._shared[domain, precision]
 
     def _predicted_macs(self, explainer: AnytimeExplainer, network: SharedNetwork) -> float:

@@ -18,6 +18,7 @@ from ier_ray.explain.engine.shared import Logits, Portion
 from ier_ray.explain.evaluators import Interrupt, ScoreFunction, never_interrupt, probability
 
 SIDE = 16
+BASELINE = torch.zeros(3, SIDE, SIDE, dtype=torch.float64)
 
 
 def small_network() -> nn.Module:
@@ -43,7 +44,7 @@ class CountingNetwork(SharedNetwork):
         self.batches: list[list[int]] = []
         self.before: Callable[[], None] = lambda: None
         self.before_put: Callable[[], None] = lambda: None
-        super().__init__(ExactInference.of(network), image_of(0), **options)
+        super().__init__(ExactInference.of(network), image_of(0), BASELINE, **options)
 
     def logits(
         self, portions: Sequence[Portion], *, interrupt: Interrupt = never_interrupt
@@ -67,9 +68,6 @@ class CountingNetwork(SharedNetwork):
 def image_of(seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(3, SIDE, SIDE, generator=generator, dtype=torch.float64)
-
-
-BASELINE = torch.zeros(3, SIDE, SIDE, dtype=torch.float64)
 
 
 def job_of(

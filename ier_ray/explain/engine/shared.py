@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ier_ray.explain.evaluators import MOST_ROWS, Interrupt, never_interrupt
+from ier_ray.explain.evaluators import Interrupt, never_interrupt
 from ier_ray.explain.incremental import ExactInference, TracedNetwork
 from ier_ray.explain.incremental.activations import IMAGE, CachedActivations, channels_first
 from ier_ray.explain.incremental.logits import masked_logits, masked_macs
 from ier_ray.explain.masking import MaskedImages, Masking
 from ier_ray.explain.memory import in_batches, planned_bytes
+from ier_ray.explain.networks import logits_of
 
 Logits = NDArray[np.float64]
 """``(M, K)``."""
@@ -47,17 +48,25 @@ class SharedNetwork:
 
     Args:
         prepared: the network, on its device.
-        image: any image ``(C, H, W)`` of the size and precision to come; places are made for it.
+        image, baseline: any ``(C, H, W)`` of the size and precision to come: the network is
+            examined with them, and places are made for them.
         places: how many; by default as many as a quarter of the free memory allows, at most 16.
     """
 
     def __init__(
-        self, prepared: ExactInference, image: Tensor, *, places: int | None = None
+        self,
+        prepared: ExactInference,
+        image: Tensor,
+        baseline: Tensor,
+        *,
+        places: int | None = None,
     ) -> None:
-        self._network = prepared.network
-        self._traced, self.inference = prepared.method(image)
+        choice = prepared.choice(image, baseline)
+        self._network, self._batch_size = prepared.network, choice.batch_size
+        self._traced = None if choice.dense_because else prepared.traced
+        self.inference = f"dense: {choice.dense_because}" if self._traced is None else "incremental"
         with torch.inference_mode():
-            first = self._activations(torch.stack([image, image]))
+            first = self._activations(torch.stack([baseline, image]))
             affordable = planned_bytes(image.device) // max(1, first.bytes_per_image)
             self.places = places or int(np.clip(affordable, 1, MOST_PLACES))
             self._kept = first.room_for(self.places)
@@ -101,7 +110,7 @@ class SharedNetwork:
     def whole_macs(self) -> float:
         """Multiply-accumulates of the whole network on one image."""
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
-            self._network(channels_first(self._kept.pixels[:1]))
+            logits_of(self._network, channels_first(self._kept.pixels[:1]))
         flops: float = counter.get_total_flops()
         return max(1.0, flops / 2)
 
@@ -112,8 +121,7 @@ class SharedNetwork:
         """What is kept of images and baselines: all that windows need, or the pixels."""
         if self._traced is not None:
             return CachedActivations.of(self._traced, pixels)
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
-        return CachedActivations.of_pixels(pixels, self._network(pixels))
+        return CachedActivations.of_pixels(pixels, self._run(pixels))
 
     def _by_windows(self, portions: Sequence[Portion], interrupt: Interrupt) -> Tensor:
         maskings = [p.masking for p in portions if isinstance(p.masking, Masking)]
@@ -134,11 +142,17 @@ class SharedNetwork:
             mask = torch.from_numpy(shown[rows, None]).to(pixels.device)
             behind = backgrounds[rows]
             masked = torch.where(mask, pixels[behind + IMAGE], pixels[behind])
-            logits: Tensor = self._network(masked.contiguous(memory_format=torch.channels_last))
-            return logits
+            return logits_of(self._network, masked)
 
-        most = MOST_ROWS.get(pixels.device.type, MOST_ROWS["cpu"])
-        return torch.cat([each for _, each in in_batches(len(shown), most, computed)])
+        parts = in_batches(len(shown), self._batch_size, computed)
+        return torch.cat([each for _, each in parts])
+
+    def _run(self, pixels: Tensor) -> Tensor:
+        """Logits of images, as many at once as the network treats alike."""
+        parts = in_batches(
+            len(pixels), self._batch_size, lambda rows: logits_of(self._network, pixels[rows])
+        )
+        return torch.cat([each for _, each in parts])
 
 
 def pairs_of(portions: Sequence[Portion]) -> NDArray[np.int64]:

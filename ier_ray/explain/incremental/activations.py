@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ier_ray.explain.incremental.operations import Join, Pointwise, Slide, Step
-from ier_ray.explain.incremental.tracing import TracedNetwork
+from ier_ray.explain.incremental.tracing import TracedNetwork, UntraceableError
+from ier_ray.explain.networks import as_logits
 
 BASELINE, IMAGE = 0, 1
 """Indices of the two backgrounds of the first image in a batch; those of the i-th are 2i more."""
@@ -39,27 +40,36 @@ class CachedActivations:
 
     @classmethod
     def of(cls, network: TracedNetwork, pixels: Tensor) -> CachedActivations:
-        """Run the network on all, ``(2N, C, H, W)``, and keep what windows will need."""
-        values = {network.source: pixels.contiguous(memory_format=torch.channels_last)}
+        """Run the network on all, ``(2N, C, H, W)``, and keep what windows will need.
+
+        Raises:
+            UntraceableError: when maps of different sizes are added, which broadcasts them.
+            NetworkError: when the network does not return logits.
+        """
+        # A copy, whatever the layout: the network's first step may work in place.
+        values = {network.source: pixels.clone(memory_format=torch.channels_last)}
         read: dict[str, tuple[Tensor, ...]] = {}
         for step in network.steps:
             maps = [values[name] for name in step.inputs]
             if isinstance(step.operation, Slide):
                 maps = [step.operation.padded(maps[0])]
+            if len({each.shape[2:] for each in maps}) > 1:
+                raise UntraceableError(f"maps of different sizes are joined ({step.output})")
             if not isinstance(step.operation, Pointwise):
                 read[step.output] = tuple(pixels_last(each) for each in maps)
             values[step.output] = apply(step, maps)
         frontier = [values[name] for name in network.frontier]
         read_out = network.readout.apply(frontier) if network.readout else None
         inputs = frontier if read_out is None else [read_out.to(pixels.dtype)]
-        logits = network.tail(*(each.clone() for each in inputs))  # the tail may work in place
+        # Copies, as the tail may work in place.
+        logits = network.tail(*map(contiguous_copy, inputs))
         return cls(
             pixels=pixels_last(pixels),
             read=read,
             frontier={name: pixels_last(values[name]) for name in network.frontier},
             read_out=read_out,
             shapes={name: (maps.shape[1], *maps.shape[2:]) for name, maps in values.items()},
-            logits=logits,
+            logits=as_logits(logits, len(pixels)),
         )
 
     @classmethod
@@ -106,12 +116,21 @@ def local_share(network: TracedNetwork, cached: CachedActivations) -> float:
         if isinstance(step.operation, Slide):
             local += step.operation.macs * math.prod(cached.shapes[step.output][1:])
     frontier = [channels_first(maps) for maps in cached.frontier.values()]
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+    # The counter's hooks fail in inference mode where modules take parameters as inputs.
+    with torch.inference_mode(False), torch.no_grad(), FlopCounterMode(display=False) as counter:
         if network.readout is not None:
             frontier = [network.readout.layer(torch.cat(frontier, 1).flatten(1))]
-        network.tail(*(each.clone() for each in frontier))
+        network.tail(*map(contiguous_copy, frontier))
     rest: float = counter.get_total_flops() / 2 / len(cached.pixels)
     return local / (local + rest)
+
+
+def contiguous_copy(maps: Tensor) -> Tensor:
+    """A copy in the layout that networks give their maps unless told otherwise.
+
+    Of maps with one channel, contiguous or not, the strides are ambiguous: only a copy's are not.
+    """
+    return maps.clone(memory_format=torch.contiguous_format)
 
 
 def pixels_last(maps: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from ier_ray.explain.incremental.activations import (
     CachedActivations,
     apply,
     channels_first,
+    contiguous_copy,
     pixels_last,
 )
 from ier_ray.explain.incremental.grouping import group_by_size
@@ -117,7 +118,7 @@ class WindowBatch:
         """Inputs of the tail for all rows; :meth:`run` has computed each of them."""
         readout, known = self._network.readout, self._activations.read_out
         if readout is None or known is None:
-            return [channels_first(maps) for maps in self._frontier.values()]
+            return [contiguous_copy(channels_first(maps)) for maps in self._frontier.values()]
         before, after = self._activations.frontier, self._frontier
         outputs = readout.update(known, before, after, self._chosen, self._extents)
         return [outputs.to(self._activations.pixels.dtype)]

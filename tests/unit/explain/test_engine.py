@@ -232,7 +232,7 @@ def test_only_the_faulty_explanation_fails(engine: Engine) -> None:
     good, bad, other = submitted(engine, jobs)
     failed = bad.answer()
     assert isinstance(failed, Failed)
-    assert isinstance(failed.error, ArithmeticError)
+    assert "too bright" in str(failed.error)
     for image, waiting in ((0, good), (2, other)):
         assert (
             largest_difference(waiting.done().explanation, alone(AnytimeExplainer(3), image))
