@@ -9,7 +9,7 @@ export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-fast lint bench lock clean
+.PHONY: help setup demo serve test test-fast lint bench gpu lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -46,6 +46,9 @@ lint: $(READY) ## format, lint, types and import contracts
 
 bench: $(READY) ## every benchmark in its quick mode
 	@for script in benchmarks/*.py; do $(PYTHON) $$script --quick || exit 1; done
+
+gpu: $(READY) ## checks, speed and constants of this machine's CUDA card, without Ray
+	$(PYTHON) benchmarks/gpu.py
 
 lock: ## resolve pyproject.toml into requirements.lock
 	$(UV) pip compile --quiet --python-version 3.11 --python-platform linux --generate-hashes --no-header \

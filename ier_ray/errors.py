@@ -43,6 +43,10 @@ class CheckpointError(IerRayError):
     """A checkpoint is missing, damaged, or of another version, scheme or shape."""
 
 
+class NetworkError(IerRayError):
+    """A network cannot be explained as it is: its mode, its output, or what that depends on."""
+
+
 class CapacityError(IerRayError):
     """The request needs more resources than the cluster can ever provide."""
 
@@ -65,3 +69,7 @@ class DeviceMemoryError(TrainingError):
 
 class CancelledError(IerRayError):
     """An explanation was canceled."""
+
+
+class DeadlineError(IerRayError):
+    """Nothing was finished by the deadline."""

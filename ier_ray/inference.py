@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -21,6 +23,7 @@ from ier_ray.evaluation.prior_shift import adjusted
 from ier_ray.explain.anytime import AnytimeExplainer, FirstAxis
 from ier_ray.explain.baselines import Baseline, before_normalization
 from ier_ray.explain.dncshap import Contexts, Variant
+from ier_ray.explain.engine import Job, SharedNetwork
 from ier_ray.explain.evaluators import SCORES, Interrupt, NetworkEvaluator, never_interrupt
 from ier_ray.explain.incremental import ExactInference
 from ier_ray.models.classifier import EmotionClassifier
@@ -108,10 +111,20 @@ class Recognizer:
     _prepared: dict[tuple[Domain, Precision], ExactInference] = field(
         default_factory=dict, repr=False
     )
+    _shared: dict[tuple[Domain, Precision], SharedNetwork] = field(default_factory=dict, repr=False)
+    _macs: dict[tuple[AnytimeExplainer, SharedNetwork], float] = field(
+        default_factory=dict, repr=False
+    )
+    _lock: Lock = field(default_factory=Lock, repr=False)
 
     @classmethod
     def load(
-        cls, location: str, *, device: str | None = None, adjust_prior: bool = False
+        cls,
+        location: str,
+        *,
+        device: str | None = None,
+        adjust_prior: bool = False,
+        weights_sha256: str | None = None,
     ) -> Recognizer:
         """Load a checkpoint directory.
 
@@ -119,11 +132,18 @@ class Recognizer:
             device: a torch device name; by default a GPU where there is one.
             adjust_prior: shift the logits from the class frequencies of training to those of the
                 validation part, in all that follows: predictions and explanations.
+            weights_sha256: hash that the weights must have; by default any.
 
         Raises:
-            CheckpointError: when the checkpoint is missing or damaged, or has no such frequencies.
+            CheckpointError: when the checkpoint is missing or damaged, has no such frequencies, or
+                has other weights.
         """
         model, manifest = load_checkpoint(location)
+        if weights_sha256 not in (None, manifest.weights_sha256):
+            raise CheckpointError(
+                f"{location}: the weights are {manifest.weights_sha256} now, wanted are "
+                f"{weights_sha256}: the files were replaced; deploy again to serve the new ones"
+            )
         if adjust_prior:
             for domain, network in model.networks.items():
                 shift_logits(network, *manifest.priors(domain))
@@ -169,20 +189,61 @@ class Recognizer:
 
         ``interrupt`` is called before each batch; an exception that it raises stops the evaluation.
         """
+        image, baseline, remark = self._normalized(pixels, settings, domain)
+        return self._exact(domain, settings.precision).evaluator(
+            image, baseline, score=SCORES[settings.score], interrupt=interrupt, remark=remark
+        )
+
+    def _normalized(
+        self, pixels: Pixels, settings: ExplainerSettings, domain: Domain
+    ) -> tuple[Tensor, Tensor, str]:
+        """The image and its baseline, and what to remark of their precision."""
         image, baseline = self.manifest.preprocessing.image_and_baseline(
             self._tensor(pixels), before_normalization(settings.baseline)
         )
-        score, remark = SCORES[settings.score], ""
+        if settings.precision == "float32":
+            return image, baseline, ""
+        score, both = SCORES[settings.score], torch.stack([image, baseline])
         prepared = self._exact(domain, settings.precision)
-        if settings.precision == "bfloat16":
-            both = torch.stack([image, baseline])
-            image, baseline = image.bfloat16(), baseline.bfloat16()
-            with torch.inference_mode():
-                exact = score(self._network(domain)(both).double())
-                rounded = score(prepared.network(both.bfloat16()).double())
-            error = float((rounded - exact).abs().max())
-            remark = f"; in bfloat16, v(image) and v(baseline) are off by up to {error:.1e}"
-        return prepared.evaluator(image, baseline, score=score, interrupt=interrupt, remark=remark)
+        with torch.inference_mode():
+            exact = score(self._network(domain)(both).double())
+            rounded = score(prepared.network(both.bfloat16()).double())
+        error = float((rounded - exact).abs().max())
+        remark = f"; in bfloat16, v(image) and v(baseline) are off by up to {error:.1e}"
+        return image.bfloat16(), baseline.bfloat16(), remark
+
+    def job(
+        self,
+        pixels: Pixels,
+        settings: ExplainerSettings,
+        *,
+        domain: Domain = "ier",
+        target: int | None = None,
+    ) -> Job:
+        """The explanation of an image ``(S, S, 3)`` as a job of the engine.
+
+        Args:
+            target: class whose credits decide which regions are divided; by default the predicted
+                one.
+        """
+        image, baseline, remark = self._normalized(pixels, settings, domain)
+        explainer = settings.explainer(target)
+        network = self._together(domain, settings.precision, image, baseline)
+        digest = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+        image_key = digest, settings.baseline, domain, settings.precision
+        return Job(
+            key=(image_key, settings, target),
+            image_key=image_key,
+            network=network,
+            image=image,
+            baseline=baseline,
+            demands=lambda interrupt: explainer.demands(
+                network.shape, by_level=True, interrupt=interrupt
+            ),
+            score=SCORES[settings.score],
+            macs=self._predicted_macs(explainer, network),
+            remark=remark,
+        )
 
     def _exact(self, domain: Domain, precision: Precision) -> ExactInference:
         """The network prepared for exact inference, once for each domain and precision."""
@@ -192,6 +253,23 @@ class Recognizer:
                 network = copy.deepcopy(network).bfloat16()
             self._prepared[domain, precision] = ExactInference.of(network)
         return self._prepared[domain, precision]
+
+    def _together(
+        self, domain: Domain, precision: Precision, image: Tensor, baseline: Tensor
+    ) -> SharedNetwork:
+        """The network prepared for several images at once, once for each domain and precision."""
+        with self._lock:
+            if (domain, precision) not in self._shared:
+                prepared = self._exact(domain, precision)
+                self._shared[domain, precision] = SharedNetwork(prepared, image, baseline)
+            return self._shared[domain, precision]
+
+    def _predicted_macs(self, explainer: AnytimeExplainer, network: SharedNetwork) -> float:
+        """Predicted cost of an explanation, both backgrounds included."""
+        if (explainer, network) not in self._macs:
+            tree = explainer.macs(network.shape, network.costs, network.whole_macs)
+            self._macs[explainer, network] = tree + 2 * network.whole_macs
+        return self._macs[explainer, network]
 
     def _network(self, domain: Domain) -> nn.Module:
         """The network of a domain.

@@ -77,6 +77,25 @@ def _decoded(
         raise failure(error, name=name, encoded=encoded, image=image) from error
 
 
+def declared_pixels(encoded: bytes) -> int:
+    """How many pixels the file's header announces; 0 where it cannot be read.
+
+    Reads no pixels: it tells what :func:`decode_rgb` will need memory for, or refuse.
+    """
+    head = encoded[:HEAD_BYTES]
+    name = recognized_format(head)
+    if name is None:
+        return 0
+    if name in WITHOUT_METADATA:
+        encoded = WITHOUT_METADATA[name](encoded)
+    try:
+        is_webp = name == "WEBP"  # whose decoder allocates all pixels when it opens
+        size = canvas_of_webp(head) if is_webp else opened(io.BytesIO(encoded), name).size
+    except Exception:  # noqa: BLE001 (decoding meets it again, and says what it means)
+        return 0
+    return size[0] * size[1]
+
+
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:

@@ -7,11 +7,15 @@ after the tree refines the leaves towards their Shapley values (see ``refinement
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ier_ray.explain.demands import Demand, Demands, Finished, after, answered
 from ier_ray.explain.dncshap import (
     SOLVERS,
     Contexts,
@@ -21,8 +25,9 @@ from ier_ray.explain.dncshap import (
     require_defined,
     solved,
 )
-from ier_ray.explain.evaluators import Evaluator
-from ier_ray.explain.refinement import node_credits, refined, region_map
+from ier_ray.explain.evaluators import Evaluator, Interrupt, never_interrupt
+from ier_ray.explain.masking import Masking
+from ier_ray.explain.refinement import node_credits, refining, region_map
 from ier_ray.explain.regions import Axis, RegionTree, areas
 from ier_ray.explain.shapley.game import Scores
 
@@ -68,52 +73,120 @@ class AnytimeExplainer:
 
     def explain(self, evaluator: Evaluator) -> Explanation:
         """Explain the evaluator's image."""
+        return answered(self.demands(evaluator.shape), evaluator)
+
+    def demands(
+        self,
+        shape: tuple[int, int],
+        *,
+        by_level: bool = False,
+        interrupt: Interrupt = never_interrupt,
+    ) -> Demands:
+        """The algorithm as a generator of masked images to score, for an image of a shape.
+
+        Args:
+            by_level: demand a whole tree level by level instead of at once. Every level is final
+                when its scores are known.
+            interrupt: called now and then while coalitions are chosen; an exception that it raises
+                stops that.
+        """
+        if self.first_axis != "both":
+            return self._along(self.first_axis, shape, by_level, interrupt)
+        return self._along_both(shape, by_level, interrupt)
+
+    def macs(
+        self,
+        shape: tuple[int, int],
+        costs: Callable[[Masking], NDArray[np.float64]],
+        whole: float,
+    ) -> float:
+        """Most multiply-accumulates that an image of a shape needs.
+
+        Args:
+            costs: of masked images, ``(M,)``.
+            whole: cost of the whole network, which scores the coalitions that refine.
+        """
         if self.first_axis == "both":
             half = None if self.budget is None else self.budget // 2
-            across, down = (
-                replace(self, first_axis=axis, budget=half).explain(evaluator) for axis in AXES
-            )
-            return averaged(across, down)
-        return self._along(evaluator, self.first_axis)
+            trees = [replace(self, first_axis=axis, budget=half) for axis in AXES]
+            return sum(tree.macs(shape, costs, whole) for tree in trees)
+        plan = self._whole(shape, self.first_axis)
+        rows = np.sort(costs(plan.masking))[::-1][: self.budget]
+        beyond = 0 if self.budget is None or not self._refines(plan) else self.budget - len(plan)
+        return float(rows.sum()) + beyond * whole
 
-    def _along(self, evaluator: Evaluator, first_axis: Axis) -> Explanation:
+    def _refines(self, plan: Plan) -> bool:
+        """Whether the budget suffices to refine the leaves of a whole tree."""
+        if self.budget is None or self.budget < len(plan) + 2:
+            return False
+        return (self.variant, self.contexts) == ("normalized", "both") and len(plan) > 2
+
+    def _along_both(self, shape: tuple[int, int], by_level: bool, interrupt: Interrupt) -> Demands:
+        """Explain with both orders of the axes, each on half the budget."""
+        half = None if self.budget is None else self.budget // 2
+        across, down = (
+            replace(self, first_axis=axis, budget=half).demands(
+                shape, by_level=by_level, interrupt=interrupt
+            )
+            for axis in AXES
+        )
+        first = yield from across
+        second = yield from after(first, down)
+        return averaged(first, second)
+
+    def _along(
+        self, first_axis: Axis, shape: tuple[int, int], by_level: bool, interrupt: Interrupt
+    ) -> Demands:
         """Explain with one order of the axes."""
-        plan = self._whole(evaluator.shape, first_axis) if self.tolerance == 0 else None
+        plan = self._whole(shape, first_axis) if self.tolerance == 0 else None
         if plan is None or (self.budget is not None and self.budget < len(plan)):
-            plan, scores = self._grown(evaluator, first_axis)
+            plan, scores = yield from self._grown(shape, first_axis)
+        elif by_level:
+            scores = yield from self._level_by_level(plan)
         else:
-            scores = evaluator(plan.masking)
-        explanation = solved(
-            plan,
-            scores,
-            contexts=self.contexts,
-            variant=self.variant,
-            inference=evaluator.inference,
-        )
-        refinable = (self.variant, self.contexts) == ("normalized", "both") and len(plan) > 2
-        if not refinable or self.budget is None or self.budget < len(plan) + 2:
+            scores = yield Demand(plan.masking)
+        explanation = self._solved(plan, scores)
+        if self.budget is None or not self._refines(plan):
             return explanation
-        return refined(
-            explanation,
-            plan,
-            scores,
-            evaluator,
-            budget=self.budget,
-            generator=np.random.default_rng(self.seed),
+        if (
+            by_level
+        ):  # nothing to score: the tree is finished, and choosing coalitions takes a while
+            yield Demand(plan.masking[:0], lambda: explanation)
+        return (
+            yield from refining(
+                explanation, plan, scores, budget=self.budget, seed=self.seed, interrupt=interrupt
+            )
         )
+
+    def _solved(self, plan: Plan, scores: Scores) -> Explanation:
+        """The explanation of a plan; who scored says by which inference."""
+        return solved(plan, scores, contexts=self.contexts, variant=self.variant, inference="")
 
     def _whole(self, shape: tuple[int, int], first_axis: Axis) -> Plan:
         """The plan of the tree in which all regions are divided."""
         tree = RegionTree.halving(*shape, depth=self.depth, first_axis=first_axis)
         return Plan.of(tree, self.contexts)
 
-    def _grown(self, evaluator: Evaluator, first_axis: Axis) -> tuple[Plan, Scores]:
+    def _level_by_level(self, plan: Plan) -> Generator[Demand, Scores, Scores]:
+        """Scores of a whole plan, whose levels are finished one after another."""
+        levels: list[Scores] = []
+        finished: Finished | None = None
+        for level in range(plan.tree.depth + 1):
+            part = Plan.of(plan.tree.down_to(level), self.contexts)
+            levels.append((yield Demand(part.masking[sum(map(len, levels)) :], finished)))
+            finished = partial(self._solved, part, np.concatenate(levels))
+        return np.concatenate(levels)
+
+    def _grown(
+        self, shape: tuple[int, int], first_axis: Axis
+    ) -> Generator[Demand, Scores, tuple[Plan, Scores]]:
         """A tree of the regions that matter, and the scores of its plan."""
-        tree = RegionTree.halving(*evaluator.shape, depth=0)
+        tree = RegionTree.halving(*shape, depth=0)
         plan = Plan.of(tree, self.contexts)
-        scores = evaluator(plan.masking)
+        scores = yield Demand(plan.masking)
         target = int(scores[plan.inside[0]].argmax()) if self.target is None else self.target
         while tree.depth < self.depth:
+            finished = partial(self._solved, plan, scores)
             credit = np.abs(SOLVERS[self.variant](plan, scores)[:, target])
             nodes = tree.deepest[credit[tree.deepest] > self.tolerance]
             if self.budget is not None:
@@ -125,7 +198,8 @@ class AnytimeExplainer:
                 break
             tree = tree.divided(nodes, first_axis=first_axis)
             plan = Plan.of(tree, self.contexts)
-            scores = np.concatenate([scores, evaluator(plan.masking[len(scores) :])])
+            new = yield Demand(plan.masking[len(scores) :], finished)
+            scores = np.concatenate([scores, new])
         return plan, scores
 
 

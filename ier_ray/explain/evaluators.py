@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
-from torch import Tensor
+from torch import Tensor, nn
 
-from ier_ray.explain.masking import MaskedImages
+from ier_ray.errors import NetworkError
+from ier_ray.explain.masking import MaskedImages, Masking
 from ier_ray.explain.memory import AllocatedBytes, in_batches, planned_bytes
+from ier_ray.explain.networks import Network, examine, logits_of, require_ready
 from ier_ray.explain.shapley.game import Scores
 
 ScoreFunction = Callable[[Tensor], Tensor]
@@ -55,6 +57,7 @@ class NetworkEvaluator(Evaluator, Protocol):
 
 def probability(logits: Tensor) -> Tensor:
     """Softmax probability: the paper's score."""
+    _require_classes(logits)
     return logits.softmax(1)
 
 
@@ -65,10 +68,20 @@ def logit(logits: Tensor) -> Tensor:
 
 def log_odds(logits: Tensor) -> Tensor:
     """``log(p / (1 − p))`` of each class, without cancellation."""
+    _require_classes(logits)
     classes = logits.shape[1]
     others = ~torch.eye(classes, dtype=torch.bool, device=logits.device)
     spread = logits[:, None, :].expand(-1, classes, -1)
     return logits - spread.masked_fill(~others, -torch.inf).logsumexp(2)
+
+
+def _require_classes(logits: Tensor) -> None:
+    """Raise NetworkError for a single output, whose softmax is always 1."""
+    if logits.shape[1] == 1:
+        raise NetworkError(
+            "the network has one output, whose softmax probability is always 1: explain the score "
+            "logit, or return the logits of two classes (0 and the output for a sigmoid)"
+        )
 
 
 SCORES: dict[str, ScoreFunction] = {
@@ -89,24 +102,34 @@ class DenseEvaluator:
     """Runs the whole network on every masked image, a batch at a time.
 
     Attributes:
-        network: logits ``(M, K)`` of normalized images ``(M, C, H, W)``; in eval mode.
+        network: logits ``(M, K)`` of normalized images ``(M, C, H, W)``; in eval mode. It is
+            run as it is: what it changes of itself when called is changed.
         image: the explained image, normalized, ``(C, H, W)``.
         baseline: what replaces hidden pixels, normalized with the statistics of the image,
             ``(C, H, W)``.
         score: maps logits to the scores that are explained.
         batch_size: masked images in one forward pass; by default as many as free memory allows and
-            are faster together. Halved when memory runs out.
+            are faster together, or 1 if the images of a batch affect each other. Halved when
+            memory runs out.
         inference: how the scores are computed, for the record.
         interrupt: called before each batch; an exception that it raises stops the evaluation.
+
+    Raises:
+        NetworkError: when the network is in training mode; on evaluation, when it fails, returns
+            anything but logits or, with the default batch size, something else at each call.
     """
 
-    network: Callable[[Tensor], Tensor]
+    network: Network
     image: Tensor
     baseline: Tensor
     score: ScoreFunction = probability
     batch_size: int | None = None
     inference: str = "dense"
     interrupt: Interrupt = never_interrupt
+
+    def __post_init__(self) -> None:
+        if isinstance(self.network, nn.Module):
+            require_ready(self.network)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -126,20 +149,36 @@ class DenseEvaluator:
 
     @cached_property
     def _batch_size(self) -> int:
-        """Masked images that fit in free memory, estimated from one pass of the image."""
-        allocated = AllocatedBytes()  # type: ignore[no-untyped-call]
-        with allocated:
-            self.network(self.image[None].contiguous(memory_format=torch.channels_last))
-        device = self.image.device
-        affordable = planned_bytes(device) // max(1, allocated.total)
-        return max(1, min(affordable, MOST_ROWS.get(device.type, MOST_ROWS["cpu"])))
+        images = masked_images(self.image, self.baseline, probes(self.shape))
+        independent = examine(self.network, images).independent
+        return affordable_images(self.network, self.image) if independent else 1
 
     def _scores(self, masking: MaskedImages) -> Scores:
         self.interrupt()
-        shown = masking.pixels(*self.image.shape[-2:])
-        mask = torch.from_numpy(shown[:, None]).to(self.image.device)
-        masked = torch.where(mask, self.image, self.baseline)
-        # With channels last, convolutions on CPU are up to twice as fast.
-        logits = self.network(masked.contiguous(memory_format=torch.channels_last))
+        logits = logits_of(self.network, masked_images(self.image, self.baseline, masking))
         scores: Scores = self.score(logits.double()).cpu().numpy()
         return scores
+
+
+def masked_images(image: Tensor, baseline: Tensor, masking: MaskedImages) -> Tensor:
+    """Masked versions ``(M, C, H, W)`` of an image."""
+    shown = masking.pixels(*image.shape[-2:])
+    return torch.where(torch.from_numpy(shown[:, None]).to(image.device), image, baseline)
+
+
+def probes(shape: tuple[int, int]) -> Masking:
+    """Masked images that a network is examined with: all, nothing, the middle, all but it."""
+    (height, width), inside = shape, np.array([True, False, True, False])
+    middle = [height // 4, height - height // 4, width // 4, width - width // 4]
+    return Masking(np.array([[0, height, 0, width]] * 2 + [middle] * 2), inside)
+
+
+@torch.inference_mode()
+def affordable_images(network: Network, image: Tensor) -> int:
+    """Images in one batch that fit in free memory, estimated from one pass, and are faster so."""
+    alone = image[None].clone(memory_format=torch.contiguous_format)
+    allocated = AllocatedBytes()  # type: ignore[no-untyped-call]
+    with allocated:
+        logits_of(network, alone)
+    affordable = planned_bytes(image.device) // max(1, allocated.total)
+    return max(1, min(affordable, MOST_ROWS.get(image.device.type, MOST_ROWS["cpu"])))

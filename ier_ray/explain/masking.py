@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -24,6 +25,9 @@ class MaskedImages(Protocol):
 
     def pixels(self, height: int, width: int) -> NDArray[np.bool_]:
         """``(M, height, width)``: where the image shows."""
+
+    def keys(self) -> list[bytes]:
+        """What tells each masked image from others of the same image."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,11 @@ class Masking:
         shown: NDArray[np.bool_] = inside == self.keeps_inside[:, None, None]
         return shown
 
+    def keys(self) -> list[bytes]:
+        """What tells each masked image from others of the same image."""
+        rows = np.column_stack([self.rectangles, self.keeps_inside]).astype(np.int32)
+        return [row.tobytes() for row in rows]
+
 
 @dataclass(frozen=True)
 class RegionMasking:
@@ -83,3 +92,8 @@ class RegionMasking:
             )
         shown: NDArray[np.bool_] = self.coalitions[:, self.regions]
         return shown
+
+    def keys(self) -> list[bytes]:
+        """What tells each masked image from others of the same image."""
+        regions = hashlib.blake2b(self.regions.tobytes(), digest_size=16).digest()
+        return [regions + row.tobytes() for row in np.packbits(self.coalitions, axis=1)]

@@ -31,7 +31,8 @@ def planned_bytes(device: torch.device) -> int:
 def free_bytes(device: torch.device) -> int:
     """Free bytes of a device; for the CPU, of the machine or, if less, of the container."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + cached
     fields = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
     free = next(int(field[1]) * 1024 for field in fields if field[0] == "MemAvailable:")
     try:

@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ier_ray.explain.demands import Demand, Demands
 from ier_ray.explain.dncshap import Explanation, Plan
+from ier_ray.explain.evaluators import Interrupt, never_interrupt
 from ier_ray.explain.masking import MaskedImages, Masking, RegionMasking
 from ier_ray.explain.regions import RegionTree
-from ier_ray.explain.shapley.design import pair_keys
-from ier_ray.explain.shapley.estimator import Pairs, estimate_from
+from ier_ray.explain.shapley.design import designed, pair_keys
+from ier_ray.explain.shapley.estimator import Pairs, posterior_estimate
 from ier_ray.explain.shapley.game import Coalitions, Game, Scores
 
 
@@ -53,27 +55,29 @@ class GameEvaluator:
         raise TypeError(f"masking must be Masking or RegionMasking, got {type(masking).__name__}")
 
 
-def refined(
+def refining(
     explanation: Explanation,
     plan: Plan,
     scores: Scores,
-    evaluate: Callable[[RegionMasking], Scores],
     *,
     budget: int,
-    generator: np.random.Generator,
-) -> Explanation:
+    seed: int,
+    interrupt: Interrupt = never_interrupt,
+) -> Demands:
     """An explanation of contexts ``both`` whose leaves are estimated from ``budget`` evaluations.
 
     Args:
         plan, scores: of the tree, ``(len(plan), K)``; they count towards the budget.
-        evaluate: scores masked images of the same tree, ``(M, K)``.
+        seed: of the random coalitions among which those to score are chosen.
+        interrupt: called now and then; an exception that it raises stops the refinement.
     """
-    estimate = estimate_from(
-        tree_pairs(plan, scores),
-        region_game(evaluate, plan.tree),
-        budget=budget,
-        generator=generator,
-    )
+    pairs = tree_pairs(plan, scores)
+    more = designed(pairs.coalitions, budget // 2 - len(pairs), seed, interrupt)
+    if len(more):
+        asked = RegionMasking(np.concatenate([more, ~more]), region_map(plan.tree))
+        found = yield Demand(asked, lambda: explanation)
+        pairs += Pairs(more, found[: len(more)], found[len(more) :])
+    estimate = posterior_estimate(pairs, interrupt)
     return replace(
         explanation,
         credits=node_credits(plan.tree, estimate.values),

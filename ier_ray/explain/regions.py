@@ -58,6 +58,11 @@ class RegionTree:
             level=np.concatenate([self.level, np.full(len(halves), self.depth + 1)]),
         )
 
+    def down_to(self, level: int) -> RegionTree:
+        """The tree without the nodes below a level."""
+        nodes = int((self.level <= level).sum())
+        return RegionTree(self.rectangles[:nodes], self.parent[:nodes], self.level[:nodes])
+
     def __len__(self) -> int:
         return len(self.parent)
 

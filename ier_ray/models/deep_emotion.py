@@ -6,6 +6,8 @@ Attentional Convolutional Network*, Sensors 21(9):3046, 2021.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F  # noqa: N812 (the field's name for it)
 from torch import Tensor, nn
@@ -86,7 +88,8 @@ class DeepEmotion(nn.Module):
     def attend(self, images: Tensor) -> Tensor:
         """Images resampled with the affine transforms that the localization network predicts."""
         transforms = self.localization(images).view(-1, 2, 3)
-        grid = F.affine_grid(transforms, list(images.shape), align_corners=False)
+        shape: Any = images.shape  # as it is: tracing cannot follow a list of it
+        grid = F.affine_grid(transforms, shape, align_corners=False)
         return F.grid_sample(images, grid, align_corners=False)
 
 

@@ -1,36 +1,46 @@
-"""The HTTP interface: validates requests, delegates to the deployments, formats replies."""
+"""The HTTP interface: predictions by its own network, explanations by the explainers."""
 
-from collections.abc import Mapping
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from pydantic import ValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve import Application
+from ray.serve.config import BackpressureConfig
+from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
 from ier_ray import __version__
-from ier_ray.cluster.explain_pool import ExplainRequest
-from ier_ray.data.images import Pixels, encode_png
-from ier_ray.emotions import EmotionScheme
-from ier_ray.explain.rendering import overlay
-from ier_ray.inference import ExplainerSettings
-from ier_ray.records import ExplanationRecord, Prediction
-from ier_ray.serve.deployments import Classifier, Explainer
+from ier_ray.inference import Recognizer
+from ier_ray.records import Prediction
+from ier_ray.serve.batching import Batcher
+from ier_ray.serve.decoding import Decoder
+from ier_ray.serve.deployments import Answer, Explainer, ExplainRequest
+from ier_ray.serve.disconnection import unless_disconnected
+from ier_ray.serve.errors import RefusedError, handle_errors
+from ier_ray.serve.negotiation import preferred
+from ier_ray.serve.replies import EVENTS, JSON, PNG, events, heat_map, reply_of
 from ier_ray.serve.schemas import (
     AppArgs,
     ErrorReply,
     ExplainQuery,
+    ExplanationReply,
     Health,
     ModelInfo,
+    PredictionReply,
 )
-from ier_ray.serve.uploads import FORM_FIELD, UploadError, read_pixels
+from ier_ray.serve.uploads import FORM_FIELD, read_upload
 from ier_ray.training.checkpoint import read_checkpoint_manifest, require_images, require_network
 
 MODEL = "/v1/models/ier"
-PNG = "image/png"
+ACCEPTED_WITHIN_S = 10.0
+"""Seconds within which an explainer must take a request; without one the call would wait on."""
+MOST_OVERDUE_S = 10.0
+"""Seconds after the deadline within which an explainer that works has answered."""
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 UPLOAD: dict[str, Any] = {
     "requestBody": {
@@ -44,82 +54,56 @@ UPLOAD: dict[str, Any] = {
     }
 }
 ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorReply} for status in (400, 413, 415, 422)
+    status: {"model": ErrorReply} for status in (400, 413, 415, 422, 500, 503)
+}
+NOT_EXPLAINED: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorReply} for status in (406, 504)
 }
 
 api = FastAPI(title="ier_ray", version=__version__)
+handle_errors(api)
 
 
-@api.exception_handler(UploadError)
-async def upload_error(_: Request, error: UploadError) -> JSONResponse:
-    """An upload that cannot be used, as a JSON error."""
-    return error_reply(error.status, error.error, str(error))
-
-
-@api.exception_handler(RequestValidationError)
-async def bad_parameter(_: Request, error: RequestValidationError) -> JSONResponse:
-    """A bad query parameter, as a JSON error: its name, the rule, and the value."""
-    return error_reply(422, "bad_parameter", "; ".join(map(complaint, error.errors())))
-
-
-def complaint(problem: Mapping[str, Any]) -> str:
-    """One pydantic validation error as one line."""
-    name = ".".join(str(part) for part in problem["loc"] if part != "query")
-    if not name:  # concerns several parameters: the message names the values
-        return str(problem["msg"])
-    return f"{name}: {problem['msg']}, got {problem.get('input')!r}"
-
-
-def class_index(name: str, scheme: EmotionScheme) -> int:
-    """The index of a class.
-
-    Raises:
-        UploadError: when there is no class of that name.
-    """
-    if name not in scheme.classes:
-        known = ", ".join(scheme.classes)
-        raise UploadError(422, "bad_parameter", f"target: must be one of {known}, got {name!r}")
-    return scheme.index(name)
-
-
-def merged(query: ExplainQuery, configured: ExplainerSettings) -> ExplainerSettings:
-    """The service's explainer settings, overridden by a request's.
-
-    Raises:
-        UploadError: when the combined settings are invalid.
-    """
-    try:
-        return query.over(configured)
-    except ValidationError as error:
-        lines = "; ".join(complaint(dict(problem)) for problem in error.errors())
-        raise UploadError(422, "bad_parameter", lines) from error
-
-
-def error_reply(status: int, error: str, detail: str) -> JSONResponse:
-    """An error response."""
-    return JSONResponse(ErrorReply(error=error, detail=detail).model_dump(), status_code=status)
-
-
-@serve.deployment(ray_actor_options={"num_cpus": 0.1})
+@serve.deployment(
+    ray_actor_options={"num_cpus": 0.5},
+    max_ongoing_requests=128,
+    max_queued_requests=64,  # beyond, the proxy answers, which costs the replica nothing
+    backpressure_config=BackpressureConfig(status_code=503, retry_after_s=1),
+    max_surge_percent=100,
+    graceful_shutdown_wait_loop_s=0.5,
+    graceful_shutdown_timeout_s=120,  # longer than an explanation may take
+)
 @serve.ingress(api)
 class Ingress:
-    """Serves the model's description itself and delegates the rest by handle."""
+    """Validates requests, predicts, and delegates explanations by handle."""
 
-    def __init__(
-        self, args: AppArgs, classifier: DeploymentHandle, explainer: DeploymentHandle
-    ) -> None:
+    def __init__(self, args: AppArgs, explainer: DeploymentHandle) -> None:
         self._args = args
-        self._manifest = read_checkpoint_manifest(args.checkpoint)
-        self._classifier = classifier
-        self._explainer = explainer
+        self._recognizer = Recognizer.load(
+            args.checkpoint, adjust_prior=args.adjust_prior, weights_sha256=args.weights_sha256
+        )
+        manifest = self._manifest = self._recognizer.manifest
+        self._explainer = explainer.options(stream=True)
+        self._explanations = 0
+        self._decoder = Decoder(
+            manifest.preprocessing,
+            max_pixels=args.max_upload_pixels,
+            pixels_at_once=args.max_decoding_pixels,
+        )
+        self._batcher = Batcher(
+            self._recognizer.probabilities,
+            max_size=args.max_batch_size,
+            max_wait_s=args.max_queue_s,
+        )
 
     @api.get("/healthz")
+    @api.head("/healthz", include_in_schema=False)
     async def healthz(self) -> Health:
-        """Whether the service can predict."""
-        await self._classifier.ready.remote()
+        """Whether the service runs: its network is loaded."""
         return Health(status="ok")
 
     @api.get(MODEL)
+    @api.head(MODEL, include_in_schema=False)
     async def info(self) -> ModelInfo:
         """The served model."""
         manifest = self._manifest
@@ -135,63 +119,101 @@ class Ingress:
             weights_sha256=manifest.weights_sha256,
         )
 
-    @api.post(f"{MODEL}:predict", openapi_extra=UPLOAD, responses=ERRORS)
-    async def predict(self, request: Request) -> Prediction:
+    @api.post(
+        f"{MODEL}:predict", openapi_extra=UPLOAD, responses=ERRORS, response_model=PredictionReply
+    )
+    async def predict(self, request: Request) -> Response:
         """The predicted emotion of an image."""
-        pixels, scheme = await self._upload(request)
-        return Prediction.of(await self._classifier.predict.remote(pixels), scheme)
+        self._batcher.admit()
+        encoded = await read_upload(request, max_bytes=self._args.max_upload_bytes)
+        pixels = await self._decoder.decode(encoded)
+        probabilities = await self._batcher.predict(pixels)
+        prediction = Prediction.of(probabilities, self._manifest.label_scheme)
+        weights = self._manifest.weights_sha256
+        return JSONResponse({**prediction.model_dump(), "weights_sha256": weights})
 
     @api.post(
         f"{MODEL}:explain",
         openapi_extra=UPLOAD,
-        response_model=ExplanationRecord,
-        responses={**ERRORS, 200: {"content": {PNG: BINARY}}},
+        response_model=ExplanationReply,
+        responses={
+            **ERRORS,
+            **NOT_EXPLAINED,
+            200: {"content": {PNG: BINARY, EVENTS: {"schema": {"type": "string"}}}},
+        },
     )
-    async def explain(
-        self,
-        request: Request,
-        query: Annotated[ExplainQuery, Query()],
-    ) -> Response | ExplanationRecord:
-        """DnCShap credits of an image's regions; with ``Accept: image/png``, the heat map."""
-        pixels, scheme = await self._upload(request)
-        target = None if query.target is None else class_index(query.target, scheme)
-        settings = merged(query, self._args.explainer)
-        if settings.depth > self._args.max_depth:
-            raise UploadError(
-                422,
-                "bad_parameter",
-                f"depth: must be <= {self._args.max_depth}, got {settings.depth}",
-            )
-        explanation = await self._explainer.explain.remote(
-            ExplainRequest(pixels, settings, "ier", target)
-        )
-        record = ExplanationRecord.of(explanation, settings, scheme, query.target)
-        if PNG in request.headers.get("accept", ""):
-            heat = overlay(pixels, explanation.density_map(scheme.index(record.target)))
-            return Response(encode_png(heat), media_type=PNG)
-        return record
+    async def explain(self, request: Request, query: Annotated[ExplainQuery, Query()]) -> Response:
+        """DnCShap credits of an image's regions.
 
-    async def _upload(self, request: Request) -> tuple[Pixels, EmotionScheme]:
-        manifest = self._manifest
-        pixels = await read_pixels(
-            request,
-            preprocessing=manifest.preprocessing,
-            max_bytes=self._args.max_upload_bytes,
-            max_pixels=self._args.max_upload_pixels,
-        )
-        return pixels, manifest.label_scheme
+        With ``Accept: image/png`` the heat map. With ``Accept: text/event-stream`` an event
+        ``level`` for each level when it is finished, and an event ``explanation`` at the end, each
+        with the same JSON.
+        """
+        media_type = preferred(request.headers.get("accept", ""), (JSON, PNG, EVENTS))
+        encoded = await read_upload(request, max_bytes=self._args.max_upload_bytes)
+        asked = ExplainRequest(encoded, query, levels=media_type == EVENTS)
+        answers = self._answers(asked)
+        # Before the reply begins: a refusal is a status then, not a broken stream.
+        first = await unless_disconnected(request, self._in_time(anext(answers)))
+        if media_type == EVENTS:
+            return StreamingResponse(events(first, answers, query.target), media_type=EVENTS)
+        await answers.aclose()
+        if media_type == PNG:
+            return await asyncio.to_thread(heat_map, first, query.target)
+        return JSONResponse(await asyncio.to_thread(reply_of, first, query.target))
+
+    async def _in_time(self, answer: Awaitable[Answer]) -> Answer:
+        """An answer, unless it is long overdue.
+
+        Raises:
+            RefusedError: when none has come some time after the deadline.
+        """
+        try:
+            return await asyncio.wait_for(answer, self._args.deadline_s + MOST_OVERDUE_S)
+        except TimeoutError as error:
+            raise RefusedError(504, "deadline", "no explainer has answered", 1.0) from error
+
+    async def _answers(self, asked: ExplainRequest) -> AsyncGenerator[Answer, None]:
+        """Answers of an explainer, which stops computing when they are not taken any longer.
+
+        Raises:
+            RefusedError: when the request is not served.
+        """
+        if self._explanations >= self._args.max_explanations:
+            raise RefusedError.busy(f"{self._explanations} explanations are computed already")
+        self._explanations += 1
+        image = hashlib.blake2b(asked.encoded, digest_size=16).hexdigest()
+        # Requests of one image go to one replica, which has its activations and scores.
+        stream = self._explainer.options(session_id=image).explain.remote(asked)
+        try:
+            await asyncio.wait_for(anext(stream), ACCEPTED_WITHIN_S)
+            async for answer in stream:
+                if isinstance(answer, RefusedError):
+                    raise answer
+                yield answer
+        except (TimeoutError, BackPressureError) as error:
+            raise RefusedError.busy("no explainer takes another request") from error
+        except RayError as error:
+            raise RefusedError(503, "explainer_lost", "the explainer has died", 1.0) from error
+        finally:
+            self._explanations -= 1
+            stream.cancel()
 
 
 def build(args: AppArgs) -> Application:
     """The application that serve_config.yaml starts.
 
     Raises:
-        CheckpointError: when there is no checkpoint, or its network does not read images.
+        CheckpointError: when there is no checkpoint, its network does not read images, or its
+            weights are not those that were asked for.
     """
     manifest = read_checkpoint_manifest(args.checkpoint)
     require_images(manifest, args.checkpoint, use="served")
     require_network(manifest, args.checkpoint, "ier")
-    deployments: list[Any] = [Ingress, Classifier, Explainer]  # decorated: no longer classes
-    ingress, classifier, explainer = deployments
-    application: Application = ingress.bind(args, classifier.bind(args), explainer.bind(args))
+    pinned = args.model_copy(
+        update={"weights_sha256": args.weights_sha256 or manifest.weights_sha256}
+    )
+    deployments: list[Any] = [Ingress, Explainer]  # decorated: no longer classes
+    ingress, explainer = deployments
+    application: Application = ingress.bind(pinned, explainer.bind(pinned))
     return application

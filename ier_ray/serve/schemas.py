@@ -4,6 +4,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from ier_ray.config import Settings
 from ier_ray.inference import ExplainerSettings
+from ier_ray.records import ExplanationRecord, Prediction
 
 
 class AppArgs(Settings):
@@ -11,25 +12,35 @@ class AppArgs(Settings):
 
     checkpoint: str
     """Checkpoint directory or s3:// URI that every node can read."""
+    weights_sha256: str | None = None
+    """Hash of the weights to serve; by default of those that the checkpoint has when the
+    application is deployed. Replicas never load others, not even when files are replaced."""
     adjust_prior: bool = False
     """Shift probabilities from the class frequencies of training, which is balanced, to those of
     the validation part; explanations then explain the shifted ones."""
-    explain_workers: int = Field(2, ge=1)
-    """Number of actors in the DnCShap pool."""
-    explain_worker_cpus: float = Field(0.5, gt=0)
-    """CPUs of each actor."""
-    explain_worker_gpus: float = Field(0.0, ge=0)
-    """GPUs of each actor."""
     max_batch_size: int = Field(16, ge=1)
     """Largest number of predictions in one forward pass."""
-    batch_wait_s: float = Field(0.02, ge=0)
-    """Seconds that a prediction waits for others to share its forward pass."""
+    max_queue_s: float = Field(1.0, gt=0)
+    """Longest predicted wait of a prediction in seconds; beyond, requests get a 503."""
     max_upload_bytes: int = Field(10_000_000, ge=1)
     """Largest encoded image accepted, in bytes."""
     max_upload_pixels: int = Field(50_000_000, ge=1)
     """Largest decoded image accepted, in pixels."""
+    max_decoding_pixels: int = Field(50_000_000, ge=1)
+    """Most pixels that a replica decodes at the same time, at up to 24 bytes each."""
     max_depth: int = Field(10, ge=0, le=14)
     """Largest depth served; each level doubles the work."""
+    max_explanations: int = Field(64, ge=1)
+    """Explanations that an ingress replica waits for at the same time; its other requests are
+    predictions. Less than its max_ongoing_requests."""
+    max_explanation_s: float = Field(120.0, gt=0)
+    """Longest predicted duration of an explanation, in seconds of one idle replica; costlier ones
+    are refused."""
+    max_backlog_s: float = Field(60.0, gt=0)
+    """Predicted seconds of work that may wait in a replica; beyond, requests get a 503."""
+    deadline_s: float = Field(100.0, gt=0)
+    """Seconds after which the finished levels of an explanation are the answer. Less than
+    http_options.request_timeout_s."""
     explainer: ExplainerSettings = ExplainerSettings()
     """Defaults of explanations; a request may override them."""
 
@@ -54,6 +65,23 @@ class ModelInfo(BaseModel):
     weights_sha256: str
 
 
+class PredictionReply(Prediction):
+    """Reply of :predict."""
+
+    weights_sha256: str
+    """Hash of the weights that computed it."""
+
+
+class ExplanationReply(ExplanationRecord):
+    """Reply of :explain."""
+
+    complete: bool
+    """False if the deadline passed before the last level: these are the levels that were
+    finished."""
+    weights_sha256: str
+    """Hash of the weights that computed it."""
+
+
 class ExplainQuery(ExplainerSettings):
     """Query of :explain; omitted parameters have the service's configured values."""
 
@@ -75,7 +103,7 @@ class ExplainQuery(ExplainerSettings):
 
 
 class ErrorReply(BaseModel):
-    """Body of every 4xx reply."""
+    """Body of every 4xx and 5xx reply."""
 
     error: str
     detail: str

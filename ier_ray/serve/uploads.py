@@ -1,61 +1,67 @@
-"""Reading a request's image, raw or multipart; its size is checked before decoding."""
+"""Reading a request's image, raw or multipart, within a bound of bytes."""
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 
-from ier_ray.data.images import Pixels
-from ier_ray.data.preprocessing import Preprocessing
-from ier_ray.errors import ImageError
+from ier_ray.serve.errors import TOO_LARGE, RefusedError
 
 FORM_FIELD = "image"
 FORM_OVERHEAD = 64 * 1024
 """Bytes that a multipart body may have besides the image."""
 
 
-class UploadError(Exception):
-    """An upload that cannot be used."""
-
-    def __init__(self, status: int, error: str, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.error = error
-
-
-async def read_pixels(
-    request: Request, *, preprocessing: Preprocessing, max_bytes: int, max_pixels: int
-) -> Pixels:
-    """The uploaded image, resized to the network's input, ``(S, S, 3)``.
+async def read_upload(request: Request, *, max_bytes: int) -> bytes:
+    """The encoded image of a request.
 
     Raises:
-        UploadError: with status 413 when too large, 415 when not an image, 400 when missing.
+        RefusedError: with status 413 when too large, 400 when missing, given twice, or in a form
+            that cannot be read.
     """
-    encoded = await _encoded(request, max_bytes)
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    multipart = media_type == "multipart/form-data"
+    body = await _body(request, max_bytes, FORM_OVERHEAD if multipart else 0)
+    encoded = await _form_field(request, body) if multipart else body
+    if len(encoded) > max_bytes:
+        raise too_large(max_bytes)
     if not encoded:
-        raise UploadError(
+        raise RefusedError(
             400,
             "missing_image",
             f"send the image's bytes as the body, or as the multipart field {FORM_FIELD!r}",
         )
-    try:
-        return preprocessing.decode(encoded, max_pixels=max_pixels)
-    except ImageError as error:
-        status = 413 if error.reason == "too_large" else 415
-        raise UploadError(status, error.reason, str(error)) from error
+    return encoded
 
 
-async def _encoded(request: Request, max_bytes: int) -> bytes:
-    multipart = request.headers.get("content-type", "").startswith("multipart/form-data")
-    limit = max_bytes + (FORM_OVERHEAD if multipart else 0)
+def too_large(max_bytes: int) -> RefusedError:
+    """The upload has too many bytes."""
+    return RefusedError(
+        TOO_LARGE, "too_large", f"the upload has more than the {max_bytes} bytes allowed"
+    )
+
+
+async def _body(request: Request, max_bytes: int, overhead: int) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > limit:
-            raise UploadError(
-                413, "too_large", f"the upload has more than the {max_bytes} bytes allowed"
-            )
-    if not multipart:
-        return bytes(body)
-    request._body = bytes(body)  # the form parser reuses the body read here
-    async with request.form(max_files=1, max_fields=8) as form:
-        field = form.get(FORM_FIELD)
-        return await field.read() if isinstance(field, UploadFile) else b""
+        if len(body) > max_bytes + overhead:
+            raise too_large(max_bytes)
+    return bytes(body)
+
+
+async def _form_field(request: Request, body: bytes) -> bytes:
+    request._body = body  # the form parser reuses the body read here
+    try:
+        async with request.form(max_files=8, max_fields=8) as form:
+            fields = form.getlist(FORM_FIELD)
+            files = [await each.read() for each in fields if isinstance(each, UploadFile)]
+    except HTTPException as error:
+        detail = f"the multipart form cannot be read: {error.detail}"
+        raise RefusedError(400, "bad_form", detail) from error
+    if len(files) > 1:
+        raise RefusedError(
+            400,
+            "several_images",
+            f"the form has {len(files)} files in the field {FORM_FIELD!r}; send one per request",
+        )
+    return files[0] if files else b""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import ray
+import torch
 from support.runs import EPOCHS, tiny_settings
 
 from ier_ray.cluster.connection import connect
 from ier_ray.cluster.trainer import TrainResult, run_training
+from ier_ray.training.checkpoint import load_checkpoint, read_seen_rows, save_checkpoint
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +42,20 @@ def trained(shards: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
     """One finished run of two workers, which nothing disturbed."""
     runs = tmp_path_factory.mktemp("runs")
     return run_training(tiny_settings(shards, runs, schedule__epochs=EPOCHS))
+
+
+@pytest.fixture(scope="session")
+def checkpoints(
+    trained: TrainResult, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """The same run's checkpoint twice, the second with other weights."""
+    directory = tmp_path_factory.mktemp("checkpoints")
+    shutil.copytree(trained.checkpoint, directory / "first")
+    model, manifest = load_checkpoint(trained.checkpoint)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1 + torch.randn_like(parameter) / 4)
+    seen = read_seen_rows(trained.checkpoint)
+    save_checkpoint(directory / "second", model, manifest, {}, seen)
+    return directory / "first", directory / "second"

@@ -9,6 +9,7 @@ are in memory.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ from ier_ray.explain.incremental.activations import (
     CachedActivations,
     apply,
     channels_first,
+    contiguous_copy,
     pixels_last,
 )
 from ier_ray.explain.incremental.grouping import group_by_size
@@ -61,14 +63,22 @@ class _Group:
 
 
 class WindowBatch:
-    """Masked images, a window of each, and the whole maps that the windows are pasted into."""
+    """Masked images, a window of each, and the whole maps that the windows are pasted into.
+
+    Args:
+        pairs: ``(M,)``; the image that each row masks, by its place in ``activations``.
+    """
 
     def __init__(
-        self, network: TracedNetwork, activations: CachedActivations, masking: Masking
+        self,
+        network: TracedNetwork,
+        activations: CachedActivations,
+        masking: Masking,
+        pairs: Rows,
     ) -> None:
         self._network, self._activations, self._masking = network, activations, masking
-        self._background = np.where(masking.keeps_inside, BASELINE, IMAGE)
-        self._extents = extents(network, activations, masking)
+        self._background = backgrounds(masking, pairs)
+        self._extents = extents(network, activations.shapes, masking)
         self._last_read = {
             name: index for index, step in enumerate(network.steps) for name in step.inputs
         }
@@ -108,7 +118,7 @@ class WindowBatch:
         """Inputs of the tail for all rows; :meth:`run` has computed each of them."""
         readout, known = self._network.readout, self._activations.read_out
         if readout is None or known is None:
-            return [channels_first(maps) for maps in self._frontier.values()]
+            return [contiguous_copy(channels_first(maps)) for maps in self._frontier.values()]
         before, after = self._activations.frontier, self._frontier
         outputs = readout.update(known, before, after, self._chosen, self._extents)
         return [outputs.to(self._activations.pixels.dtype)]
@@ -123,7 +133,7 @@ class WindowBatch:
         top, bottom, left, right = self._masking.rectangles[rows].T[:, :, None]
         inside = ((y >= top) & (y < bottom))[:, :, None] & ((x >= left) & (x < right))[:, None, :]
         background = self._background[rows][:, None, None]
-        shown = np.where(inside, 1 - background, background)
+        shown = np.where(inside, background ^ 1, background)  # the other one of the pair
         first = positions(np.zeros_like(rows), start, size, (height, width))
         chosen = torch.from_numpy(first + shown * height * width).to(pixels.device)
         return Window(take(pixels, chosen), start)
@@ -190,13 +200,17 @@ class WindowBatch:
         return patch
 
 
+def backgrounds(masking: Masking, pairs: Rows) -> Rows:
+    """``(M,)``: what shows outside each rectangle, by its index in the activations' batch."""
+    return 2 * pairs + np.where(masking.keeps_inside, BASELINE, IMAGE)
+
+
 def extents(
-    network: TracedNetwork, activations: CachedActivations, masking: Masking
+    network: TracedNetwork, shapes: Mapping[str, tuple[int, int, int]], masking: Masking
 ) -> dict[str, Extents]:
     """By name, the part of every value that masking can change."""
     top, bottom, left, right = masking.rectangles.T
     start, stop = np.stack([top, left], axis=1), np.stack([bottom, right], axis=1)
-    shapes = activations.shapes
     found = {network.source: Extents(start, stop, shapes[network.source][1:])}
     for step in network.steps:
         parts, size = [found[name] for name in step.inputs], shapes[step.output][1:]
@@ -209,16 +223,16 @@ def extents(
 
 
 def changed_macs(
-    network: TracedNetwork, activations: CachedActivations, masking: Masking
+    network: TracedNetwork, shapes: Mapping[str, tuple[int, int, int]], masking: Masking
 ) -> NDArray[np.float64]:
     """Multiply-accumulates of what masking can change, up to the tail, ``(M,)``."""
-    found = extents(network, activations, masking)
+    found = extents(network, shapes, masking)
     macs = np.zeros(len(masking))
     for step in network.steps:
         if isinstance(step.operation, Slide):
             macs += step.operation.macs * found[step.output].sizes.prod(1)
     if network.readout is not None:
         for name in network.frontier:
-            position = activations.shapes[name][0] * network.readout.layer.out_features
+            position = shapes[name][0] * network.readout.layer.out_features
             macs += position * found[name].sizes.prod(1)
     return macs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,23 +15,26 @@ from ier_ray.explain.evaluators import (
     Interrupt,
     NetworkEvaluator,
     ScoreFunction,
+    affordable_images,
+    logit,
+    masked_images,
     never_interrupt,
     probability,
+    probes,
 )
-from ier_ray.explain.incremental.activations import BASELINE, IMAGE, CachedActivations, local_share
-from ier_ray.explain.incremental.batch import WindowBatch, changed_macs
-from ier_ray.explain.incremental.tracing import TracedNetwork, UntraceableError, trace
+from ier_ray.explain.incremental.activations import CachedActivations, local_share
+from ier_ray.explain.incremental.logits import masked_logits, masked_macs
+from ier_ray.explain.incremental.tracing import (
+    OpaqueNetworkError,
+    TracedNetwork,
+    UntraceableError,
+    trace,
+)
 from ier_ray.explain.masking import MaskedImages, Masking
-from ier_ray.explain.memory import in_batches, planned_bytes
-from ier_ray.explain.regions import areas
+from ier_ray.explain.memory import is_out_of_memory
+from ier_ray.explain.networks import Examined, agree, examine, in_one_line, logits_of, private_copy
 from ier_ray.explain.shapley.game import Scores
 
-WINDOW_DIVISOR = 8
-"""The windows computed together take at most the planned memory divided by this."""
-MAP_COPIES = 3
-"""Copies of whole maps in memory at once: the tail's input, the flattened input, its outputs."""
-ROW_MACS = 1e7
-"""Fixed cost of a masked image, whatever its windows, in multiply-accumulates."""
 MIN_LOCAL_SHARE = 0.5
 """Least share of the work in windowed steps for which the incremental evaluator is chosen."""
 
@@ -51,6 +54,8 @@ class IncrementalEvaluator:
             when memory runs out.
         inference: how the scores are computed, for the record.
         interrupt: called before each batch; an exception that it raises stops the evaluation.
+        dense_batch_size: most images at once that the whole network scores, as in
+            :class:`DenseEvaluator`.
     """
 
     network: TracedNetwork
@@ -60,6 +65,7 @@ class IncrementalEvaluator:
     batch_size: int | None = None
     inference: str = "incremental"
     interrupt: Interrupt = never_interrupt
+    dense_batch_size: int | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -77,20 +83,14 @@ class IncrementalEvaluator:
         """Scores ``(M, K)`` of masked images."""
         if not isinstance(masking, Masking):
             return self._dense(masking)
-        known = self.activations.logits
-        background = torch.from_numpy(np.where(masking.keeps_inside, BASELINE, IMAGE))
-        pixels = areas(masking.rectangles)
-        shown = torch.from_numpy(pixels > 0) ^ background.bool()  # right for all or nothing shown
-        logits = known[shown.long().to(known.device)]
-        partial = np.flatnonzero(self._partial(masking))
-        partial = partial[np.argsort(pixels[partial], kind="stable")]
-        memory = planned_bytes(known.device)
-        for rows, found in in_batches(
-            len(partial),
-            self.batch_size or self._rows_within(memory),
-            lambda rows: self._logits(masking[partial[rows]], memory),
-        ):
-            logits[torch.from_numpy(partial[rows]).to(known.device)] = found
+        logits = masked_logits(
+            self.network,
+            self.activations,
+            masking,
+            np.zeros(len(masking), dtype=np.int64),
+            batch_size=self.batch_size,
+            interrupt=self.interrupt,
+        )
         scores: Scores = self.score(logits.double()).cpu().numpy()
         return scores
 
@@ -98,30 +98,31 @@ class IncrementalEvaluator:
         """Multiply-accumulates of each masked image, ``(M,)``, with all else in that unit."""
         if not isinstance(masking, Masking):
             return self._dense.costs(masking)
-        macs = changed_macs(self.network, self.activations, masking)
-        return ROW_MACS + np.where(self._partial(masking), macs, 0)
-
-    def _partial(self, masking: Masking) -> NDArray[np.bool_]:
-        """``(M,)``: which images show neither all of the image nor all of the baseline."""
-        pixels = areas(masking.rectangles)
-        return (pixels > 0) & (pixels < self.image.shape[-2] * self.image.shape[-1])
+        return masked_macs(self.network, self.activations.shapes, masking)
 
     @cached_property
     def _dense(self) -> DenseEvaluator:
         return DenseEvaluator(
-            self.network.whole, self.image, self.baseline, self.score, interrupt=self.interrupt
+            self.network.whole,
+            self.image,
+            self.baseline,
+            self.score,
+            self.dense_batch_size,
+            interrupt=self.interrupt,
         )
 
-    def _rows_within(self, memory: int) -> int:
-        row = sum(maps[0].nbytes for maps in self.activations.frontier.values())
-        return max(1, memory // (MAP_COPIES * row))
 
-    def _logits(self, masking: Masking, memory: int) -> Tensor:
-        batch = WindowBatch(self.network, self.activations, masking)
-        part = (batch.bytes().cumsum() // (memory / WINDOW_DIVISOR)).astype(np.int64)
-        for rows in np.split(np.arange(len(masking)), np.flatnonzero(np.diff(part)) + 1):
-            batch.run(rows, self.interrupt)
-        return self.network.tail(*batch.tail_inputs())
+@dataclass(frozen=True)
+class Choice:
+    """How images of one shape are scored fastest.
+
+    Attributes:
+        batch_size: most images at once that the whole network scores.
+        dense_because: why incremental inference does not score them, if so.
+    """
+
+    batch_size: int
+    dense_because: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,24 +130,35 @@ class ExactInference:
     """A network prepared once for explaining many images by the fastest exact method.
 
     Attributes:
-        network: in eval mode; logits ``(M, K)`` of normalized images ``(M, C, H, W)``. Copies of
-            its weights are kept: after changing them, create a new object.
-        traced: its windowed steps; None if it cannot be traced.
-        dense_because: why it cannot be traced, if so.
+        network: a private copy of the network to explain, whose parameters share its numbers:
+            after changing them, create a new object.
+        traced: its windowed steps; None if there are none.
+        dense_because: why there are none, if so.
+        one_by_one: whether the network may do what tracing does not see: it gets single images.
     """
 
     network: nn.Module
     traced: TracedNetwork | None
     dense_because: str = ""
-    _local_shares: dict[torch.Size, float] = field(default_factory=dict, repr=False, compare=False)
+    one_by_one: bool = False
+    _choices: dict[torch.Size, Choice] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, network: nn.Module) -> ExactInference:
-        """Prepare a network in eval mode: trace it if possible."""
-        try:
-            return cls(network, trace(network))
+        """Prepare a network in eval mode, which stays as it is: trace a copy if possible.
+
+        Args:
+            network: logits ``(M, K)`` of normalized images ``(M, C, H, W)``.
+
+        Raises:
+            NetworkError: when it is in training mode, not initialized, or cannot be copied.
+        """
+        private = private_copy(network)
+        try:  # another copy, as networks may keep what tracing shows them
+            return cls(private, replace(trace(private_copy(network)), whole=private))
         except UntraceableError as error:
-            return cls(network, None, str(error))
+            opaque = isinstance(error, OpaqueNetworkError)
+            return cls(private, None, str(error), one_by_one=opaque)
 
     def evaluator(
         self,
@@ -159,6 +171,8 @@ class ExactInference:
     ) -> NetworkEvaluator:
         """Scores of masked versions of an image: incremental if that is worthwhile, else dense.
 
+        The network is examined with the first image of each shape.
+
         Args:
             image, baseline: normalized, ``(C, H, W)``, of the network's precision.
             remark: added to the evaluator's ``inference``.
@@ -166,31 +180,85 @@ class ExactInference:
 
         Returns:
             An evaluator whose ``inference`` says which it is and, if dense, why.
+
+        Raises:
+            NetworkError: when the network fails on the image, does not return logits ``(M, K)``,
+                is not determined by the image, or overwrites its parameters.
+            ValueError: when image and baseline are not of one shape ``(C, H, W)``.
         """
-        reason = self.dense_because
-        if self.traced is not None:
-            evaluator = IncrementalEvaluator(
+        if image.dim() != 3 or image.shape != baseline.shape:
+            raise ValueError(
+                f"image and baseline must have one shape (C, H, W), "
+                f"got {tuple(image.shape)} and {tuple(baseline.shape)}"
+            )
+        choice = self.choice(image, baseline)
+        if self.traced is not None and not choice.dense_because:
+            return IncrementalEvaluator(
                 self.traced,
                 image,
                 baseline,
                 score,
                 inference=f"incremental{remark}",
                 interrupt=interrupt,
+                dense_batch_size=choice.batch_size,
             )
-            if image.shape not in self._local_shares:
-                self._local_shares[image.shape] = local_share(self.traced, evaluator.activations)
-            share = self._local_shares[image.shape]
-            if share >= MIN_LOCAL_SHARE:
-                return evaluator
-            reason = f"only {share:.0%} of the work comes before operations over all positions"
         return DenseEvaluator(
             self.network,
             image,
             baseline,
             score,
-            inference=f"dense: {reason}{remark}",
+            choice.batch_size,
+            inference=f"dense: {choice.dense_because}{remark}",
             interrupt=interrupt,
         )
+
+    def choice(self, image: Tensor, baseline: Tensor) -> Choice:
+        """How images of this shape are scored; the first one is used to find out.
+
+        Raises:
+            NetworkError: as :meth:`evaluator`.
+        """
+        if image.shape not in self._choices:
+            self._choices[image.shape] = self._choose(image, baseline)
+        return self._choices[image.shape]
+
+    @torch.inference_mode()
+    def _choose(self, image: Tensor, baseline: Tensor) -> Choice:
+        """What to do with images of this shape: by the network's operations, or by a few calls."""
+        masking = probes((image.shape[-2], image.shape[-1]))
+        if self.traced is not None and self.traced.separate:
+            masking = masking[:1]
+            found = Examined(logits_of(self.network, masked_images(image, baseline, masking)), True)
+        else:
+            images = masked_images(image, baseline, masking)
+            found = examine(self.network, images, batches=not self.one_by_one)
+        if self.one_by_one:
+            return Choice(1, f"{self.dense_because}; images are run one by one")
+        if not found.independent:
+            return Choice(1, "the network treats images of a batch differently: run one by one")
+        batch_size = affordable_images(self.network, image)
+        if self.traced is None:
+            return Choice(batch_size, self.dense_because)
+        windows = IncrementalEvaluator(self.traced, image, baseline, logit)
+        return Choice(batch_size, _reason(windows, masking, found.logits))
+
+
+def _reason(windows: IncrementalEvaluator, masking: Masking, expected: Tensor) -> str:
+    """Why windows do not suit a network that gives masked images these logits, if they do not."""
+    try:
+        share = local_share(windows.network, windows.activations)
+        if share < MIN_LOCAL_SHARE:
+            return f"only {share:.0%} of the work comes before operations over all positions"
+        found = torch.from_numpy(windows(masking)).to(expected)
+    except UntraceableError as error:
+        return str(error)
+    except Exception as error:  # the user's code may expect a layout that windows do not keep
+        if is_out_of_memory(error):
+            raise
+        return f"what follows the windows fails: {in_one_line(error)}"
+    if not agree(found, expected):
+        return "incremental inference gives other logits than the network"
+    return ""
 
 
 def exact_evaluator(

@@ -61,13 +61,15 @@ class Readout:
         channels = [maps.shape[-1] for maps in after.values()]
         weights = torch.split(self._by_position(positions), channels, 1)
         for (name, maps), weight in zip(after.items(), weights, strict=True):
-            changed = extents[name].covers()
-            for position in np.flatnonzero(changed.any(0)).tolist():
-                rows = torch.from_numpy(np.flatnonzero(changed[:, position])).to(known.device)
-                origins = background.index_select(0, rows)
-                change = take(maps, rows * positions + position)
-                change -= take(before[name], origins * positions + position)
-                outputs.index_add_(0, rows, (change @ weight[position]).double())
+            # All that is copied to the device or gathered is so at once: calls take time there.
+            position, row = np.nonzero(extents[name].covers().T)
+            place, rows = (torch.from_numpy(each).to(known.device) for each in (position, row))
+            change = take(maps, rows * positions + place)
+            change -= take(before[name], background.index_select(0, rows) * positions + place)
+            counts = np.bincount(position, minlength=positions).tolist()
+            parts = zip(torch.split(rows, counts), torch.split(change, counts), weight, strict=True)
+            for changed, difference, layer in parts:
+                outputs.index_add_(0, changed, (difference @ layer).double())
         return outputs
 
     def _by_position(self, positions: int) -> Tensor:

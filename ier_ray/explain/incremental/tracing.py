@@ -7,10 +7,22 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules import module as modules
 
-from ier_ray.explain.incremental.conversion import joins_channels, step_of, works_in_place
+from ier_ray.explain.incremental.conversion import (
+    decides,
+    flattens,
+    is_as_defined,
+    is_fresh,
+    joins_channels,
+    module_of,
+    overwritten,
+    step_of,
+    treats_images_alone,
+)
 from ier_ray.explain.incremental.operations import Join, Slide, Step
 from ier_ray.explain.incremental.readout import Readout
+from ier_ray.explain.networks import in_one_line, require_ready
 
 LocalNodes = dict[fx.Node, Step | None]
 """Nodes whose changes stay local, in order, with their steps; the network's input has none."""
@@ -18,6 +30,10 @@ LocalNodes = dict[fx.Node, Step | None]
 
 class UntraceableError(ValueError):
     """A network that incremental inference cannot run; the message says why."""
+
+
+class OpaqueNetworkError(UntraceableError):
+    """A network that does what tracing does not see, such as decide by what a batch holds."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +47,7 @@ class TracedNetwork:
         readout: the dense layer that reads the frontier, if one does.
         tail: everything after: from the readout's outputs, or from whole maps, to logits.
         whole: the network itself.
+        separate: whether each of its operations is known to treat images alone and always alike.
     """
 
     source: str
@@ -39,18 +56,26 @@ class TracedNetwork:
     readout: Readout | None
     tail: Callable[..., Tensor]
     whole: nn.Module
+    separate: bool
 
 
 def trace(network: nn.Module) -> TracedNetwork:
     """Steps of a network in eval mode, with the weights it has now.
 
+    The network is called with a stand-in for images: what it keeps of its inputs, it keeps of
+    that, and other changes that it makes to itself are made. Trace a private copy.
+
     Raises:
-        UntraceableError: when it is in training mode, does not take exactly one input, has control
-            flow that depends on the input, or has no convolution before the first operation over
-            all positions.
+        NetworkError: when it is in training mode.
+        OpaqueNetworkError: when it has hooks or TorchScript, compares values, or cannot be traced,
+            such as for control flow that depends on the input.
+        UntraceableError: when it has no convolution before the first operation over all positions.
     """
+    require_ready(network)
+    _require_visible(network)
+    whole, network = network, nn.Sequential(network).eval()  # fx sees default arguments, so called
     nodes = _graph_nodes(network)
-    source = _source(nodes)
+    source = next(node for node in nodes if node.op == "placeholder")
     local = _local_nodes(network, nodes, source)
     steps = tuple(step for step in local.values() if step is not None)
     if not any(isinstance(step.operation, Slide) and step.operation.macs for step in steps):
@@ -60,7 +85,7 @@ def trace(network: nn.Module) -> TracedNetwork:
     if dense is None:
         readout, tail = None, _graph_from(frontier, nodes, before=local.keys())
     else:
-        readout = Readout(network.get_submodule(str(dense.layer.target)))  # type: ignore[arg-type]
+        readout = Readout(module_of(network, dense.layer))  # type: ignore[arg-type]
         frontier = dense.maps
         tail = _graph_from([dense.layer], nodes, before=local.keys() | dense.nodes)
     names = tuple(node.name for node in frontier)
@@ -70,26 +95,42 @@ def trace(network: nn.Module) -> TracedNetwork:
         frontier=names,
         readout=readout,
         tail=fx.GraphModule(network, tail),
-        whole=network,
+        whole=whole,
+        separate=all(treats_images_alone(network, node) for node in nodes),
     )
+
+
+class _Tracer(fx.Tracer):
+    """Sees torch's own layers as one operation each, and what all other modules do."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a module and all in it are as torch defines them; DataParallel only wraps."""
+        wraps = isinstance(m, nn.DataParallel)
+        own = all(map(is_as_defined, m.modules()))
+        return own and not wraps and super().is_leaf_module(m, module_qualified_name)
+
+
+def _require_visible(network: nn.Module) -> None:
+    """Raise OpaqueNetworkError for modules that run code which tracing cannot see."""
+    everywhere = modules._global_forward_hooks or modules._global_forward_pre_hooks
+    for name, module in network.named_modules():
+        where = f"{type(module).__name__} {name}".strip()
+        if everywhere or module._forward_hooks or module._forward_pre_hooks:
+            raise OpaqueNetworkError(f"the network has forward hooks (on {where})")
+        if isinstance(module, torch.jit.ScriptModule):
+            raise OpaqueNetworkError(f"the network has TorchScript ({where})")
 
 
 def _graph_nodes(network: nn.Module) -> list[fx.Node]:
     """Every operation of a network, in order."""
-    if any(module.training for module in network.modules()):
-        raise UntraceableError("the network is in training mode: call .eval() first")
     try:
-        return list(fx.Tracer().trace(network).nodes)
+        nodes = list(_Tracer().trace(network).nodes)
     except Exception as error:  # the network's own code may raise anything when given a proxy
-        raise UntraceableError(f"the network cannot be traced: {error}") from error
-
-
-def _source(nodes: list[fx.Node]) -> fx.Node:
-    """The network's input."""
-    sources = [node for node in nodes if node.op == "placeholder"]
-    if len(sources) != 1:
-        raise UntraceableError(f"the network takes {len(sources)} inputs, not one")
-    return sources[0]
+        raise OpaqueNetworkError(f"the network cannot be traced: {in_one_line(error)}") from error
+    for node in nodes:
+        if decides(node):
+            raise OpaqueNetworkError(f"the network decides by comparing values ({node.name})")
+    return nodes
 
 
 def _local_nodes(network: nn.Module, nodes: list[fx.Node], source: fx.Node) -> LocalNodes:
@@ -124,10 +165,10 @@ def _first_dense(
     for layer in nodes:
         if layer.op != "call_module":
             continue
-        if type(network.get_submodule(str(layer.target))) is not nn.Linear:
+        if type(module_of(network, layer)) is not nn.Linear:
             continue
         flat = layer.all_input_nodes[0]
-        if not _flattens(network, flat):
+        if not flattens(network, flat):
             continue
         (read,) = flat.all_input_nodes
         joined = read.op == "call_function" and read.target is torch.cat and joins_channels(read)
@@ -138,15 +179,6 @@ def _first_dense(
         if alone and outside - set(local) <= between:
             return _FirstDense(layer, maps, between)
     return None
-
-
-def _flattens(network: nn.Module, node: fx.Node) -> bool:
-    """Whether a node flattens all but the first dimension."""
-    if node.op == "call_module":
-        module = network.get_submodule(str(node.target))
-        return type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
-    named = node.op == "call_method" and node.target == "flatten"
-    return (named or node.target is torch.flatten) and node.args[1:] == (1,) and not node.kwargs
 
 
 def _needed(steps: Sequence[Step], wanted: set[str]) -> tuple[Step, ...]:
@@ -188,6 +220,19 @@ def _graph_from(
 
 
 def _changed_in_place(network: nn.Module, nodes: list[fx.Node]) -> set[fx.Node]:
-    """Values that one reader overwrites: what other readers see depends on the order."""
-    changes = (node.all_input_nodes[0] for node in nodes if works_in_place(network, node))
-    return {changed for changed in changes if len(changed.users) > 1}
+    """Values whose memory is overwritten: what other readers see of it depends on the order.
+
+    Values without other readers are left out: who reads a chain of them sees its end only.
+    """
+    shared: dict[fx.Node, set[fx.Node]] = {}
+    changed: set[fx.Node] = set()
+    for node in nodes:
+        written = overwritten(network, node)
+        if written is not None and any(len(each.users) > 1 for each in shared[written]):
+            changed |= shared[written]
+        aliases = [written] if written is not None else node.all_input_nodes
+        memory = {node}
+        for each in [] if is_fresh(network, node) else aliases:
+            memory |= shared[each]
+        shared.update(dict.fromkeys(memory, memory))
+    return changed

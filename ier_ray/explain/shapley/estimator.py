@@ -11,6 +11,7 @@ The pairs are those that tell most about the Shapley values (see ``design``).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
@@ -26,6 +27,8 @@ from ier_ray.explain.shapley.kernel import Floats, OddKernel
 INTERACTION_VARIANCES = (1e-6, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0)
 LENGTH_SCALES = (1.6**-0.5, 3.2**-0.5, 6.4**-0.5)
 """Hyperparameters among which the marginal likelihood selects."""
+MOST_SELECTING = 1024
+"""Most pairs on which the hyperparameters are selected."""
 JITTER = 1e-9
 """Added to the diagonal, relative to the prior variance: scores have rounding errors."""
 
@@ -109,28 +112,50 @@ def estimate_from(
 ) -> Estimate:
     """An estimate from known pairs and as many more as the budget allows."""
     more = best_pairs(known.coalitions, budget // 2 - len(known), generator)
-    pairs = known + Pairs.scored(game, more) if len(more) else known
-    values, deviations = posterior_shapley(pairs)
+    return posterior_estimate(known + Pairs.scored(game, more) if len(more) else known)
+
+
+def posterior_estimate(pairs: Pairs, interrupt: Callable[[], None] = lambda: None) -> Estimate:
+    """The estimate from scored pairs.
+
+    Args:
+        interrupt: called now and then; an exception that it raises stops the computation.
+    """
+    values, deviations = posterior_shapley(pairs, interrupt)
     full, empty = pairs.scores[0], pairs.complement_scores[0]
     return Estimate(values, deviations, full, empty, evaluations=2 * len(pairs))
 
 
-def posterior_shapley(pairs: Pairs) -> tuple[Scores, Scores]:
-    """Posterior mean and standard deviation of the Shapley values, each ``(n, K)``."""
+def posterior_shapley(
+    pairs: Pairs, interrupt: Callable[[], None] = lambda: None
+) -> tuple[Scores, Scores]:
+    """Posterior mean and standard deviation of the Shapley values, each ``(n, K)``.
+
+    The work grows with the cube of the pairs: the hyperparameters are selected on the first
+    ``MOST_SELECTING`` of them.
+    """
     players = pairs.coalitions.shape[1]
     if np.log2(len(pairs)) == players - 1:  # every coalition was scored
         values = shapley_of_all(pairs.table())
         return values, np.zeros_like(values)
     points, odd = signs(pairs.coalitions), (pairs.scores - pairs.complement_scores) / 2
     classes = odd.shape[1]
-    best = np.full(classes, -np.inf)
+    best, chosen = np.full(classes, -np.inf), np.zeros(classes, dtype=np.int64)
     values, deviations = np.zeros((2, players, classes))
-    for variance, length_scale in product(INTERACTION_VARIANCES, LENGTH_SCALES):
-        kernel = OddKernel(players, variance, length_scale)
-        mean, deviation, likelihood = posterior(kernel, points, odd)
+    grid = [OddKernel(players, *each) for each in product(INTERACTION_VARIANCES, LENGTH_SCALES)]
+    for index, kernel in enumerate(grid):
+        interrupt()
+        mean, deviation, likelihood = posterior(
+            kernel, points[:MOST_SELECTING], odd[:MOST_SELECTING]
+        )
         better = likelihood > best
-        best[better] = likelihood[better]
+        best[better], chosen[better] = likelihood[better], index
         values[:, better], deviations[:, better] = mean[:, better], deviation[:, better]
+    for index in np.unique(chosen) if len(points) > MOST_SELECTING else ():
+        interrupt()
+        mean, deviation, _ = posterior(grid[index], points, odd)
+        there = chosen == index
+        values[:, there], deviations[:, there] = mean[:, there], deviation[:, there]
     rounding = 2 * odd[0] - values.sum(0)
     return values + rounding / players, deviations
 

@@ -7,7 +7,8 @@ import io
 import pytest
 from PIL import Image
 
-from ier_ray.data.image_formats import HEAD_BYTES, READ_FORMATS, recognized_format
+from ier_ray.data.image_formats import HEAD_BYTES, HEIF, READ_FORMATS, recognized_format
+from ier_ray.data.images import declared_pixels
 
 
 def saved(mode: str, file_format: str, **options: object) -> bytes:
@@ -74,3 +75,10 @@ def test_files_of_every_format_are_recognized_by_their_head(name: str) -> None:
 )
 def test_other_files_are_not_images(content: bytes) -> None:
     assert recognized_format(content) is None
+
+
+@pytest.mark.parametrize("name", [name for name in READ_FORMATS if name not in {HEIF, "SUN"}])
+def test_the_header_announces_the_pixels(name: str) -> None:
+    encoded = WRITTEN[name][0]
+    assert declared_pixels(encoded) == 20 * 12
+    assert declared_pixels(encoded[:8]) in {0, 20 * 12}  # P4 has it in as many bytes

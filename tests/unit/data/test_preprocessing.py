@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ier_ray import storage
 from ier_ray.data.augmentation import AugmentSettings, augment
 from ier_ray.data.captions import CaptionReader
-from ier_ray.data.images import encode_png
+from ier_ray.data.images import Pixels, encode_png
 from ier_ray.data.parts import SplitPlan
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.samples import images_from_files, images_from_shards
@@ -32,7 +32,8 @@ from ier_ray.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalization
 from ier_ray.emotions import FOUR
 from ier_ray.explain.masking import Masking
 from ier_ray.inference import ExplainerSettings, Recognizer
-from ier_ray.serve.uploads import read_pixels
+from ier_ray.serve.decoding import Decoder
+from ier_ray.serve.uploads import read_upload
 from ier_ray.training.loop import on_device
 
 CPU = torch.device("cpu")
@@ -140,8 +141,12 @@ def uploaded(preprocessing: Preprocessing) -> np.ndarray:
         return {"type": "http.request", "body": PHOTOGRAPH, "more_body": False}
 
     request = Request({"type": "http", "headers": []}, receive)
-    limits = {"max_bytes": 10**6, "max_pixels": 10**6}
-    return asyncio.run(read_pixels(request, preprocessing=preprocessing, **limits))
+    decoder = Decoder(preprocessing, max_pixels=10**6, pixels_at_once=10**6)
+
+    async def decoded() -> Pixels:
+        return await decoder.decode(await read_upload(request, max_bytes=10**6))
+
+    return asyncio.run(decoded())
 
 
 @pytest.mark.parametrize("normalization", ["per_image", "imagenet"])

@@ -9,22 +9,23 @@ import pytest
 import torch
 from support.networks import both_ways, crooked
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ier_ray.explain import DenseEvaluator, RegionTree, evaluators
 from ier_ray.explain.dncshap import Plan
 from ier_ray.explain.memory import in_batches, planned_bytes
 
 
-def limited(network: nn.Module, largest: int, error: Exception) -> nn.Module:
-    """The network on a machine whose memory holds ``largest`` images before a dense layer."""
+def limit(patch: pytest.MonkeyPatch, largest: int, error: Exception) -> None:
+    """Make this a machine whose memory holds ``largest`` images before a dense layer."""
+    original = functional.linear
 
-    def check(_: nn.Module, maps: tuple[Tensor]) -> None:
-        if len(maps[0]) > largest:
+    def check(maps: Tensor, *weights: Tensor) -> Tensor:
+        if len(maps) > largest:
             raise error
+        return original(maps, *weights)
 
-    linear = next(module for module in network.modules() if isinstance(module, nn.Linear))
-    linear.register_forward_pre_hook(check)
-    return network
+    patch.setattr(functional, "linear", check)
 
 
 @pytest.mark.parametrize(
@@ -36,12 +37,13 @@ def limited(network: nn.Module, largest: int, error: Exception) -> nn.Module:
     ],
 )
 def test_batches_are_halved_when_memory_runs_out(
-    error: Exception, caplog: pytest.LogCaptureFixture
+    error: Exception, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = Plan.of(RegionTree.halving(16, 16, depth=5), "both")
     expected, _ = both_ways(crooked(), plan.masking, 16, 16)
+    limit(monkeypatch, 10, error)
     with caplog.at_level(logging.WARNING):
-        found, dense = both_ways(limited(crooked(), 10, error), plan.masking, 16, 16)
+        found, dense = both_ways(crooked(), plan.masking, 16, 16)
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(dense, expected, rtol=1e-10, atol=1e-12)
     halvings = [record.args for record in caplog.records]
@@ -78,10 +80,12 @@ def test_dense_batches_are_as_large_as_memory_allows(monkeypatch: pytest.MonkeyP
             return super().forward(images)
 
     network = Watched(nn.Conv2d(1, 2, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(32, 3))
+    network.eval()
+    examined = [1] * 5 + [2] * 3
     a_row = 4 * (32 + 3)
     masking = Plan.of(RegionTree.halving(6, 6, depth=4), "both").masking
     for planned, batches in ((7 * a_row + 1, [7] * 8 + [4]), (a_row - 1, [1] * 60)):
         monkeypatch.setattr(evaluators, "planned_bytes", lambda device, planned=planned: planned)
         seen.clear()
         DenseEvaluator(network, torch.rand(1, 6, 6), torch.zeros(1, 6, 6))(masking)
-        assert seen == [1, *batches]
+        assert seen == [*examined, 1, *batches]

@@ -25,7 +25,7 @@ from ier_ray.explain.dncshap import Plan
 from ier_ray.explain.evaluators import logit
 from ier_ray.explain.incremental.grouping import group_by_size
 from ier_ray.explain.incremental.operations import Slide
-from ier_ray.explain.incremental.tracing import UntraceableError, trace
+from ier_ray.explain.incremental.tracing import trace
 from ier_ray.explain.masking import RegionMasking
 from ier_ray.models.emotion_net import EmotionNet
 
@@ -206,11 +206,6 @@ def test_other_networks_are_run_whole_and_the_result_says_why(
     expected = explain(DenseEvaluator(network, image, baseline, logit), tree)
     np.testing.assert_array_equal(found.credits, expected.credits)
     assert expected.inference == "dense"
-
-
-def test_networks_in_training_mode_are_refused() -> None:
-    with pytest.raises(UntraceableError, match=r"in training mode: call \.eval\(\) first"):
-        trace(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten()))
 
 
 def test_costs_count_what_each_image_changes() -> None:

@@ -1,0 +1,285 @@
+"""The engine: explanations of several users at once, in common batches.
+
+One thread runs the network, a batch after another; each batch is divided fairly among the
+explanations that wait. What lies between two batches of one explanation (which masked images come
+next, which coalitions refine) is planned in other threads meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Condition, Thread
+
+from ier_ray.errors import CancelledError, DeadlineError
+from ier_ray.explain.engine.explaining import Done, Explaining, Failed, Job, Level, Listener, Update
+from ier_ray.explain.engine.fairness import fair_rows
+from ier_ray.explain.engine.memo import Memo
+from ier_ray.explain.engine.places import Places
+from ier_ray.explain.engine.shared import SharedNetwork
+
+logger = logging.getLogger(__name__)
+
+BATCH_S = 0.15
+"""Most seconds that a batch is planned to take: what a cancellation or a newcomer waits for."""
+PLANNING_S = 0.005
+"""Seconds that a batch waits for explanations that are being planned."""
+PLANNERS = 2
+"""Threads that plan."""
+MOST_PUT = 8
+"""Images that are put into places in one pass."""
+FIRST_S_PER_MAC = 1e-10
+"""Seconds per multiply-accumulate that are assumed before the first batch."""
+WEIGHT_OF_NEW = 0.2
+"""Weight of the latest batch in the average speed."""
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A submitted explanation."""
+
+    cancel: Callable[[], None]
+    """Stop waiting; when nobody waits any longer, nothing more is computed after this batch."""
+
+
+class Engine:
+    """Computes explanations for any number of threads.
+
+    Call :meth:`stop` at the end.
+    """
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._running: dict[Hashable, Explaining] = {}
+        self._places: dict[SharedNetwork, Places] = {}
+        self._s_per_mac: dict[SharedNetwork, float] = {}
+        self._memo = Memo()
+        self._stopping = False
+        self._planners = ThreadPoolExecutor(PLANNERS, thread_name_prefix="planner")
+        self._thread = Thread(target=self._run, name="explanation-engine", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self, job: Job, notify: Callable[[Update], None], *, deadline: float = float("inf")
+    ) -> Ticket:
+        """Start an explanation, or join an equal one that runs.
+
+        Args:
+            notify: gets a :class:`Level` for each level that is finished from now on, and for the
+                last one before; then :class:`Done` or :class:`Failed`.
+            deadline: by ``time.monotonic``.
+
+        Raises:
+            CancelledError: when the engine was stopped.
+        """
+        listener = Listener(notify, deadline)
+        with self._changed:
+            if self._stopping:
+                raise CancelledError("the engine was stopped")
+            explaining = self._running.get(job.key)
+            if explaining is None:
+                others = (each.served for each in self._running.values())
+                explaining = Explaining(job, served=min(others, default=0.0))
+                self._running[job.key] = explaining
+                self._planners.submit(self._plan, explaining)
+            explaining.listeners.append(listener)
+            if explaining.finished is not None:
+                notify(Level(explaining.finished))
+            self._changed.notify()
+        return Ticket(lambda: self._leave(explaining, listener))
+
+    def seconds(self, network: SharedNetwork, macs: float) -> float:
+        """Predicted duration of a cost on an idle engine."""
+        return macs * self._s_per_mac.get(network, FIRST_S_PER_MAC)
+
+    def backlog_s(self) -> float:
+        """Predicted seconds until all that runs is finished."""
+        with self._changed:
+            running = list(self._running.values())
+        return sum(self.seconds(each.job.network, each.macs_left) for each in running)
+
+    def check(self) -> None:
+        """Raise RuntimeError if the thread that computes has ended."""
+        if not self._thread.is_alive():
+            raise RuntimeError("the thread that computes explanations has ended")
+
+    def stop(self) -> None:
+        """End the threads; those who wait get a :class:`Failed`."""
+        with self._changed:
+            self._stopping = True
+            running = list(self._running.values())
+            for explaining in running:
+                self._end(explaining, Failed(CancelledError("the engine was stopped")))
+            self._changed.notify()
+        self._thread.join()
+        self._planners.shutdown()
+
+    def _plan(self, explaining: Explaining) -> None:
+        """Go on until rows are to be scored, or to the end."""
+        try:
+            explanation = explaining.plan(self._memo)
+        except CancelledError:
+            return  # it has been removed already
+        except Exception as error:  # whatever went wrong is this explanation's alone
+            logger.exception("an explanation failed while it was planned")
+            self._finish(explaining, Failed(error))
+            return
+        if explanation is not None:
+            self._finish(explaining, Done(explanation, complete=True))
+            return
+        with self._changed:
+            explaining.waits = True
+            self._changed.notify()
+
+    def _run(self) -> None:
+        """The thread that computes."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(self._all_wait, PLANNING_S)
+                self._expire()
+                put, scored = self._next()
+                if self._stopping:
+                    return
+                if not put and not scored:
+                    self._changed.wait(self._until_deadline())
+                    continue
+            if put:
+                self._together_or_alone(self._put, put)
+            else:
+                self._together_or_alone(self._score, scored)
+
+    def _all_wait(self) -> bool:
+        """Whether no explanation is being planned: those beside it would go on without it."""
+        return self._stopping or all(each.waits for each in self._running.values())
+
+    def _next(self) -> tuple[list[Explaining], list[Explaining]]:
+        """Explanations whose images are to be put into places, or whose rows are to be scored.
+
+        All are of one network; those served least come first.
+        """
+        waiting = [each for each in self._running.values() if each.waits]
+        waiting.sort(key=lambda each: each.served)
+        for network in dict.fromkeys(each.job.network for each in waiting):
+            here = [each for each in waiting if each.job.network is network]
+            put = [each for each in here if each.place is None and self._takes_new_place(each)]
+            if put:
+                return put, []
+            scored = [each for each in here if each.place is not None]
+            if scored:
+                return [], scored
+        return [], []
+
+    def _takes_new_place(self, explaining: Explaining) -> bool:
+        """Give an explanation a place, if there is one; whether its image must be put there."""
+        network = explaining.job.network
+        places = self._places.setdefault(network, Places(network.places))
+        taken = places.take(explaining.job.image_key)
+        if taken is None:
+            return False
+        explaining.place, is_new = taken
+        return is_new
+
+    def _put(self, explanations: Sequence[Explaining]) -> None:
+        """Put the images of explanations into the places that they took."""
+        network = explanations[0].job.network
+        for start in range(0, len(explanations), MOST_PUT):
+            part = explanations[start : start + MOST_PUT]
+            network.put(
+                [each.place for each in part if each.place is not None],
+                [(each.job.image, each.job.baseline) for each in part],
+            )
+        with self._changed:
+            for each in explanations:
+                each.charge(2 * network.whole_macs)
+
+    def _score(self, explanations: Sequence[Explaining]) -> None:
+        """Score a batch of rows."""
+        network = explanations[0].job.network
+        quantum = BATCH_S / self._s_per_mac.get(network, FIRST_S_PER_MAC)
+        counts = fair_rows([each.costs for each in explanations], quantum)
+        served = [(each, n) for each, n in zip(explanations, counts, strict=True) if n]
+        macs = sum(float(each.costs[:n].sum()) for each, n in served)
+        started = time.perf_counter()
+        found = network.logits([each.portion(n) for each, n in served])
+        seconds = time.perf_counter() - started
+        with self._changed:
+            self._learn(network, seconds / macs)
+            for (each, _), logits in zip(served, found, strict=True):
+                each.take(logits, self._memo)
+                if not len(each.costs):
+                    each.waits = False
+                    self._planners.submit(self._plan, each)
+
+    def _learn(self, network: SharedNetwork, s_per_mac: float) -> None:
+        """Take a batch's speed into the average; the first one replaces the guess."""
+        before = self._s_per_mac.get(network, s_per_mac)
+        self._s_per_mac[network] = before + WEIGHT_OF_NEW * (s_per_mac - before)
+
+    def _together_or_alone(
+        self, compute: Callable[[Sequence[Explaining]], None], explanations: Sequence[Explaining]
+    ) -> None:
+        """Compute for all; if that fails, for each alone, so that only the faulty ones fail."""
+        try:
+            compute(explanations)
+        except Exception as error:  # an explanation's fault must not end the engine
+            if len(explanations) > 1:
+                for each in explanations:
+                    self._together_or_alone(compute, [each])
+                return
+            logger.exception("an explanation failed while its masked images were scored")
+            self._fail(explanations[0], error, image_fails=compute == self._put)
+
+    def _fail(self, explaining: Explaining, error: Exception, *, image_fails: bool) -> None:
+        """End an explanation; if its image is not in its place, all that have the place."""
+        job = explaining.job
+        with self._changed:
+            if not image_fails:
+                self._end(explaining, Failed(error))
+                return
+            for each in list(self._running.values()):
+                same = (each.job.network, each.job.image_key) == (job.network, job.image_key)
+                if same and each.place is not None:
+                    self._end(each, Failed(error))
+            self._places[job.network].forget(job.image_key)
+
+    def _finish(self, explaining: Explaining, update: Update) -> None:
+        with self._changed:
+            self._end(explaining, update)
+
+    def _end(self, explaining: Explaining, update: Update | None = None) -> None:
+        """Remove an explanation that runs; what its threads still compute is thrown away."""
+        if self._running.get(explaining.job.key) is not explaining:
+            return
+        del self._running[explaining.job.key]
+        explaining.waits, explaining.cancelled = False, True
+        if explaining.place is not None:
+            self._places[explaining.job.network].leave(explaining.job.image_key)
+        if update is not None:
+            explaining.tell(update)
+
+    def _leave(self, explaining: Explaining, listener: Listener) -> None:
+        """Somebody waits no longer."""
+        with self._changed:
+            if listener in explaining.listeners:
+                explaining.listeners.remove(listener)
+            if not explaining.listeners:
+                self._end(explaining)
+
+    def _expire(self) -> None:
+        """Answer those whose deadline has passed with what is finished."""
+        now = time.monotonic()
+        for explaining in list(self._running.values()):
+            for listener in [each for each in explaining.listeners if each.deadline <= now]:
+                finished = explaining.finished
+                late = DeadlineError("no level of the explanation was finished by the deadline")
+                listener.notify(Failed(late) if finished is None else Done(finished, False))
+                self._leave(explaining, listener)
+
+    def _until_deadline(self) -> float | None:
+        """Seconds to the next deadline; None if there is none."""
+        deadlines = [e.deadline for each in self._running.values() for e in each.listeners]
+        next_one = min(deadlines, default=float("inf"))
+        return None if next_one == float("inf") else max(0.0, next_one - time.monotonic())
