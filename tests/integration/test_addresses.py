@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -157,6 +158,7 @@ def test_a_cluster_that_died_is_named_and_the_job_goes_on(tmp_path: Path) -> Non
 def test_a_cluster_without_its_node_here_is_not_waited_for(tmp_path: Path) -> None:
     """Its control service lives, but its node on this machine was killed."""
     with head_node() as half:
+        half.process.send_signal(signal.SIGSTOP)  # it would end the rest
         raylet = next(part for part in half.parts() if part.name() == "raylet")
         raylet.kill()
         done = join(RAY_TMPDIR=half.temporary)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import dropwhile
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,12 @@ def files(*roots: str | Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in found}
 
 
-def assert_told(call: WrongCall, inputs: dict[str, str], lines: list[str]) -> None:
+def assert_told(call: WrongCall, inputs: dict[str, str], said: list[str]) -> None:
+    """After its settings and what it notices on the way, the job says what is wrong."""
+    assert not any("Traceback" in line for line in said)
     wanted = call.lines(inputs)
+    lines = list(dropwhile(lambda line: not line.startswith(f"{call.job}: error: "), said))
     assert len(lines) == len(wanted), lines
-    assert lines[0].startswith(f"{call.job}: error: ")
     for line, alternatives in zip(lines, wanted, strict=True):
         assert any(text in line for text in alternatives), line
 

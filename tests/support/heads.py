@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
 from support.processes import free_port
@@ -86,7 +87,7 @@ def head_node(**variables: str) -> Iterator[Head]:
         process,
     )
     try:
-        wait_for_dashboard(found.dashboard)
+        wait_for(found)
         yield found
     finally:
         if process.poll() is None:
@@ -94,15 +95,19 @@ def head_node(**variables: str) -> Iterator[Head]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def wait_for_dashboard(address: str, *, seconds: float = 60) -> None:
-    """Wait until jobs can be submitted."""
+def wait_for(head: Head, *, seconds: float = 60) -> None:
+    """Wait until the head is on record and jobs can be submitted to it."""
     deadline = time.monotonic() + seconds
-    while True:
-        try:
-            JobSubmissionClient(address).list_jobs()
-        except (ConnectionError, RuntimeError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
-        else:
-            return
+    while not (head.record.exists() and answers(head.dashboard)):
+        assert time.monotonic() < deadline, "the head node did not start in time"
+        time.sleep(0.5)
+
+
+def answers(dashboard: str) -> bool:
+    try:
+        JobSubmissionClient(dashboard).list_jobs()
+    except AuthenticationError:  # it wants a token
+        return True
+    except (ConnectionError, RuntimeError):
+        return False
+    return True
