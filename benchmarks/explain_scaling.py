@@ -22,38 +22,15 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import numpy as np
 import ray
 import torch
+from subjects.checkpoints import save_untrained
 
 from ier_ray.cluster.connection import connect
 from ier_ray.cluster.explain_pool import ExplainPool, ExplainRequest
-from ier_ray.data.provenance import SeenRows
-from ier_ray.emotions import FOUR
 from ier_ray.explain import Contexts
 from ier_ray.inference import ExplainerSettings, Recognizer
-from ier_ray.models import ModelSettings, build_joint_model
-from ier_ray.training.checkpoint import CheckpointManifest, save_checkpoint
+from ier_ray.models import ModelSettings
 
 SIZE, WIDTH, DEPTH = 224, 0.25, 8
-
-
-def checkpoint(directory: Path) -> str:
-    torch.manual_seed(0)
-    settings = ModelSettings(image_size=SIZE, width=WIDTH)
-    manifest = CheckpointManifest(
-        model=settings,
-        scheme="four",
-        classes=list(FOUR.classes),
-        normalization="per_image",
-        epoch=0,
-        step=0,
-        metrics={},
-        seed=0,
-        criterion="last",
-        score=1.0,
-        data={},
-    )
-    model = build_joint_model(settings, num_classes=len(FOUR.classes))
-    save_checkpoint(directory, model, manifest, {}, SeenRows.none())
-    return str(directory)
 
 
 def request(seed: int, depth: int, contexts: Contexts) -> ExplainRequest:
@@ -133,7 +110,8 @@ def main() -> None:
     ray.init("local", num_cpus=3, include_dashboard=False, logging_level="ERROR")
     connect()
     with tempfile.TemporaryDirectory() as directory:
-        location = checkpoint(Path(directory) / "checkpoint")
+        model = ModelSettings(image_size=SIZE, width=WIDTH)
+        location = save_untrained(Path(directory) / "checkpoint", model)
         recognizer = Recognizer.load(location)
         best, difference = executors(location, recognizer, contexts, turns)
         by_depth = seconds_by_depth(recognizer, depths, contexts, rounds)

@@ -29,6 +29,7 @@ from typing import Any
 import safetensors.torch
 import torch
 import torch.distributed
+from subjects.checkpoints import untrained_manifest
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -38,7 +39,7 @@ from ier_ray.data.provenance import SeenRows
 from ier_ray.emotions import FOUR
 from ier_ray.models import build_joint_model
 from ier_ray.models.joint import JointModel
-from ier_ray.training.checkpoint import CheckpointManifest, save_checkpoint
+from ier_ray.training.checkpoint import save_checkpoint
 from ier_ray.training.context import LocalContext
 from ier_ray.training.schedule import epoch_passes
 from ier_ray.training.settings import TrainSettings
@@ -153,18 +154,8 @@ def measure_saving(directory: str, width: float) -> dict[str, dict[str, float]]:
         parameter.grad = torch.ones_like(parameter)
     trained.optimizer.step()  # makes the moments
     trained.optimizer.zero_grad(set_to_none=True)
-    manifest = CheckpointManifest(
-        model=settings.model,
-        scheme=FOUR.name,
-        classes=list(FOUR.classes),
-        normalization=settings.data.normalization,
-        epoch=1,
-        step=1,
-        metrics={},
-        seed=0,
-        criterion="last",
-        score=1.0,
-        data={},
+    manifest = untrained_manifest(
+        settings.model, normalization=settings.data.normalization, epoch=1, step=1
     )
     state = {"optimizer": trained.optimizer.state_dict(), "epoch": 1, "step": 1, "history": []}
     target = Path(directory) / "last"

@@ -1,0 +1,28 @@
+"""The server without Ray: uvicorn, FastAPI and the network in one process."""
+
+from __future__ import annotations
+
+import sys
+
+import uvicorn
+from fastapi import FastAPI, Request
+
+from ier_ray.records import Prediction
+from serving.load import HOST
+from serving.predictor import Predictor
+
+
+def application(checkpoint: str, threads: int) -> FastAPI:
+    """The same route as that of the one-hop application."""
+    api, predictor = FastAPI(), Predictor(checkpoint, threads)
+
+    async def predict(request: Request) -> Prediction:
+        return await predictor.predict(await request.body())
+
+    api.post("/predict")(predict)
+    return api
+
+
+if __name__ == "__main__":
+    place, threads, port = sys.argv[1:]
+    uvicorn.run(application(place, int(threads)), host=HOST, port=int(port), log_level="warning")
