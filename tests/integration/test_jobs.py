@@ -122,7 +122,7 @@ def test_a_submitted_job_with_a_bad_setting_fails_and_names_it(head: str) -> Non
 @pytest.mark.parametrize(
     ("script", "arguments", "code", "message"),
     [
-        ("train", ["--config=nowhere.yaml"], 2, "nowhere.yaml: cannot be read"),
+        ("train", ["--config=nowhere.yaml"], 2, "nowhere.yaml: no such file"),
         ("train", ["--los.balance=1"], 2, "did you mean --loss.balance?"),
         ("train", ["--data.fer=x"], 2, "data.ier is required"),
         ("explain", ["--checkpoint=x"], 2, "give either images or shards"),
