@@ -22,10 +22,18 @@ from ier_ray.errors import CheckpointError
 from ier_ray.evaluation.prior_shift import adjusted
 from ier_ray.explain.anytime import AnytimeExplainer, FirstAxis
 from ier_ray.explain.baselines import Baseline, before_normalization
+from ier_ray.explain.demands import Demands, recorded, scored
 from ier_ray.explain.dncshap import Contexts, Variant
-from ier_ray.explain.engine import Job, SharedNetwork
-from ier_ray.explain.evaluators import SCORES, Interrupt, NetworkEvaluator, never_interrupt
+from ier_ray.explain.engine import Job, Lend, SharedNetwork
+from ier_ray.explain.evaluators import (
+    SCORES,
+    Interrupt,
+    NetworkEvaluator,
+    logit,
+    never_interrupt,
+)
 from ier_ray.explain.incremental import ExactInference
+from ier_ray.explain.masking import MaskedImages
 from ier_ray.models.classifier import EmotionClassifier
 from ier_ray.models.joint import last_dense
 from ier_ray.training.checkpoint import CheckpointManifest, load_checkpoint
@@ -99,6 +107,12 @@ def shift_logits(
     uniform = np.full((1, len(target)), 1 / len(target))
     offsets = np.log(adjusted(uniform, trained, target)[0])
     last_dense(network).bias.add_(torch.from_numpy(offsets).float())
+
+
+def image_key_of(pixels: Pixels, settings: ExplainerSettings, domain: Domain) -> tuple[object, ...]:
+    """Equal for images with the same scores of masked versions."""
+    digest = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+    return digest, settings.baseline, domain, settings.precision
 
 
 @dataclass(frozen=True)
@@ -219,30 +233,56 @@ class Recognizer:
         *,
         domain: Domain = "ier",
         target: int | None = None,
+        lend: Lend | None = None,
     ) -> Job:
         """The explanation of an image ``(S, S, 3)`` as a job of the engine.
 
         Args:
             target: class whose credits decide which regions are divided; by default the predicted
                 one.
+            lend: asks somebody else to score masked images.
         """
         image, baseline, remark = self._normalized(pixels, settings, domain)
         explainer = settings.explainer(target)
         network = self._together(domain, settings.precision, image, baseline)
-        digest = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
-        image_key = digest, settings.baseline, domain, settings.precision
+
+        def demands(interrupt: Interrupt) -> Demands:
+            dialog = explainer.demands(network.shape, by_level=True, interrupt=interrupt)
+            return recorded(dialog, network.inference + remark)
+
+        image_key = image_key_of(pixels, settings, domain)
         return Job(
             key=(image_key, settings, target),
             image_key=image_key,
             network=network,
             image=image,
             baseline=baseline,
-            demands=lambda interrupt: explainer.demands(
-                network.shape, by_level=True, interrupt=interrupt
-            ),
+            demands=demands,
             score=SCORES[settings.score],
             macs=self._predicted_macs(explainer, network),
-            remark=remark,
+            lend=lend,
+        )
+
+    def scoring_job(
+        self,
+        pixels: Pixels,
+        settings: ExplainerSettings,
+        masking: MaskedImages,
+        *,
+        domain: Domain = "ier",
+    ) -> Job:
+        """The logits of masked versions of an image ``(S, S, 3)`` as a job of the engine."""
+        image, baseline, _ = self._normalized(pixels, settings, domain)
+        network = self._together(domain, settings.precision, image, baseline)
+        return Job(
+            key=object(),
+            image_key=image_key_of(pixels, settings, domain),
+            network=network,
+            image=image,
+            baseline=baseline,
+            demands=lambda _: scored(masking),
+            score=logit,
+            macs=float(network.costs(masking).sum()),
         )
 
     def _exact(self, domain: Domain, precision: Precision) -> ExactInference:
