@@ -34,6 +34,7 @@ from ier_ray.explain.evaluators import (
 )
 from ier_ray.explain.incremental import ExactInference
 from ier_ray.explain.masking import MaskedImages
+from ier_ray.explain.networks import FORWARD
 from ier_ray.models.classifier import EmotionClassifier
 from ier_ray.models.joint import last_dense
 from ier_ray.training.checkpoint import CheckpointManifest, load_checkpoint
@@ -187,7 +188,8 @@ class Recognizer:
         inputs = self.manifest.preprocessing.inputs(self._tensor(pixels))
         views = [inputs, inputs.flip(-1)] if flip else [inputs]
         network = self._network(domain)
-        each = [network(view).double().softmax(1) for view in views]
+        with FORWARD:
+            each = [network(view).double().softmax(1) for view in views]
         found: NDArray[np.float64] = torch.stack(each).mean(0).cpu().numpy()
         return found
 
@@ -219,7 +221,7 @@ class Recognizer:
             return image, baseline, ""
         score, both = SCORES[settings.score], torch.stack([image, baseline])
         prepared = self._exact(domain, settings.precision)
-        with torch.inference_mode():
+        with torch.inference_mode(), FORWARD:
             exact = score(self._network(domain)(both).double())
             rounded = score(prepared.network(both.bfloat16()).double())
         error = float((rounded - exact).abs().max())

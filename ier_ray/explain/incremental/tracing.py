@@ -22,7 +22,7 @@ from ier_ray.explain.incremental.conversion import (
 )
 from ier_ray.explain.incremental.operations import Join, Slide, Step
 from ier_ray.explain.incremental.readout import Readout
-from ier_ray.explain.networks import in_one_line, require_ready
+from ier_ray.explain.networks import FORWARD, in_one_line, require_ready
 
 LocalNodes = dict[fx.Node, Step | None]
 """Nodes whose changes stay local, in order, with their steps; the network's input has none."""
@@ -124,7 +124,8 @@ def _require_visible(network: nn.Module) -> None:
 def _graph_nodes(network: nn.Module) -> list[fx.Node]:
     """Every operation of a network, in order."""
     try:
-        nodes = list(_Tracer().trace(network).nodes)
+        with FORWARD:
+            nodes = list(_Tracer().trace(network).nodes)
     except Exception as error:  # the network's own code may raise anything when given a proxy
         raise OpaqueNetworkError(f"the network cannot be traced: {in_one_line(error)}") from error
     for node in nodes:

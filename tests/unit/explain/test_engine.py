@@ -353,6 +353,19 @@ def test_a_small_explanation_overtakes_a_large_one(
     large.done()
 
 
+def test_a_network_may_be_traced_while_another_one_runs(
+    engine: Engine, network: CountingNetwork
+) -> None:
+    """Tracing replaces the calls of all modules, also of those that other threads run."""
+    waiting = submitted(engine, [job_of(network, AnytimeExplainer(8), image=i) for i in range(3)])
+    traced = 0
+    while not all(each.ended.is_set() for each in waiting):
+        assert ExactInference.of(small_network()).traced is not None
+        traced += 1
+    assert traced > 1
+    assert all(each.done().complete for each in waiting)
+
+
 def test_a_stopped_engine_says_so_and_leaves_no_thread(network: CountingNetwork) -> None:
     before = threading.active_count()
     engine = Engine()
