@@ -31,8 +31,8 @@ from ier_ray.explain.incremental.tracing import (
     trace,
 )
 from ier_ray.explain.masking import MaskedImages, Masking
-from ier_ray.explain.memory import in_batches, is_out_of_memory, planned_bytes
-from ier_ray.explain.networks import Examined, agree, examine, in_one_line, logits_of, private_copy
+from ier_ray.explain.memory import in_batches, planned_bytes
+from ier_ray.explain.networks import Examined, agree, examine, logits_of, private_copy
 from ier_ray.explain.regions import areas
 from ier_ray.explain.shapley.game import Scores
 
@@ -139,7 +139,7 @@ class IncrementalEvaluator:
         part = (batch.bytes().cumsum() // (memory / WINDOW_DIVISOR)).astype(np.int64)
         for rows in np.split(np.arange(len(masking)), np.flatnonzero(np.diff(part)) + 1):
             batch.run(rows, self.interrupt)
-        return self.network.tail(*batch.tail_inputs())
+        return self.network.logits(batch.tail_inputs())
 
 
 @dataclass(frozen=True)
@@ -274,10 +274,6 @@ def _reason(windows: IncrementalEvaluator, masking: Masking, expected: Tensor) -
         found = torch.from_numpy(windows(masking)).to(expected)
     except UntraceableError as error:
         return str(error)
-    except Exception as error:  # the user's code may expect a layout that windows do not keep
-        if is_out_of_memory(error):
-            raise
-        return f"what follows the windows fails: {in_one_line(error)}"
     if not agree(found, expected):
         return "incremental inference gives other logits than the network"
     return ""
