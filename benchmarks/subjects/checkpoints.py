@@ -60,7 +60,7 @@ def save_untrained(
     inputs = manifest.preprocessing.inputs(torch.from_numpy(np.stack(scenes)))
     for network in joint.networks.values():
         last = last_dense(network)
-        last.weight *= SPREAD / network(inputs).std(0).mean()
-        last.bias -= network(inputs).mean(0)
+        last.weight.mul_(SPREAD / network(inputs).std(0).mean())
+        last.bias.sub_(network(inputs).mean(0))
     save_checkpoint(directory, joint, manifest, {}, SeenRows.none())
     return str(directory)
