@@ -91,7 +91,7 @@ class Explainer:
             max_pixels=args.max_upload_pixels,
             pixels_at_once=args.max_decoding_pixels,
         )
-        self._engine = Engine()
+        self._engine = Engine(lend_s=args.spread_s)
         self._id = uuid.uuid4().hex
         self._sample = np.zeros((self._manifest.model.image_size,) * 2 + (3,), np.uint8)
         self._recognizer.probabilities(self._sample[None])

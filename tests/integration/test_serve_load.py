@@ -102,23 +102,6 @@ def busy_seconds(name: str) -> float:
     return sum(sum(each.cpu_times()[:2]) for each in replicas(name))
 
 
-def test_an_explanation_that_takes_long_is_spread_over_idle_replicas(
-    client: httpx.Client, checkpoints: tuple[Path, Path]
-) -> None:
-    query: dict[str, str | int] = {"depth": 5, "budget": 6000}
-    before = [sum(each.cpu_times()[:2]) for each in replicas("Explainer")]
-    reply = client.post(EXPLAIN, content=scene(500), params=query)
-    busy = [
-        sum(each.cpu_times()[:2]) - known
-        for each, known in zip(replicas("Explainer"), before, strict=True)
-    ]
-    assert min(busy) > 0.5  # both have worked
-    recognizer = Recognizer.load(str(checkpoints[0]))
-    expected = expected_values(recognizer, scene(500), ExplainerSettings(depth=5, budget=6000))
-    np.testing.assert_allclose(values(reply.json()), expected, atol=1e-5)
-    assert reply.json()["evaluations"] == 6000
-
-
 @pytest.mark.parametrize(
     "headers",
     [

@@ -39,10 +39,8 @@ PLANNING_S = 0.005
 """Seconds that a batch waits for explanations that are being planned."""
 PLANNERS = 2
 """Threads that plan."""
-LEND_S = 1.0
-"""Least predicted seconds left of an explanation's demand for others to be asked for help."""
 LOAN_S = 0.5
-"""Seconds that somebody else is asked to work at a time."""
+"""Most seconds that somebody else is asked to work at a time."""
 MOST_PUT = 8
 """Images that are put into places in one pass."""
 FIRST_S_PER_MAC = 1e-10
@@ -63,9 +61,14 @@ class Engine:
     """Computes explanations for any number of threads.
 
     Call :meth:`stop` at the end.
+
+    Args:
+        lend_s: others are asked for help while the rows that an explanation waits for take longer
+            than this, in predicted seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, lend_s: float = 1.0) -> None:
+        self._lend_s = lend_s
         self._changed = Condition()
         self._running: dict[Hashable, Explaining] = {}
         self._places: dict[SharedNetwork, Places] = {}
@@ -160,9 +163,9 @@ class Engine:
         while job.lend is not None and len(explaining.loans) < explaining.helpers:
             s_per_mac = self._s_per_mac.get(job.network, FIRST_S_PER_MAC)
             left = explaining.lendable()
-            if len(left) < 2 or left.sum() * s_per_mac < LEND_S:
+            if len(left) < 2 or left.sum() * s_per_mac < self._lend_s:
                 return
-            loan = explaining.lend(LOAN_S / s_per_mac)
+            loan = explaining.lend(min(LOAN_S / s_per_mac, left.sum() / 2))
             job.lend(loan.masking, partial(self._repay, explaining, loan))
 
     def _repay(self, explaining: Explaining, loan: Loan, logits: Logits | None) -> None:

@@ -243,18 +243,17 @@ class Lender:
 )
 @pytest.mark.parametrize("explainer", [AnytimeExplainer(7), AnytimeExplainer(3, budget=120)])
 def test_rows_that_others_score_give_the_same_explanation(
-    engine: Engine,
     network: CountingNetwork,
     monkeypatch: pytest.MonkeyPatch,
     outcomes: list[str],
     explainer: AnytimeExplainer,
 ) -> None:
-    monkeypatch.setattr(engine_module, "LEND_S", 1e-4)
     monkeypatch.setattr(engine_module, "LOAN_S", 1e-4)
     monkeypatch.setattr(engine_module, "BATCH_S", 1e-3)
-    lender = Lender(0, outcomes)
+    engine, lender = Engine(lend_s=1e-4), Lender(0, outcomes)
     (waiting,) = submitted(engine, [replace(job_of(network, explainer), lend=lender)])
     found, expected = waiting.explanation(), alone(explainer, 0)
+    engine.stop()
     assert largest_difference(found, expected) < 1e-12
     assert lender.calls > 0
     if outcomes == ["nobody"]:
@@ -275,11 +274,8 @@ def test_short_explanations_are_not_lent(engine: Engine, network: CountingNetwor
     assert second.calls == 0
 
 
-def test_who_left_is_not_lent_for(
-    engine: Engine, network: CountingNetwork, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine_module, "LEND_S", 1e-4)
-    lender = Lender(0, ["late"])
+def test_who_left_is_not_lent_for(network: CountingNetwork) -> None:
+    engine, lender = Engine(lend_s=1e-4), Lender(0, ["late"])
     ticket = engine.submit(replace(job_of(network, AnytimeExplainer(8)), lend=lender), Waiting())
     until_lent = time.monotonic() + 60
     while not lender.calls and time.monotonic() < until_lent:
@@ -289,6 +285,7 @@ def test_who_left_is_not_lent_for(
     time.sleep(0.5)  # the late answers arrive
     assert lender.calls == calls
     assert engine.is_idle()
+    engine.stop()
 
 
 class Fragile(nn.Module):
