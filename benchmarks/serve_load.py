@@ -34,11 +34,20 @@ from serving.subject import Subject
 CORES = len(os.sched_getaffinity(0))
 THREADS = {"demo": 1, "paper": CORES}
 """Of torch in the other contenders, as is fastest: the demo's network is too small to divide."""
-SHARES = (IDLE, 0.5, BUSY, 1.2, TWICE)
-QUICK = {"demo": Plan(rounds=1, seconds=2, connections=(4, 32), shares=(IDLE, BUSY, TWICE))}
+QUICK = {
+    "demo": Plan(rounds=1, seconds=2, connections=(4, 32), shares=(IDLE, BUSY, TWICE), patience=4)
+}
 FULL = {
-    "demo": Plan(rounds=3, seconds=10, connections=(4, 16, 64), shares=SHARES),
-    "paper": Plan(rounds=3, seconds=20, connections=(2, 8, 32), shares=SHARES, patience=30),
+    "demo": Plan(
+        rounds=3,
+        seconds=6,
+        connections=(4, 16, 64),
+        shares=(IDLE, 0.5, BUSY, 1.2, TWICE),
+        patience=10,
+    ),
+    "paper": Plan(
+        rounds=2, seconds=20, connections=(4, 32), shares=(IDLE, BUSY, TWICE), patience=40
+    ),
 }
 
 

@@ -22,10 +22,19 @@ from ier_ray.errors import CheckpointError
 from ier_ray.evaluation.prior_shift import adjusted
 from ier_ray.explain.anytime import AnytimeExplainer, FirstAxis
 from ier_ray.explain.baselines import Baseline, before_normalization
+from ier_ray.explain.demands import Demands, recorded, scored
 from ier_ray.explain.dncshap import Contexts, Variant
-from ier_ray.explain.engine import Job, SharedNetwork
-from ier_ray.explain.evaluators import SCORES, Interrupt, NetworkEvaluator, never_interrupt
+from ier_ray.explain.engine import Job, Lend, SharedNetwork
+from ier_ray.explain.evaluators import (
+    SCORES,
+    Interrupt,
+    NetworkEvaluator,
+    logit,
+    never_interrupt,
+)
 from ier_ray.explain.incremental import ExactInference
+from ier_ray.explain.masking import MaskedImages
+from ier_ray.explain.networks import FORWARD
 from ier_ray.models.classifier import EmotionClassifier
 from ier_ray.models.joint import last_dense
 from ier_ray.training.checkpoint import CheckpointManifest, load_checkpoint
@@ -101,6 +110,12 @@ def shift_logits(
     last_dense(network).bias.add_(torch.from_numpy(offsets).float())
 
 
+def image_key_of(pixels: Pixels, settings: ExplainerSettings, domain: Domain) -> tuple[object, ...]:
+    """Equal for images with the same scores of masked versions."""
+    digest = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+    return digest, settings.baseline, domain, settings.precision
+
+
 @dataclass(frozen=True)
 class Recognizer:
     """The networks of a checkpoint, on a device."""
@@ -173,7 +188,8 @@ class Recognizer:
         inputs = self.manifest.preprocessing.inputs(self._tensor(pixels))
         views = [inputs, inputs.flip(-1)] if flip else [inputs]
         network = self._network(domain)
-        each = [network(view).double().softmax(1) for view in views]
+        with FORWARD:
+            each = [network(view).double().softmax(1) for view in views]
         found: NDArray[np.float64] = torch.stack(each).mean(0).cpu().numpy()
         return found
 
@@ -205,7 +221,7 @@ class Recognizer:
             return image, baseline, ""
         score, both = SCORES[settings.score], torch.stack([image, baseline])
         prepared = self._exact(domain, settings.precision)
-        with torch.inference_mode():
+        with torch.inference_mode(), FORWARD:
             exact = score(self._network(domain)(both).double())
             rounded = score(prepared.network(both.bfloat16()).double())
         error = float((rounded - exact).abs().max())
@@ -219,30 +235,56 @@ class Recognizer:
         *,
         domain: Domain = "ier",
         target: int | None = None,
+        lend: Lend | None = None,
     ) -> Job:
         """The explanation of an image ``(S, S, 3)`` as a job of the engine.
 
         Args:
             target: class whose credits decide which regions are divided; by default the predicted
                 one.
+            lend: asks somebody else to score masked images.
         """
         image, baseline, remark = self._normalized(pixels, settings, domain)
         explainer = settings.explainer(target)
         network = self._together(domain, settings.precision, image, baseline)
-        digest = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
-        image_key = digest, settings.baseline, domain, settings.precision
+
+        def demands(interrupt: Interrupt) -> Demands:
+            dialog = explainer.demands(network.shape, by_level=True, interrupt=interrupt)
+            return recorded(dialog, network.inference + remark)
+
+        image_key = image_key_of(pixels, settings, domain)
         return Job(
             key=(image_key, settings, target),
             image_key=image_key,
             network=network,
             image=image,
             baseline=baseline,
-            demands=lambda interrupt: explainer.demands(
-                network.shape, by_level=True, interrupt=interrupt
-            ),
+            demands=demands,
             score=SCORES[settings.score],
             macs=self._predicted_macs(explainer, network),
-            remark=remark,
+            lend=lend,
+        )
+
+    def scoring_job(
+        self,
+        pixels: Pixels,
+        settings: ExplainerSettings,
+        masking: MaskedImages,
+        *,
+        domain: Domain = "ier",
+    ) -> Job:
+        """The logits of masked versions of an image ``(S, S, 3)`` as a job of the engine."""
+        image, baseline, _ = self._normalized(pixels, settings, domain)
+        network = self._together(domain, settings.precision, image, baseline)
+        return Job(
+            key=object(),
+            image_key=image_key_of(pixels, settings, domain),
+            network=network,
+            image=image,
+            baseline=baseline,
+            demands=lambda _: scored(masking),
+            score=logit,
+            macs=float(network.costs(masking).sum()),
         )
 
     def _exact(self, domain: Domain, precision: Precision) -> ExactInference:

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
+from typing import cast
 
 import numpy as np
 import torch
@@ -158,7 +159,7 @@ def answer(updates: SimpleQueue[Update]) -> Explanation:
         update = updates.get()
     if not isinstance(update, Done):
         raise update.error
-    return update.explanation
+    return cast("Explanation", update.result)
 
 
 def prediction_error(subject: Subject) -> float:

@@ -8,7 +8,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 
 from ier_ray.records import Prediction
-from serving.load import HOST
+from serving.load import HOST, allow_many_connections
 from serving.predictor import Predictor
 
 
@@ -24,5 +24,6 @@ def application(checkpoint: str, threads: int) -> FastAPI:
 
 
 if __name__ == "__main__":
+    allow_many_connections()
     place, threads, port = sys.argv[1:]
     uvicorn.run(application(place, int(threads)), host=HOST, port=int(port), log_level="warning")

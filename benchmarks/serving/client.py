@@ -16,7 +16,16 @@ from typing import cast
 
 import httptools
 
-from serving.load import BROKEN, GAVE_UP, HOST, Load, Outcome, Reply, arrivals
+from serving.load import (
+    BROKEN,
+    GAVE_UP,
+    HOST,
+    Load,
+    Outcome,
+    Reply,
+    allow_many_connections,
+    arrivals,
+)
 
 
 class Connection(asyncio.Protocol):
@@ -135,6 +144,7 @@ def cpu_seconds() -> float:
 
 
 def main() -> None:
+    allow_many_connections()
     load, port, messages = pickle.load(sys.stdin.buffer)  # noqa: S301 (our own process wrote it)
     sys.stdout.buffer.write(pickle.dumps(asyncio.run(offered(load, port, messages))))
 

@@ -36,6 +36,11 @@ class CpuSeconds:
     cluster: float
     """What Ray runs in any case: raylet, GCS, dashboard, Serve's controller, idle workers."""
 
+    @property
+    def total(self) -> float:
+        """Of all processes."""
+        return self.service + self.cluster
+
 
 @dataclass(frozen=True)
 class Server:
@@ -64,9 +69,9 @@ class Server:
         """Wait until nothing is left of the last load."""
         until = time.monotonic() + SETTLE_S
         while time.monotonic() < until:
-            before = self.cpu_seconds(BARE).service
+            before = self.cpu_seconds(OURS).total
             time.sleep(0.5)
-            if self.cpu_seconds(BARE).service - before < 0.15:
+            if self.cpu_seconds(OURS).total - before < 0.15:
                 return
         print(f"still busy {SETTLE_S} s after the last load")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import resource
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -110,6 +111,12 @@ def message(
     given = {"Host": HOST, "Content-Length": str(len(body)), **(headers or {})}
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
     return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def allow_many_connections() -> None:
+    """Raise this process's limit of open files, each connection being one, as far as allowed."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def offer(load: Load, port: int, messages: Sequence[bytes]) -> Outcome:

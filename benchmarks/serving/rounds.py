@@ -26,7 +26,7 @@ class Plan:
     """Of the closed loops, of which the fastest is the contender's maximum."""
     shares: tuple[float, ...]
     """Rates of the open loops, as shares of the maximum."""
-    patience: float = 10.0
+    patience: float
     """Seconds that the client waits after the last arrival."""
 
 
@@ -51,7 +51,11 @@ class Turn:
 
 
 def turn(server: Server, contender: str, subject: Subject, plan: Plan, seed: int) -> Turn:
-    """Warm up, find the maximum, and offer shares of it."""
+    """Warm up, find the maximum, and offer shares of it.
+
+    Raises:
+        SystemExit: when the contender answers nothing.
+    """
     server.wait_until_ready(contender, subject.images[0])
     measure(server, contender, subject, Load(None, plan.seconds / 3, connections=4))
     closed, shares = [], {}
@@ -59,6 +63,8 @@ def turn(server: Server, contender: str, subject: Subject, plan: Plan, seed: int
         load = Load(None, plan.seconds, connections=count, patience=plan.patience)
         closed.append(measure(server, contender, subject, load))
     maximum = max(cell.rps for cell in closed)
+    if maximum == 0:
+        raise SystemExit(f"{contender} answered no request of {closed}")
     for share in plan.shares:
         load = Load(share * maximum, plan.seconds, seed=seed, patience=plan.patience)
         shares[share] = measure(server, contender, subject, load)

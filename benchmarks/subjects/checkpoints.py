@@ -16,6 +16,8 @@ from ier_ray.models import ModelSettings, build_joint_model
 from ier_ray.models.joint import last_dense
 from ier_ray.training.checkpoint import CheckpointManifest, save_checkpoint
 
+SPREAD = 0.25
+"""Standard deviation of a class's logits over pictures."""
 DOMAINS: tuple[Domain, ...] = ("fer", "ier")
 
 
@@ -45,7 +47,8 @@ def save_untrained(
 
     As drawn, a network's probabilities are the same for all pictures to five digits, so that a
     reply to another request would pass for the right one. The last layer is therefore scaled and
-    shifted until the logits are around 0 and differ by about 1.
+    shifted until the logits are around 0 and differ by about :data:`SPREAD`; more would magnify
+    rounding errors.
     """
     torch.manual_seed(0)
     manifest = untrained_manifest(model, networks=networks)
@@ -57,7 +60,7 @@ def save_untrained(
     inputs = manifest.preprocessing.inputs(torch.from_numpy(np.stack(scenes)))
     for network in joint.networks.values():
         last = last_dense(network)
-        last.weight.div_(network(inputs).std(0).mean())
+        last.weight.mul_(SPREAD / network(inputs).std(0).mean())
         last.bias.sub_(network(inputs).mean(0))
     save_checkpoint(directory, joint, manifest, {}, SeenRows.none())
     return str(directory)

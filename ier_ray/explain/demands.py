@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.evaluators import Evaluator
@@ -55,3 +56,29 @@ def after(finished: Explanation, demands: Demands) -> Demands:
     except StopIteration as end:
         explanation: Explanation = end.value
         return explanation
+
+
+def recorded(demands: Demands, inference: str) -> Demands:
+    """The same demands; explanations say by which inference their scores were computed."""
+
+    def named(explanation: Explanation) -> Explanation:
+        return replace(explanation, inference=inference)
+
+    try:
+        demand = next(demands)
+        while True:
+            finished = demand.finished
+            if finished is not None:
+                demand = replace(demand, finished=partial(_called, named, finished))
+            demand = demands.send((yield demand))
+    except StopIteration as end:
+        return named(end.value)
+
+
+def _called(named: Callable[[Explanation], Explanation], finished: Finished) -> Explanation:
+    return named(finished())
+
+
+def scored(masking: MaskedImages) -> Generator[Demand, Scores, Scores]:
+    """Nothing but the scores of masked images."""
+    return (yield Demand(masking))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any
 
 import torch
@@ -20,6 +21,10 @@ from ier_ray.explain.memory import is_out_of_memory
 
 Network = Callable[[Tensor], Tensor]
 """Maps images ``(M, C, H, W)`` to logits ``(M, K)``."""
+
+FORWARD = RLock()
+"""Held while a network is traced, and while other threads call one: tracing replaces the call of
+every module in the process, so calls in other threads would become part of the trace."""
 
 UNUSUAL = 8.0
 """Values of images that may disturb others in a batch, over the image's largest."""

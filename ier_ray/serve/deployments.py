@@ -4,10 +4,12 @@ import asyncio
 import logging
 import os
 import time
+import uuid
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from ray import serve
 from ray.serve.config import RequestRouterConfig
@@ -20,6 +22,7 @@ from ier_ray.explain.engine import Done, Engine, Failed, Job, Update
 from ier_ray.inference import ExplainerSettings, Recognizer
 from ier_ray.serve.decoding import Decoder
 from ier_ray.serve.errors import RefusedError, complaint
+from ier_ray.serve.lending import Lender, ScoreRequest
 from ier_ray.serve.schemas import AppArgs, ExplainQuery
 
 logger = logging.getLogger(__name__)
@@ -88,7 +91,8 @@ class Explainer:
             max_pixels=args.max_upload_pixels,
             pixels_at_once=args.max_decoding_pixels,
         )
-        self._engine = Engine()
+        self._engine = Engine(lend_s=args.spread_s)
+        self._id = uuid.uuid4().hex
         self._sample = np.zeros((self._manifest.model.image_size,) * 2 + (3,), np.uint8)
         self._recognizer.probabilities(self._sample[None])
 
@@ -130,12 +134,37 @@ class Explainer:
                     yield failure(update.error)
                     return
                 if isinstance(update, Done):
-                    yield answer(update.explanation, update.complete, True)
+                    yield answer(explanation_of(update), update.complete, True)
                     return
                 if request.levels:
                     yield answer(update.explanation, False, False)
         finally:
             ticket.cancel()
+
+    async def score(self, request: ScoreRequest) -> NDArray[np.float64] | None:
+        """Logits of masked images for another replica; None if this one is not idle, or that one.
+
+        A replica with other weights does not help either.
+        """
+        others = request.weights_sha256 != self._manifest.weights_sha256
+        if others or request.asked_by == self._id or not self._engine.is_idle():
+            return None
+        job = await asyncio.to_thread(
+            self._recognizer.scoring_job, request.pixels, request.settings, request.masking
+        )
+        loop = asyncio.get_running_loop()
+        scored: asyncio.Future[Update] = loop.create_future()
+
+        def notify(update: Update) -> None:
+            loop.call_soon_threadsafe(finish, scored, update)
+
+        ticket = self._engine.submit(job, notify)
+        try:
+            update = await scored
+        finally:
+            ticket.cancel()
+        found = update.result if isinstance(update, Done) else None
+        return found if isinstance(found, np.ndarray) else None
 
     async def _prepared(
         self, request: ExplainRequest
@@ -153,7 +182,10 @@ class Explainer:
             )
         target = class_index(request.query.target, scheme)
         pixels = await self._decoder.decode(request.encoded)
-        job = await asyncio.to_thread(self._recognizer.job, pixels, settings, target=target)
+        lend = Lender(pixels, settings, self._manifest.weights_sha256, self._id)
+        job = await asyncio.to_thread(
+            self._recognizer.job, pixels, settings, target=target, lend=lend
+        )
 
         def answer(explanation: Explanation, complete: bool, final: bool) -> Answer:
             weights = self._manifest.weights_sha256
@@ -176,6 +208,19 @@ class Explainer:
         backlog = self._engine.backlog_s()
         if backlog > self._args.max_backlog_s:
             raise RefusedError.busy(f"about {backlog:.0f} s of work wait", backlog)
+
+
+def finish(future: asyncio.Future[Update], update: Update) -> None:
+    """Set a result that may be wanted no longer."""
+    if not future.done():
+        future.set_result(update)
+
+
+def explanation_of(done: Done) -> Explanation:
+    """The result of an explanation's job."""
+    if not isinstance(done.result, Explanation):
+        raise TypeError(f"the job of an explanation gave {type(done.result).__name__}")
+    return done.result
 
 
 def failure(error: Exception) -> RefusedError:

@@ -38,6 +38,8 @@ class AppArgs(Settings):
     are refused."""
     max_backlog_s: float = Field(60.0, gt=0)
     """Predicted seconds of work that may wait in a replica; beyond, requests get a 503."""
+    spread_s: float = Field(1.0, gt=0)
+    """Predicted seconds of work left from which on an explanation asks idle replicas for help."""
     deadline_s: float = Field(100.0, gt=0)
     """Seconds after which the finished levels of an explanation are the answer. Less than
     http_options.request_timeout_s."""

@@ -46,6 +46,22 @@ def test_an_explanation_that_costs_too_much_is_refused_before_it_begins(
         assert "0.001 s are allowed: lower depth, or give a budget" in reply.json()["detail"]
 
 
+def test_an_explanation_that_takes_long_is_spread_over_idle_replicas(
+    checkpoints: tuple[Path, Path],
+) -> None:
+    settings = ExplainerSettings(depth=5, budget=8000)
+    args = AppArgs(checkpoint=str(checkpoints[0]), spread_s=0.02)
+    with running(args, explainers=2) as url:
+        explain(url, 1, depth=3)
+        before = {each: sum(each.cpu_times()[:2]) for each in replicas("Explainer")}
+        reply = explain(url, 500, **settings.model_dump(include={"depth", "budget"})).json()
+        worked = [sum(each.cpu_times()[:2]) - known for each, known in before.items()]
+        assert min(worked) > 0.2
+    expected = expected_values(Recognizer.load(str(checkpoints[0])), scene(500), settings)
+    np.testing.assert_allclose(values(reply), expected, atol=1e-5)
+    assert reply["evaluations"] == 8000
+
+
 def test_at_the_deadline_the_finished_levels_are_the_reply(
     checkpoints: tuple[Path, Path],
 ) -> None:

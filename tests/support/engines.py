@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ier_ray.explain import AnytimeExplainer, ExactInference
+from ier_ray.explain import AnytimeExplainer, ExactInference, Explanation
+from ier_ray.explain.demands import recorded
 from ier_ray.explain.engine import Done, Engine, Job, Level, SharedNetwork, Update
 from ier_ray.explain.engine.shared import Logits, Portion
 from ier_ray.explain.evaluators import Interrupt, ScoreFunction, never_interrupt, probability
@@ -84,8 +85,8 @@ def job_of(
         network=network,
         image=image_of(image),
         baseline=BASELINE,
-        demands=lambda interrupt: explainer.demands(
-            network.shape, by_level=True, interrupt=interrupt
+        demands=lambda interrupt: recorded(
+            explainer.demands(network.shape, by_level=True, interrupt=interrupt), network.inference
         ),
         score=score,
         macs=explainer.macs(network.shape, network.costs, network.whole_macs),
@@ -112,9 +113,15 @@ class Waiting:
         return self.updates[-1]
 
     def done(self) -> Done:
-        """The last update, which must be an explanation."""
+        """The last update, which must be a result."""
         found = self.answer()
         assert isinstance(found, Done), found
+        return found
+
+    def explanation(self) -> Explanation:
+        """The result, which must be an explanation."""
+        found = self.done().result
+        assert isinstance(found, Explanation)
         return found
 
 

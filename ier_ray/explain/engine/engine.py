@@ -12,14 +12,24 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from threading import Condition, Thread
 
 from ier_ray.errors import CancelledError, DeadlineError
-from ier_ray.explain.engine.explaining import Done, Explaining, Failed, Job, Level, Listener, Update
+from ier_ray.explain.engine.explaining import (
+    Done,
+    Explaining,
+    Failed,
+    Job,
+    Level,
+    Listener,
+    Loan,
+    Update,
+)
 from ier_ray.explain.engine.fairness import fair_rows
 from ier_ray.explain.engine.memo import Memo
 from ier_ray.explain.engine.places import Places
-from ier_ray.explain.engine.shared import SharedNetwork
+from ier_ray.explain.engine.shared import Logits, SharedNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +39,8 @@ PLANNING_S = 0.005
 """Seconds that a batch waits for explanations that are being planned."""
 PLANNERS = 2
 """Threads that plan."""
+LOAN_S = 0.5
+"""Most seconds that somebody else is asked to work at a time."""
 MOST_PUT = 8
 """Images that are put into places in one pass."""
 FIRST_S_PER_MAC = 1e-10
@@ -49,9 +61,14 @@ class Engine:
     """Computes explanations for any number of threads.
 
     Call :meth:`stop` at the end.
+
+    Args:
+        lend_s: others are asked for help while the rows that an explanation waits for take longer
+            than this, in predicted seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, lend_s: float = 1.0) -> None:
+        self._lend_s = lend_s
         self._changed = Condition()
         self._running: dict[Hashable, Explaining] = {}
         self._places: dict[SharedNetwork, Places] = {}
@@ -101,6 +118,11 @@ class Engine:
             running = list(self._running.values())
         return sum(self.seconds(each.job.network, each.macs_left) for each in running)
 
+    def is_idle(self) -> bool:
+        """Whether nothing runs."""
+        with self._changed:
+            return not self._running
+
     def check(self) -> None:
         """Raise RuntimeError if the thread that computes has ended."""
         if not self._thread.is_alive():
@@ -120,18 +142,43 @@ class Engine:
     def _plan(self, explaining: Explaining) -> None:
         """Go on until rows are to be scored, or to the end."""
         try:
-            explanation = explaining.plan(self._memo)
+            result = explaining.plan(self._memo)
         except CancelledError:
             return  # it has been removed already
         except Exception as error:  # whatever went wrong is this explanation's alone
             logger.exception("an explanation failed while it was planned")
             self._finish(explaining, Failed(error))
             return
-        if explanation is not None:
-            self._finish(explaining, Done(explanation, complete=True))
+        if result is not None:
+            self._finish(explaining, Done(result, complete=True))
             return
         with self._changed:
             explaining.waits = True
+            self._lend(explaining)
+            self._changed.notify()
+
+    def _lend(self, explaining: Explaining) -> None:
+        """Let others score rows from the end, if what is left takes long here."""
+        job = explaining.job
+        while job.lend is not None and len(explaining.loans) < explaining.helpers:
+            s_per_mac = self._s_per_mac.get(job.network, FIRST_S_PER_MAC)
+            left = explaining.lendable()
+            if len(left) < 2 or left.sum() * s_per_mac < self._lend_s:
+                return
+            loan = explaining.lend(min(LOAN_S / s_per_mac, left.sum() / 2))
+            job.lend(loan.masking, partial(self._repay, explaining, loan))
+
+    def _repay(self, explaining: Explaining, loan: Loan, logits: Logits | None) -> None:
+        """Somebody has scored the rows of a loan, or nobody has."""
+        with self._changed:
+            if self._running.get(explaining.job.key) is not explaining:
+                return
+            explaining.repay(loan, logits, self._memo)
+            if explaining.is_scored:
+                self._planners.submit(self._plan, explaining)
+            else:
+                explaining.waits = len(explaining.costs) > 0
+                self._lend(explaining)
             self._changed.notify()
 
     def _run(self) -> None:
@@ -199,18 +246,20 @@ class Engine:
         """Score a batch of rows."""
         network = explanations[0].job.network
         quantum = BATCH_S / self._s_per_mac.get(network, FIRST_S_PER_MAC)
-        counts = fair_rows([each.costs for each in explanations], quantum)
-        served = [(each, n) for each, n in zip(explanations, counts, strict=True) if n]
-        macs = sum(float(each.costs[:n].sum()) for each, n in served)
+        with self._changed:
+            counts = fair_rows([each.costs for each in explanations], quantum)
+            served = [(each, n) for each, n in zip(explanations, counts, strict=True) if n]
+            macs = sum(float(each.costs[:n].sum()) for each, n in served)
+            portions = [each.portion(n) for each, n in served]
         started = time.perf_counter()
-        found = network.logits([each.portion(n) for each, n in served])
+        found = network.logits(portions)
         seconds = time.perf_counter() - started
         with self._changed:
             self._learn(network, seconds / macs)
             for (each, _), logits in zip(served, found, strict=True):
                 each.take(logits, self._memo)
-                if not len(each.costs):
-                    each.waits = False
+                each.waits = len(each.costs) > 0
+                if each.is_scored:
                     self._planners.submit(self._plan, each)
 
     def _learn(self, network: SharedNetwork, s_per_mac: float) -> None:

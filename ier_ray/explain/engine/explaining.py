@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Hashable
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,12 +11,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ier_ray.errors import CancelledError
-from ier_ray.explain.demands import Demand, Demands
+from ier_ray.explain.demands import Demand
 from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.engine.memo import Memo
 from ier_ray.explain.engine.shared import Logits, Portion, SharedNetwork
 from ier_ray.explain.evaluators import Interrupt, ScoreFunction
+from ier_ray.explain.masking import MaskedImages
 from ier_ray.explain.shapley.game import Scores
+
+MOST_HELPERS = 32
+"""Loans of one explanation at a time."""
+
+Result = Explanation | Scores
+"""What a job computes: an explanation, or just scores."""
+
+Lend = Callable[[MaskedImages, Callable[[Logits | None], None]], None]
+"""Asks somebody to score masked images of the job's image, and returns at once. The function is
+given the logits, from any thread; None if nobody scores them."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +42,7 @@ class Job:
         demands: starts the algorithm; it calls the interrupt now and then.
         score: maps logits to the scores that are explained.
         macs: predicted cost.
-        remark: added to how the scores were computed.
+        lend: asks somebody else to score masked images, if there is anybody.
     """
 
     key: Hashable
@@ -39,10 +50,10 @@ class Job:
     network: SharedNetwork
     image: Tensor
     baseline: Tensor
-    demands: Callable[[Interrupt], Demands]
+    demands: Callable[[Interrupt], Generator[Demand, Scores, Result]]
     score: ScoreFunction
     macs: float
-    remark: str = ""
+    lend: Lend | None = None
 
 
 @dataclass(frozen=True)
@@ -54,9 +65,9 @@ class Level:
 
 @dataclass(frozen=True)
 class Done:
-    """The explanation, or at the deadline what is finished of it."""
+    """The result, or at the deadline what is finished of it."""
 
-    explanation: Explanation
+    result: Result
     complete: bool
 
 
@@ -84,6 +95,21 @@ class Listener:
 
 
 @dataclass(eq=False)
+class Loan:
+    """Rows of a demand that somebody else scores.
+
+    Attributes:
+        rows: which of the demand's.
+        costs: multiply-accumulates of each.
+        masking: the masked images.
+    """
+
+    rows: NDArray[np.int64]
+    costs: NDArray[np.float64]
+    masking: MaskedImages
+
+
+@dataclass(eq=False)
 class Explaining:
     """A job at work.
 
@@ -91,7 +117,10 @@ class Explaining:
         served: multiply-accumulates spent on it, more than those of which had come before it.
         place: of its image in the network, once it has one.
         waits: whether rows are to be scored; otherwise it is being planned.
-        unknown: rows of the demand that are to be scored; the first ``scored`` of them are.
+        unknown: rows of the demand that are to be scored here. The first ``scored`` of them are,
+            the next ``computed`` are being scored.
+        loans: rows that others score.
+        helpers: how many may.
     """
 
     job: Job
@@ -105,7 +134,10 @@ class Explaining:
     demand: Demand | None = None
     unknown: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     scored: int = 0
-    _demands: Demands | None = None
+    computed: int = 0
+    loans: list[Loan] = field(default_factory=list)
+    helpers: int = 1
+    _demands: Generator[Demand, Scores, Result] | None = None
     _keys: list[bytes] = field(default_factory=list)
     _logits: Logits = field(default_factory=lambda: np.empty((0, 0)))
     _costs: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
@@ -120,11 +152,16 @@ class Explaining:
         """Predicted cost of what is left."""
         return max(0.0, self.job.macs - self.spent)
 
-    def plan(self, memo: Memo) -> Explanation | None:
+    @property
+    def is_scored(self) -> bool:
+        """Whether nothing of the demand is left to score, here or by others."""
+        return self.scored == len(self.unknown) and not self.loans
+
+    def plan(self, memo: Memo) -> Result | None:
         """Go on to the next masked images that nobody has scored yet, or to the end.
 
         Returns:
-            The whole explanation at the end, else None: it waits for scores.
+            The result at the end, else None: it waits for scores.
 
         Raises:
             CancelledError: when nobody waits any longer.
@@ -133,9 +170,10 @@ class Explaining:
             try:
                 demand = self._next_demand()
             except StopIteration as end:
-                return self.named(end.value)
+                result: Result = end.value
+                return result
             if demand.finished is not None:
-                self.finished = self.named(demand.finished())
+                self.finished = demand.finished()
                 self.tell(Level(self.finished))
             keys = demand.masking.keys()
             logits = np.empty((len(keys), self.job.network.classes))
@@ -143,13 +181,15 @@ class Explaining:
             costs = self.job.network.costs(demand.masking[unknown])
             self._keys, self._logits, self._costs = keys, logits, costs
             self.unknown, self.scored, self.demand = unknown, 0, demand
+            self.helpers = max(1, self.helpers)
             if len(unknown):
                 return None
 
     def portion(self, rows: int) -> Portion:
-        """The next rows to score."""
+        """The next rows, to be scored now."""
         if self.demand is None or self.place is None:
             raise AssertionError("an explanation without demand or place has nothing to score")
+        self.computed = rows
         chosen = self.unknown[self.scored : self.scored + rows]
         return Portion(self.place, self.demand.masking[chosen])
 
@@ -159,7 +199,37 @@ class Explaining:
         self._logits[rows] = logits
         memo.add(self.job.image_key, [self._keys[row] for row in rows], logits)
         self.charge(float(self._costs[self.scored : self.scored + len(logits)].sum()))
-        self.scored += len(logits)
+        self.scored, self.computed = self.scored + len(logits), 0
+
+    def lendable(self) -> NDArray[np.float64]:
+        """Costs of the rows that are neither scored nor being scored, the last ones first."""
+        return self._costs[self.scored + self.computed :][::-1]
+
+    def lend(self, macs: float) -> Loan:
+        """The last rows, of about this cost, for somebody else to score; one stays at least."""
+        if self.demand is None:
+            raise AssertionError("an explanation without demand has nothing to lend")
+        spent = self.lendable()[:-1].cumsum()
+        count = max(1, int(np.searchsorted(spent, macs, side="right")))
+        kept = len(self.unknown) - count
+        rows = self.unknown[kept:]
+        loan = Loan(rows, self._costs[kept:], self.demand.masking[rows])
+        self.unknown, self._costs = self.unknown[:kept], self._costs[:kept]
+        self.loans.append(loan)
+        return loan
+
+    def repay(self, loan: Loan, logits: Logits | None, memo: Memo) -> None:
+        """Somebody has scored the rows; or, with None, they are to be scored here again."""
+        self.loans.remove(loan)
+        if logits is None:
+            self.helpers = len(self.loans)
+            self.unknown = np.concatenate([self.unknown, loan.rows])
+            self._costs = np.concatenate([self._costs, loan.costs])
+            return
+        self.helpers = min(MOST_HELPERS, self.helpers + 1)
+        self._logits[loan.rows] = logits
+        memo.add(self.job.image_key, [self._keys[row] for row in loan.rows], logits)
+        self.spent += float(loan.costs.sum())
 
     def charge(self, macs: float) -> None:
         """Account for work done for this explanation."""
@@ -170,10 +240,6 @@ class Explaining:
         """Notify all who wait."""
         for listener in list(self.listeners):
             listener.notify(update)
-
-    def named(self, explanation: Explanation) -> Explanation:
-        """The explanation with how its scores were computed."""
-        return replace(explanation, inference=self.job.network.inference + self.job.remark)
 
     def _next_demand(self) -> Demand:
         if self._demands is None:

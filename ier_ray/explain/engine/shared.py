@@ -18,7 +18,7 @@ from ier_ray.explain.incremental.activations import IMAGE, CachedActivations, ch
 from ier_ray.explain.incremental.logits import masked_logits, masked_macs
 from ier_ray.explain.masking import MaskedImages, Masking
 from ier_ray.explain.memory import in_batches, planned_bytes
-from ier_ray.explain.networks import logits_of
+from ier_ray.explain.networks import FORWARD, logits_of
 
 Logits = NDArray[np.float64]
 """``(M, K)``."""
@@ -65,7 +65,7 @@ class SharedNetwork:
         self._network, self._batch_size = prepared.network, choice.batch_size
         self._traced = None if choice.dense_because else prepared.traced
         self.inference = f"dense: {choice.dense_because}" if self._traced is None else "incremental"
-        with torch.inference_mode():
+        with torch.inference_mode(), FORWARD:
             first = self._activations(torch.stack([baseline, image]))
             affordable = planned_bytes(image.device) // max(1, first.bytes_per_image)
             self.places = places or int(np.clip(affordable, 1, MOST_PLACES))
@@ -81,7 +81,8 @@ class SharedNetwork:
     def put(self, places: Sequence[int], images: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Put images and baselines, each ``(C, H, W)``, into places."""
         pairs = torch.stack([each for image, baseline in images for each in (baseline, image)])
-        self._kept.put(places, self._activations(pairs))
+        with FORWARD:
+            self._kept.put(places, self._activations(pairs))
 
     @torch.inference_mode()
     def logits(
@@ -93,7 +94,8 @@ class SharedNetwork:
         for together, compute in ((True, self._by_windows), (False, self._whole)):
             chosen = [index for index, each in enumerate(windowed) if each == together]
             if chosen:
-                rows = compute([portions[index] for index in chosen], interrupt)
+                with FORWARD:
+                    rows = compute([portions[index] for index in chosen], interrupt)
                 ends = np.cumsum([len(portions[index].masking) for index in chosen])[:-1]
                 logits = rows.double().cpu().numpy()
                 for index, part in zip(chosen, np.split(logits, ends), strict=True):
@@ -109,7 +111,7 @@ class SharedNetwork:
     @cached_property
     def whole_macs(self) -> float:
         """Multiply-accumulates of the whole network on one image."""
-        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        with FORWARD, FlopCounterMode(display=False) as counter, torch.inference_mode():
             logits_of(self._network, channels_first(self._kept.pixels[:1]))
         flops: float = counter.get_total_flops()
         return max(1.0, flops / 2)

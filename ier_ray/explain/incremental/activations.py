@@ -12,7 +12,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ier_ray.explain.incremental.operations import Join, Pointwise, Slide, Step
 from ier_ray.explain.incremental.tracing import TracedNetwork, UntraceableError
-from ier_ray.explain.networks import as_logits
 
 BASELINE, IMAGE = 0, 1
 """Indices of the two backgrounds of the first image in a batch; those of the i-th are 2i more."""
@@ -43,7 +42,8 @@ class CachedActivations:
         """Run the network on all, ``(2N, C, H, W)``, and keep what windows will need.
 
         Raises:
-            UntraceableError: when maps of different sizes are added, which broadcasts them.
+            UntraceableError: when maps of different sizes are added, which broadcasts them, or
+                the tail fails.
             NetworkError: when the network does not return logits.
         """
         # A copy, whatever the layout: the network's first step may work in place.
@@ -62,14 +62,14 @@ class CachedActivations:
         read_out = network.readout.apply(frontier) if network.readout else None
         inputs = frontier if read_out is None else [read_out.to(pixels.dtype)]
         # Copies, as the tail may work in place.
-        logits = network.tail(*map(contiguous_copy, inputs))
+        logits = network.logits([contiguous_copy(each) for each in inputs])
         return cls(
             pixels=pixels_last(pixels),
             read=read,
             frontier={name: pixels_last(values[name]) for name in network.frontier},
             read_out=read_out,
             shapes={name: (maps.shape[1], *maps.shape[2:]) for name, maps in values.items()},
-            logits=as_logits(logits, len(pixels)),
+            logits=logits,
         )
 
     @classmethod

@@ -31,8 +31,7 @@ from ier_ray.explain.incremental.tracing import (
     trace,
 )
 from ier_ray.explain.masking import MaskedImages, Masking
-from ier_ray.explain.memory import is_out_of_memory
-from ier_ray.explain.networks import Examined, agree, examine, in_one_line, logits_of, private_copy
+from ier_ray.explain.networks import Examined, agree, examine, logits_of, private_copy
 from ier_ray.explain.shapley.game import Scores
 
 MIN_LOCAL_SHARE = 0.5
@@ -252,10 +251,6 @@ def _reason(windows: IncrementalEvaluator, masking: Masking, expected: Tensor) -
         found = torch.from_numpy(windows(masking)).to(expected)
     except UntraceableError as error:
         return str(error)
-    except Exception as error:  # the user's code may expect a layout that windows do not keep
-        if is_out_of_memory(error):
-            raise
-        return f"what follows the windows fails: {in_one_line(error)}"
     if not agree(found, expected):
         return "incremental inference gives other logits than the network"
     return ""

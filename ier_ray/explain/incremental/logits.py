@@ -55,7 +55,7 @@ def masked_logits(
         part = (batch.bytes().cumsum() // (memory / WINDOW_DIVISOR)).astype(np.int64)
         for group in np.split(np.arange(len(chosen)), np.flatnonzero(np.diff(part)) + 1):
             batch.run(group, interrupt)
-        return network.tail(*batch.tail_inputs())
+        return network.logits(batch.tail_inputs())
 
     row = sum(maps[0].nbytes for maps in activations.frontier.values())
     most = batch_size or max(1, memory // (MAP_COPIES * row))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules import module as modules
 
 from ier_ray.explain.incremental.conversion import (
+    IN_PLACE_OPERATORS,
     decides,
     flattens,
     is_as_defined,
@@ -22,7 +24,8 @@ from ier_ray.explain.incremental.conversion import (
 )
 from ier_ray.explain.incremental.operations import Join, Slide, Step
 from ier_ray.explain.incremental.readout import Readout
-from ier_ray.explain.networks import in_one_line, require_ready
+from ier_ray.explain.memory import is_out_of_memory
+from ier_ray.explain.networks import FORWARD, as_logits, in_one_line, require_ready
 
 LocalNodes = dict[fx.Node, Step | None]
 """Nodes whose changes stay local, in order, with their steps; the network's input has none."""
@@ -57,6 +60,23 @@ class TracedNetwork:
     tail: Callable[..., Tensor]
     whole: nn.Module
     separate: bool
+
+    def logits(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Logits ``(M, K)`` by the tail, from its inputs for M images, which it may overwrite.
+
+        Raises:
+            UntraceableError: when it fails: it may expect maps in the network's own layout.
+            NetworkError: when it returns anything else.
+            RuntimeError, MemoryError: when memory runs out.
+        """
+        rows = len(inputs[0])
+        try:
+            output = self.tail(*inputs)
+        except Exception as error:  # the user's code may raise anything
+            if is_out_of_memory(error):
+                raise
+            raise UntraceableError(f"what follows windows fails: {in_one_line(error)}") from error
+        return as_logits(output, rows)
 
 
 def trace(network: nn.Module) -> TracedNetwork:
@@ -100,8 +120,24 @@ def trace(network: nn.Module) -> TracedNetwork:
     )
 
 
+class _Value(fx.Proxy):
+    """A value in a trace; fx takes ``x += y`` for ``x + y``, which leaves ``x`` as it is."""
+
+
+for _operator in IN_PLACE_OPERATORS:
+
+    def _apply(self: _Value, other: Any, operator: Callable[..., Any] = _operator) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operator, (self, other), {})
+
+    setattr(_Value, f"__{_operator.__name__}__", _apply)
+
+
 class _Tracer(fx.Tracer):
     """Sees torch's own layers as one operation each, and what all other modules do."""
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """The value of a node."""
+        return _Value(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module and all in it are as torch defines them; DataParallel only wraps."""
@@ -124,7 +160,8 @@ def _require_visible(network: nn.Module) -> None:
 def _graph_nodes(network: nn.Module) -> list[fx.Node]:
     """Every operation of a network, in order."""
     try:
-        nodes = list(_Tracer().trace(network).nodes)
+        with FORWARD:
+            nodes = list(_Tracer().trace(network).nodes)
     except Exception as error:  # the network's own code may raise anything when given a proxy
         raise OpaqueNetworkError(f"the network cannot be traced: {in_one_line(error)}") from error
     for node in nodes:

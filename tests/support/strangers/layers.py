@@ -176,16 +176,22 @@ def added_elsewhere(module: nn.Module, maps: Tensor) -> Tensor:
 
 
 def scaled_elsewhere(module: nn.Module, maps: Tensor) -> Tensor:
-    """The same with a factor and a function."""
+    """The same with an operator that no window runs."""
     first = module(maps)
     other = first
     other *= 0.5
-    torch.relu_(other)
+    return module(first)
+
+
+def rectified_elsewhere(module: nn.Module, maps: Tensor) -> Tensor:
+    """The same with a function, whose result is not used."""
+    first = module(maps)
+    torch.relu_(first)
     return module(first)
 
 
 def with_identity(channels: int, rng: np.random.Generator) -> nn.Module:
-    return nn.Sequential(same(channels, rng), pick(rng, nn.Identity(), nn.Dropout(0.3)))
+    return nn.Sequential(same(channels, rng), nn.Dropout(0.3))
 
 
 def in_place(maps: Tensor) -> Tensor:
@@ -292,6 +298,7 @@ WHOLE: dict[str, Builder] = {
     "identity changed": using(with_identity, identity_changed),
     "added elsewhere": using(same, added_elsewhere),
     "scaled elsewhere": using(same, scaled_elsewhere),
+    "rectified elsewhere": using(same, rectified_elsewhere),
     "named arguments": using(same, lambda part, maps: torch.cat(tensors=[part(input=maps)], dim=1)),
     "named relu": of(lambda maps: functional.relu(input=maps)),
     "overridden": overridden,

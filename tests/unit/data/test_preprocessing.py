@@ -120,12 +120,19 @@ def write_shard_set(location: str) -> str:
     return location
 
 
+class Shared(list[Tensor]):
+    """A list that copies of its owner share: explanations run a copy of the network."""
+
+    def __deepcopy__(self, _: object) -> Shared:
+        return self
+
+
 class Recording(nn.Module):
     """Records its inputs. It cannot be traced, so that explanations give it whole images."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: list[Tensor] = []
+        self.seen = Shared()
 
     def forward(self, images: Tensor) -> Tensor:
         if not images.isfinite().all():
@@ -158,7 +165,7 @@ def test_training_evaluation_serving_and_explaining_show_the_network_the_same_in
     settings = tiny_settings(
         {"fer": location, "ier": location}, tmp_path, data__normalization=normalization
     )
-    network = Recording()
+    network = Recording().eval()
     manifest = manifest_of(settings.model, normalization=normalization)
     recognizer = Recognizer(nn.ModuleDict({"ier": network}), manifest, CPU)
 

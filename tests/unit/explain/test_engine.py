@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,7 +27,9 @@ from ier_ray.explain import AnytimeExplainer, ExactInference, Explanation, Regio
 from ier_ray.explain.dncshap import Plan
 from ier_ray.explain.engine import Done, Engine, Failed, Level
 from ier_ray.explain.engine import engine as engine_module
-from ier_ray.explain.evaluators import log_odds, probability
+from ier_ray.explain.engine.shared import Logits
+from ier_ray.explain.evaluators import log_odds, logit, probability
+from ier_ray.explain.masking import MaskedImages
 
 EXPLAINERS = (
     AnytimeExplainer(4),
@@ -62,11 +65,11 @@ def test_together_equals_alone(engine: Engine, network: CountingNetwork) -> None
     cases = [(explainer, image) for image in range(7) for explainer in EXPLAINERS]
     jobs = [job_of(network, explainer, image=image) for explainer, image in cases]
     for (explainer, image), waiting in zip(cases, submitted(engine, jobs), strict=True):
-        found, expected = waiting.done(), alone(explainer, image)
-        assert found.complete
-        assert largest_difference(found.explanation, expected) < 1e-12
-        assert found.explanation.evaluations == expected.evaluations
-        assert found.explanation.inference == "incremental"
+        found, expected = waiting.explanation(), alone(explainer, image)
+        assert waiting.done().complete
+        assert largest_difference(found, expected) < 1e-12
+        assert found.evaluations == expected.evaluations
+        assert found.inference == "incremental"
     assert max(map(len, network.batches)) > 1  # rows of several explanations shared a batch
 
 
@@ -78,7 +81,7 @@ def test_a_network_without_windows_is_shared_too(engine: Engine) -> None:
     for image, waiting in enumerate(submitted(engine, jobs)):
         evaluator = ExactInference.of(dense).evaluator(image_of(image), BASELINE)
         expected = AnytimeExplainer(3).explain(evaluator)
-        found = waiting.done().explanation
+        found = waiting.explanation()
         assert largest_difference(found, expected) < 1e-12
         assert found.inference == expected.inference
         assert found.inference.startswith("dense: ")
@@ -99,7 +102,7 @@ def test_every_level_is_final(
     engine: Engine, network: CountingNetwork, explainer: AnytimeExplainer
 ) -> None:
     (waiting,) = submitted(engine, [job_of(network, explainer)])
-    whole = waiting.done().explanation
+    whole = waiting.explanation()
     levels = [each.explanation for each in waiting.updates if isinstance(each, Level)]
     assert [each.tree.depth for each in levels] == list(range(explainer.depth))
     for level in levels:
@@ -125,7 +128,7 @@ def test_a_deeper_explanation_scores_only_the_new_rows(
 
 def test_equal_explanations_in_flight_are_one(engine: Engine, network: CountingNetwork) -> None:
     jobs = [job_of(network, AnytimeExplainer(5, budget=400)) for _ in range(5)]
-    found = [each.done().explanation for each in submitted(engine, jobs)]
+    found = [each.explanation() for each in submitted(engine, jobs)]
     assert all(each is found[0] for each in found)
     assert network.rows <= 400
 
@@ -192,11 +195,11 @@ def test_at_the_deadline_the_finished_levels_are_the_answer(
     waiting = Waiting()
     explainer = AnytimeExplainer(8)
     engine.submit(job_of(network, explainer), waiting, deadline=time.monotonic() + 1.0)
-    found = waiting.done()
-    assert not found.complete
-    assert 0 <= found.explanation.tree.depth < 8
-    expected = alone(AnytimeExplainer(found.explanation.tree.depth), 0)
-    assert largest_difference(found.explanation, expected) < 1e-12
+    found = waiting.explanation()
+    assert not waiting.done().complete
+    assert 0 <= found.tree.depth < 8
+    expected = alone(AnytimeExplainer(found.tree.depth), 0)
+    assert largest_difference(found, expected) < 1e-12
 
 
 def test_a_deadline_before_the_first_level_is_an_error(
@@ -208,6 +211,81 @@ def test_a_deadline_before_the_first_level_is_an_error(
     found = waiting.answer()
     assert isinstance(found, Failed)
     assert isinstance(found.error, DeadlineError)
+
+
+class Lender:
+    """Scores lent rows in other threads as the network does; some calls fail, some are late."""
+
+    def __init__(self, image: int, outcomes: Sequence[str]) -> None:
+        self.evaluator = ExactInference.of(small_network()).evaluator(
+            image_of(image), BASELINE, score=logit
+        )
+        self.outcomes = outcomes
+        self.rows = 0
+        self.calls = 0
+
+    def __call__(self, masking: MaskedImages, repay: Callable[[Logits | None], None]) -> None:
+        outcome = self.outcomes[self.calls % len(self.outcomes)]
+        self.calls += 1
+
+        def answer() -> None:
+            if outcome == "late":
+                time.sleep(0.3)
+            logits = None if outcome == "nobody" else self.evaluator(masking)
+            self.rows += 0 if logits is None else len(logits)
+            repay(logits)
+
+        threading.Thread(target=answer).start()
+
+
+@pytest.mark.parametrize(
+    "outcomes", [["scored"], ["nobody"], ["late"], ["scored", "nobody", "late", "scored"]]
+)
+@pytest.mark.parametrize("explainer", [AnytimeExplainer(7), AnytimeExplainer(3, budget=120)])
+def test_rows_that_others_score_give_the_same_explanation(
+    network: CountingNetwork,
+    monkeypatch: pytest.MonkeyPatch,
+    outcomes: list[str],
+    explainer: AnytimeExplainer,
+) -> None:
+    monkeypatch.setattr(engine_module, "LOAN_S", 1e-4)
+    monkeypatch.setattr(engine_module, "BATCH_S", 1e-3)
+    engine, lender = Engine(lend_s=1e-4), Lender(0, outcomes)
+    (waiting,) = submitted(engine, [replace(job_of(network, explainer), lend=lender)])
+    found, expected = waiting.explanation(), alone(explainer, 0)
+    engine.stop()
+    assert largest_difference(found, expected) < 1e-12
+    assert lender.calls > 0
+    if outcomes == ["nobody"]:
+        assert network.rows == found.evaluations
+    else:
+        assert lender.rows > 0
+        assert network.rows + lender.rows == found.evaluations  # each row once
+
+
+def test_short_explanations_are_not_lent(engine: Engine, network: CountingNetwork) -> None:
+    lender = Lender(0, ["scored"])
+    job = replace(job_of(network, AnytimeExplainer(4)), lend=lender)
+    submitted(engine, [job])[0].done()  # the first speed is a guess
+    other = replace(
+        job_of(network, AnytimeExplainer(4), image=1), lend=(second := Lender(1, ["scored"]))
+    )
+    submitted(engine, [other])[0].done()
+    assert second.calls == 0
+
+
+def test_who_left_is_not_lent_for(network: CountingNetwork) -> None:
+    engine, lender = Engine(lend_s=1e-4), Lender(0, ["late"])
+    ticket = engine.submit(replace(job_of(network, AnytimeExplainer(8)), lend=lender), Waiting())
+    until_lent = time.monotonic() + 60
+    while not lender.calls and time.monotonic() < until_lent:
+        time.sleep(0.001)
+    ticket.cancel()
+    calls = lender.calls
+    time.sleep(0.5)  # the late answers arrive
+    assert lender.calls == calls
+    assert engine.is_idle()
+    engine.stop()
 
 
 class Fragile(nn.Module):
@@ -234,13 +312,10 @@ def test_only_the_faulty_explanation_fails(engine: Engine) -> None:
     assert isinstance(failed, Failed)
     assert "too bright" in str(failed.error)
     for image, waiting in ((0, good), (2, other)):
-        assert (
-            largest_difference(waiting.done().explanation, alone(AnytimeExplainer(3), image))
-            < 1e-12
-        )
+        assert largest_difference(waiting.explanation(), alone(AnytimeExplainer(3), image)) < 1e-12
     # The image is not taken for one that is in its place, and the engine goes on.
-    again = submitted(engine, [job_of(network, AnytimeExplainer(1), image=1)])[0].done()
-    assert largest_difference(again.explanation, alone(AnytimeExplainer(1), 1)) < 1e-12
+    (again,) = submitted(engine, [job_of(network, AnytimeExplainer(1), image=1)])
+    assert largest_difference(again.explanation(), alone(AnytimeExplainer(1), 1)) < 1e-12
     # The image's place is free again, and the engine goes on.
     assert submitted(engine, [job_of(network, AnytimeExplainer(2), image=5)])[0].done().complete
 
@@ -273,6 +348,19 @@ def test_a_small_explanation_overtakes_a_large_one(
     small.done()
     assert not large.ended.is_set()
     large.done()
+
+
+def test_a_network_may_be_traced_while_another_one_runs(
+    engine: Engine, network: CountingNetwork
+) -> None:
+    """Tracing replaces the calls of all modules, also of those that other threads run."""
+    waiting = submitted(engine, [job_of(network, AnytimeExplainer(8), image=i) for i in range(3)])
+    traced = 0
+    while not all(each.ended.is_set() for each in waiting):
+        assert ExactInference.of(small_network()).traced is not None
+        traced += 1
+    assert traced > 1
+    assert all(each.done().complete for each in waiting)
 
 
 def test_a_stopped_engine_says_so_and_leaves_no_thread(network: CountingNetwork) -> None:

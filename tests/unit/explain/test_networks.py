@@ -15,10 +15,17 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from ier_ray.errors import NetworkError
-from ier_ray.explain import DenseEvaluator, ExactInference, RegionTree, exact_evaluator
+from ier_ray.explain import (
+    DenseEvaluator,
+    ExactInference,
+    IncrementalEvaluator,
+    RegionTree,
+    exact_evaluator,
+)
 from ier_ray.explain.dncshap import Plan
 from ier_ray.explain.evaluators import SCORES, logit
 from ier_ray.explain.incremental.tracing import OpaqueNetworkError, UntraceableError, trace
+from ier_ray.explain.masking import RegionMasking
 from ier_ray.models.registry import BUILDERS
 
 PLAN = Plan.of(RegionTree.halving(8, 8, depth=4), "both").masking
@@ -75,6 +82,8 @@ def test_anything_but_logits_is_refused(last: Callable[[Tensor], Any], message: 
         exact_evaluator(network, *pair())
     with pytest.raises(NetworkError, match=message):
         DenseEvaluator(network, *pair())(PLAN)
+    with pytest.raises(NetworkError, match="the network must return logits"):
+        IncrementalEvaluator(trace(network), *pair())(PLAN)
 
 
 @pytest.mark.parametrize("score", ["probability", "log_odds"])
@@ -130,7 +139,6 @@ class Overwriting(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.linspace(-2, 2, 4, dtype=torch.float64))
-        self.offset = nn.Parameter(torch.ones(0, dtype=torch.float64))
 
     def forward(self, logits: Tensor) -> Tensor:
         """Logits."""
@@ -160,6 +168,12 @@ def test_parameters_are_never_overwritten() -> None:
     found = exact_evaluator(network.eval(), image, baseline, score=logit)(PLAN[:1])
     torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
     np.testing.assert_allclose(found, network(image[None]).detach(), rtol=1e-12)
+
+
+def test_parameters_without_numbers_share_memory_with_nothing() -> None:
+    network = classifier(Lambda(lambda out: out + out.new_zeros(0).add_(1).sum()))
+    network.nothing = nn.Parameter(torch.ones(0, dtype=torch.float64))
+    assert_exact(network, starts="incremental")
 
 
 def test_a_copy_needs_no_more_memory_than_its_buffers() -> None:
@@ -322,12 +336,12 @@ class Joined(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first, self.second = nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 3, padding=1)
-        self.last = nn.Conv2d(2, 3, 1)
+        self.last = nn.Linear(128, 3)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits."""
-        maps = self.last(torch.cat([self.first(images), self.second(images).exp()], 1))
-        return maps.view(maps.size(0), 3, -1).mean(2)
+        maps = torch.cat([self.first(images), self.second(images)], 1)
+        return self.last(maps.view(maps.size(0), -1))
 
 
 def test_views_of_maps_work_whatever_the_layout_of_windows() -> None:
@@ -335,7 +349,7 @@ def test_views_of_maps_work_whatever_the_layout_of_windows() -> None:
     permuted = Lambda(lambda maps: maps.permute(0, 2, 3, 1).view(maps.size(0), -1))
     network = nn.Sequential(nn.Conv2d(3, 4, 3), permuted, nn.Linear(144, 4)).double().eval()
     network.to(memory_format=torch.channels_last)
-    assert_exact(network, starts="dense: what follows the windows fails: RuntimeError: view size")
+    assert_exact(network, starts="dense: what follows windows fails: RuntimeError: view size")
 
 
 def test_images_reach_the_network_contiguous() -> None:
@@ -362,9 +376,8 @@ class Doubled(Tensor):
 
 def test_weights_of_other_types_are_left_to_the_network() -> None:
     network = classifier()
-    first = network[0]
-    assert isinstance(first, nn.Conv2d)
-    first.weight = nn.Parameter(first.weight.detach().as_subclass(Doubled))
+    weight = network.get_parameter("0.weight").detach().as_subclass(Doubled)
+    network[0].weight = nn.Parameter(weight)
     assert_exact(network, starts="dense: no convolution comes before")
 
 
@@ -400,8 +413,10 @@ def test_networks_of_known_operations_are_called_twice_only() -> None:
     assert inference.traced.separate
     inference.network[0].__class__ = Watched  # type: ignore[index]
     for _ in range(2):
-        inference.evaluator(*pair())(PLAN)
-    assert calls == [1, 1]  # what it says, and how much memory that takes
+        evaluator = inference.evaluator(*pair())
+        evaluator(PLAN)
+        evaluator(RegionMasking(np.eye(3, dtype=bool), np.arange(64).reshape(8, 8) % 3))
+    assert calls == [1, 1, 3, 3]  # what it says and how much memory that takes; no rectangles
     assert not trace(classifier(Lambda(lambda out: out - out.mean(0)))).separate
 
 

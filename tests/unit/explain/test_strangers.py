@@ -5,6 +5,7 @@ The reference is the network itself, called with one masked image at a time, in 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -16,8 +17,9 @@ from support.strangers.layers import ONE_BY_ONE, UNDETERMINED, WHOLE, WINDOWED
 from torch import Tensor, nn
 
 from ier_ray.errors import NetworkError
-from ier_ray.explain import Masking, exact_evaluator
+from ier_ray.explain import IncrementalEvaluator, Masking, exact_evaluator
 from ier_ray.explain.evaluators import logit
+from ier_ray.explain.incremental.tracing import trace
 from ier_ray.explain.masking import MaskedImages, RegionMasking
 
 TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}
@@ -133,7 +135,19 @@ def test_layers_that_windows_run(layer: str) -> None:
 
 @pytest.mark.parametrize("layer", WHOLE)
 def test_layers_that_read_whole_maps(layer: str) -> None:
-    assert "one by one" not in inference_of(single(layer))
+    inference = inference_of(single(layer))
+    assert re.match("incremental|dense: (no convolution|only|maps of different sizes)", inference)
+
+
+@pytest.mark.parametrize(
+    "layer", [name for name in WHOLE if name.endswith(("changed", "elsewhere", "overridden"))]
+)
+def test_tracing_alone_sees_what_is_changed_in_place(layer: str) -> None:
+    stranger, masking = single(layer), rectangles(12, 15, np.random.default_rng(0))
+    traced = trace(stranger.network)
+    found = IncrementalEvaluator(traced, stranger.image, stranger.baseline, logit)(masking)
+    expected = said(stranger.network, stranger.image, stranger.baseline, masking)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("layer", ONE_BY_ONE)

@@ -1,0 +1,97 @@
+"""Spreading one explanation over replicas that have nothing to do.
+
+The replica that explains an image scores its masked images from the front. Others are asked to
+score some from the back, half a second of work at a time, as long as they are idle. Nothing waits
+for them but the end of a level, and what they do not score is scored by the replica itself.
+"""
+
+import asyncio
+import contextvars
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from ray import serve
+
+from ier_ray.data.images import Pixels
+from ier_ray.explain.masking import MaskedImages
+from ier_ray.inference import ExplainerSettings
+
+logger = logging.getLogger(__name__)
+
+OVERDUE_S = 10.0
+"""Seconds after which the rows that somebody was asked for are scored by the replica itself."""
+SLOTS = 32
+"""Keys by which the router finds replicas: requests of one key go to one replica."""
+ATTEMPTS = 6
+"""Replicas that are asked before the replica does the work itself."""
+
+Repay = Callable[[NDArray[np.float64] | None], None]
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """Masked images of an image, to be scored for another replica."""
+
+    pixels: Pixels
+    """``(S, S, 3)``."""
+    settings: ExplainerSettings
+    masking: MaskedImages
+    weights_sha256: str
+    """Of the replica that asks: scores of other weights are never mixed."""
+    asked_by: str
+    """Its id: the router may choose the replica itself."""
+
+
+class Lender:
+    """Asks idle replicas to score masked images of one image.
+
+    To be made in the replica's event loop.
+    """
+
+    def __init__(
+        self, pixels: Pixels, settings: ExplainerSettings, weights_sha256: str, asked_by: str
+    ) -> None:
+        self._pixels, self._settings = pixels, settings
+        self._weights_sha256, self._asked_by = weights_sha256, asked_by
+        self._loop = asyncio.get_running_loop()
+        self._slots = deque(range(SLOTS))
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __call__(self, masking: MaskedImages, repay: Repay) -> None:
+        """Ask for the logits of masked images; ``repay`` gets them, or None. From any thread."""
+        self._loop.call_soon_threadsafe(self._start, masking, repay)
+
+    def _start(self, masking: MaskedImages, repay: Repay) -> None:
+        # Calls of one context share an id, which the router of the explainers takes for one call.
+        task = self._loop.create_task(self._ask(masking, repay), context=contextvars.Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ask(self, masking: MaskedImages, repay: Repay) -> None:
+        request = ScoreRequest(
+            self._pixels, self._settings, masking, self._weights_sha256, self._asked_by
+        )
+        for _ in range(ATTEMPTS):
+            slot = self._slots.popleft()
+            logits = await self._answer(request, slot)
+            if logits is not None:  # the next rows go to the same replica, which has the image
+                self._slots.appendleft(slot)
+                break
+            self._slots.append(slot)
+        await asyncio.to_thread(repay, logits)
+
+    async def _answer(self, request: ScoreRequest, slot: int) -> NDArray[np.float64] | None:
+        """Logits by the replica that a slot leads to; None if it does not help."""
+        handle = serve.get_deployment_handle("Explainer", serve.get_replica_context().app_name)
+        response = handle.options(session_id=f"{self._asked_by}-{slot}").score.remote(request)
+        try:
+            logits: NDArray[np.float64] | None = await asyncio.wait_for(response, OVERDUE_S)
+        except Exception as error:  # noqa: BLE001 (whatever it was, the replica scores them itself)
+            logger.info("another replica did not help: %s", error)
+            response.cancel()
+            return None
+        return logits
