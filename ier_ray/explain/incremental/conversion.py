@@ -38,11 +38,7 @@ IN_PLACE_OPERATORS = (
 def step_of(network: nn.Module, node: fx.Node) -> Step | None:
     """The node as a windowed step; None if it cannot be one."""
     operation = _operation(network, node)
-    if (
-        operation is None
-        or not node.args
-        or any(isinstance(v, fx.Node) for v in node.kwargs.values())
-    ):
+    if operation is None or any(isinstance(v, fx.Node) for v in node.kwargs.values()):
         return None
     # A concatenation's inputs keep their order and their repetitions.
     inputs: Any = node.args[0] if node.target is torch.cat else node.all_input_nodes
@@ -100,7 +96,7 @@ def overwritten(network: nn.Module, node: fx.Node) -> fx.Node | None:
 
 
 def _works_in_place(network: nn.Module, node: fx.Node) -> bool:
-    """Whether a node overwrites its first input; of a function with a positional True, maybe."""
+    """Whether a node overwrites its first input."""
     if node.op == "call_module":
         return bool(getattr(module_of(network, node), "inplace", False))
     if node.op == "call_method":
@@ -108,8 +104,7 @@ def _works_in_place(network: nn.Module, node: fx.Node) -> bool:
     if node.op != "call_function" or not node.all_input_nodes:
         return False
     named = getattr(node.target, "__name__", "").endswith("_") or bool(node.kwargs.get("inplace"))
-    told = any(argument is True for argument in node.args)
-    return named or told or node.target in IN_PLACE_OPERATORS
+    return named or node.target in IN_PLACE_OPERATORS
 
 
 def is_fresh(network: nn.Module, node: fx.Node) -> bool:

@@ -93,7 +93,7 @@ def trace(network: nn.Module) -> TracedNetwork:
     """
     require_ready(network)
     _require_visible(network)
-    whole, network = network, nn.Sequential(network).eval()  # fx sees default arguments, so called
+    whole, network = network, nn.Sequential(network)  # so called, default arguments are filled in
     nodes = _graph_nodes(network)
     source = next(node for node in nodes if node.op == "placeholder")
     local = _local_nodes(network, nodes, source)
@@ -124,12 +124,15 @@ class _Value(fx.Proxy):
     """A value in a trace; fx takes ``x += y`` for ``x + y``, which leaves ``x`` as it is."""
 
 
-for _operator in IN_PLACE_OPERATORS:
+def _recorded(operator: Callable[..., Any]) -> Callable[[_Value, Any], fx.Proxy]:
+    """The method of a value that records an operator."""
+    return lambda value, other: value.tracer.create_proxy(
+        "call_function", operator, (value, other), {}
+    )
 
-    def _apply(self: _Value, other: Any, operator: Callable[..., Any] = _operator) -> fx.Proxy:
-        return self.tracer.create_proxy("call_function", operator, (self, other), {})
 
-    setattr(_Value, f"__{_operator.__name__}__", _apply)
+for each in IN_PLACE_OPERATORS:
+    setattr(_Value, f"__{each.__name__}__", _recorded(each))
 
 
 class _Tracer(fx.Tracer):
