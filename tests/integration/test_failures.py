@@ -144,7 +144,8 @@ def job(name: str, *flags: str) -> subprocess.CompletedProcess[str]:
 def assert_told(done: subprocess.CompletedProcess[str], *names: str) -> None:
     """One line that has one of the names and the log; the traceback is there only."""
     assert done.returncode == 1
-    assert done.stdout == ""
+    # On a busy machine the cluster warns that many workers are starting.
+    assert [line for line in done.stdout.splitlines() if "(raylet)" not in line] == []
     last = done.stderr.splitlines()[-1]
     assert any(name in last for name in names), last
     for advice in ("Traceback", "UDF", "DataContext", 'File "'):
