@@ -13,6 +13,8 @@ from serving.subject import Subject
 EXPLAIN, HEALTH = "/v1/models/ier:explain", "/healthz"
 EXPLAINING = 8
 """Connections that ask for explanations, each for the next when it has the last."""
+PREDICTING = 16
+"""Connections of the closed loop that finds the maximum of predictions."""
 HEALTH_RATE = 5.0
 PREDICT_SHARE = 0.1
 """Rate of predictions, as a share of the maximum of a closed loop."""
@@ -27,8 +29,9 @@ def under_explanations(
     explain = [message(EXPLAIN, image) for image in subject.images]
     with serve_applications(subject.checkpoint, subject.threads, directory) as server:
         server.wait_until_ready(OURS, subject.images[0])
-        offer(Load(None, seconds / 3, connections=4), server.port, predict)  # warms up
-        maximum = offer(Load(None, seconds / 3, connections=16), server.port, predict).rps
+        saturating = Load(None, seconds / 3, connections=PREDICTING)
+        offer(saturating, server.port, predict)  # warms up
+        maximum = offer(saturating, server.port, predict).rps
         loads: dict[str, Offer] = {
             "predictions": (Load(PREDICT_SHARE * maximum, seconds), predict),
             "healthz": (Load(HEALTH_RATE, seconds), [message(HEALTH, method="GET")]),

@@ -57,7 +57,9 @@ def turn(server: Server, contender: str, subject: Subject, plan: Plan, seed: int
         SystemExit: when the contender answers nothing.
     """
     server.wait_until_ready(contender, subject.images[0])
-    measure(server, contender, subject, Load(None, plan.seconds / 3, connections=4))
+    # The first batch of each size is slow: the warm-up has all sizes.
+    warm_up = Load(None, plan.seconds / 3, connections=max(plan.connections))
+    measure(server, contender, subject, warm_up)
     closed, shares = [], {}
     for count in plan.connections:
         load = Load(None, plan.seconds, connections=count, patience=plan.patience)
