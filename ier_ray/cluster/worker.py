@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import ray.train
@@ -92,11 +93,13 @@ class RayTrainContext:
         return tensor
 
     def checkpoint(self) -> AbstractContextManager[Path | None]:
-        """The run's last checkpoint, copied to this node."""
-        checkpoint = ray.train.get_checkpoint()
-        if checkpoint is None:
+        """The run's last checkpoint, on this node. All ranks call it and use it."""
+        location = self.last_checkpoint()
+        if location is None:
             return nullcontext(None)
-        return LocalCopy(checkpoint)
+        if not storage.is_remote(location):
+            return nullcontext(Path(location))
+        return local_copy(location)
 
     def last_checkpoint(self) -> str | None:
         """Where the run's last checkpoint is stored."""
@@ -123,17 +126,47 @@ class RayTrainContext:
         ray.train.report(metrics, checkpoint=checkpoint)
 
 
-class LocalCopy(AbstractContextManager[Path | None]):
-    """A Ray checkpoint as a local directory while it is read."""
+@contextmanager
+def local_copy(location: str) -> Iterator[Path]:
+    """A checkpoint of an object store as a local directory: one copy per node, for all its ranks.
 
-    def __init__(self, checkpoint: ray.train.Checkpoint) -> None:
-        self._directory = checkpoint.as_directory()
+    Every rank of the run calls it. All get a whole copy or none does: Ray's own
+    ``Checkpoint.as_directory`` gives the other ranks what is left of a copy that failed, and may
+    delete one that another rank is about to read.
 
-    def __enter__(self) -> Path:
-        return Path(self._directory.__enter__())
+    Raises:
+        StorageError: on all ranks, when a node cannot copy the checkpoint.
+    """
+    context = ray.train.get_context()
+    with ExitStack() as stack:
+        copy: str | StorageError | None = None
+        if context.get_local_rank() == 0:
+            directory = stack.enter_context(TemporaryDirectory(prefix="ier_ray-checkpoint-"))
+            copy = copied(location, directory)
+        copies = gathered((context.get_node_rank(), copy))
+        for _, found in copies:
+            if isinstance(found, StorageError):
+                raise found
+        yield Path({node: str(found) for node, found in copies if found}[context.get_node_rank()])
+        gathered(None)  # nobody reads it any more
 
-    def __exit__(self, *exception: object) -> None:
-        self._directory.__exit__(*exception)
+
+def copied(location: str, directory: str) -> str | StorageError:
+    """The directory that the checkpoint was copied to, or why it was not."""
+    try:
+        storage.copy_directory(location, directory)
+    except StorageError as error:
+        return error
+    return directory
+
+
+def gathered(value: Any) -> list[Any]:
+    """Every rank's value, by rank."""
+    count = ray.train.get_context().get_world_size()
+    values = [value] * count
+    if count > 1:
+        torch.distributed.all_gather_object(values, value)
+    return values
 
 
 def checkpoint_location(checkpoint: ray.train.Checkpoint) -> str:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,14 @@ from moto.server import ThreadedMotoServer
 from ray.cluster_utils import Cluster
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
-from support.processes import free_port
+from support.processes import free_port, wait_for
 from support.runs import EPOCHS, ROOT, STEPS, tiny_settings
 from support.steps import RANKS, descending, double_batches, weights_after
 
 from ier_ray import storage
 from ier_ray.cluster.failures import FailureNotice, fit, training_error
 from ier_ray.cluster.trainer import TrainResult, make_trainer, run_training
-from ier_ray.cluster.worker import RayTrainContext
+from ier_ray.cluster.worker import RayTrainContext, gathered, local_copy
 from ier_ray.errors import (
     DataError,
     DeviceMemoryError,
@@ -63,13 +63,6 @@ def assert_ends_as(found: TrainResult, expected: TrainResult) -> None:
             assert record[name] == pytest.approx(other[name], rel=1e-3), (record["epoch"], name)
     load_checkpoint(found.checkpoint)
     load_checkpoint(found.last_checkpoint)
-
-
-def wait_for(condition: Callable[[], Any], *, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.1)
 
 
 def has_checkpoint(run: str) -> bool:
@@ -246,6 +239,51 @@ def test_only_an_error_that_may_pass_restarts_the_workers(
 
         wait_for(noticed, seconds=20)  # it comes through the cluster's logs
         assert "Traceback" not in said
+
+
+def reads_copies(config: dict[str, str]) -> dict[str, Any]:
+    """Each rank reads the same copy, and meets the same error where there is none."""
+    with local_copy(config["there"]) as directory:
+        seen = gathered((str(directory), (directory / "manifest.json").read_text()))
+    gathered(None)
+    left = directory.exists()
+    try:
+        with local_copy(config["missing"]) as directory:
+            found = str(sorted(directory.iterdir()))
+    except StorageError as error:
+        found = str(error)
+    return {"seen": seen, "left": left, "missing": gathered(found)}
+
+
+@pytest.mark.timeout(300)
+def test_ranks_share_a_whole_copy_of_a_remote_checkpoint_or_none_has_one(
+    cluster: None, trained: TrainResult, tmp_path: Path
+) -> None:
+    server = ThreadedMotoServer(
+        ip_address="127.0.0.1",
+        port=int(os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2]),
+        verbose=False,
+    )
+    server.start()
+    try:
+        boto3.client("s3").create_bucket(Bucket="copies")
+        storage.copy_directory(trained.checkpoint, "s3://copies/there")
+        found = fit(
+            TorchTrainer(
+                reads_copies,
+                train_loop_config={"there": "s3://copies/there", "missing": "s3://copies/missing"},
+                scaling_config=ScalingConfig(num_workers=2),
+                run_config=RunConfig(name="run", storage_path=str(tmp_path)),
+            )
+        ).return_value
+    finally:
+        server.stop()
+    (first, manifest), second = found["seen"]
+    assert second == (first, manifest)
+    assert manifest == (Path(trained.checkpoint) / "manifest.json").read_text()
+    assert not found["left"]
+    for told in found["missing"]:
+        assert re.match("s3://copies/missing: cannot be listed", told), told
 
 
 def test_a_trainer_ends_at_once(shards: dict[str, str], tmp_path: Path) -> None:

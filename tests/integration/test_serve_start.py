@@ -15,7 +15,7 @@ import httpx
 import pytest
 import yaml
 from support.checkpoints import save_tiny
-from support.processes import free_port
+from support.processes import free_port, wait_for
 from support.runs import ROOT
 
 from ier_ray.errors import ServiceError
@@ -75,7 +75,9 @@ def test_a_second_service_on_the_port_is_refused_and_a_dead_cluster_is_no_obstac
     (temporary / "ray").mkdir()
     (temporary / "ray" / "ray_current_cluster").write_text(f"{HOST}:{free_port()}")
     port = yaml.safe_load(config.read_text())["http_options"]["port"]
+    log = config.parent / "service.log"
     with serving(config, temporary):
+        wait_for(lambda: "records a Ray cluster that cannot be joined" in log.read_text())
         for _ in ("while the first starts", "while it serves"):
             second = subprocess.run(
                 [sys.executable, "-m", "ier_ray.serve.start", str(config)],
@@ -88,9 +90,6 @@ def test_a_second_service_on_the_port_is_refused_and_a_dead_cluster_is_no_obstac
             (line,) = second.stderr.splitlines()
             assert line.startswith(f"serve: error: cannot serve on {HOST}, port {port}: Address")
             assert healthy(port)
-    assert (
-        "records a Ray cluster that cannot be joined" in (config.parent / "service.log").read_text()
-    )
 
 
 def test_a_claimed_port_is_open_to_sockets_that_share_it_and_free_afterwards() -> None:
