@@ -1,9 +1,10 @@
 """The service under load, beside a one-hop Serve application and a server without Ray.
 
 A closed loop finds each contender's maximum; a seeded Poisson process then offers shares of it, up
-to twice as much. Latency counts from the scheduled arrival. Ours is serve_config.yaml, started by
-`serve run`. The one-hop application has FastAPI and the network in one replica; the bare server is
-uvicorn, FastAPI and torch in one process. Both make a batch of what waits when the network is free.
+to twice as much. Latency counts from the scheduled arrival. Ours is serve_config.yaml, started as
+`make serve` does. The one-hop application has FastAPI and the network in one replica, behind the
+same HAProxy; the bare server is uvicorn, FastAPI and torch in one process. Both make a batch of
+what waits when the network is free, and refuse what is too much as ours does.
 Networks have random weights: the demo's at 64 pixels and, without --quick, the paper's at 224.
 Every reply is compared with the same picture predicted alone.
 
@@ -33,7 +34,7 @@ from serving.subject import Subject
 
 CORES = len(os.sched_getaffinity(0))
 THREADS = {"demo": 1, "paper": CORES}
-"""Of torch in the other contenders, as is fastest: the demo's network is too small to divide."""
+"""Of torch, as is fastest: the demo's network is too small to divide."""
 QUICK = {
     "demo": Plan(rounds=1, seconds=2, connections=(4, 32), shares=(IDLE, BUSY, TWICE), patience=4)
 }

@@ -8,8 +8,9 @@ import uvicorn
 from fastapi import FastAPI, Request
 
 from ier_ray.records import Prediction
+from ier_ray.serve.front import Gate
 from serving.load import HOST, allow_many_connections
-from serving.predictor import Predictor
+from serving.predictor import MOST_PREDICTIONS, Predictor
 
 
 def application(checkpoint: str, threads: int) -> FastAPI:
@@ -19,7 +20,9 @@ def application(checkpoint: str, threads: int) -> FastAPI:
     async def predict(request: Request) -> Prediction:
         return await predictor.predict(await request.body())
 
-    api.post("/predict")(predict)
+    api.post("/ier:predict")(predict)
+    Gate.most_predictions = MOST_PREDICTIONS
+    api.add_middleware(Gate)
     return api
 
 

@@ -23,7 +23,7 @@ SERVE_CONFIG = ROOT / "serve_config.yaml"
 START_S, STOP_S, SETTLE_S = 240, 10, 60
 """Longest time to start, to stop, and to work off a load, in seconds."""
 OURS, ONE_HOP, BARE = "ours", "onehop", "bare"
-PATHS = {OURS: "/v1/models/ier:predict", ONE_HOP: "/onehop/predict", BARE: "/predict"}
+PATHS = {OURS: "/v1/models/ier:predict", ONE_HOP: "/onehop/ier:predict", BARE: "/ier:predict"}
 """Where each contender predicts the image in a request's body."""
 
 
@@ -109,7 +109,7 @@ def serves(title: str, contender: str) -> bool:
 
 @contextmanager
 def serve_applications(checkpoint: str, threads: int, directory: Path) -> Iterator[Server]:
-    """`serve run` with our config, to which the one-hop application is added.
+    """Our config as `make serve` starts it, with the one-hop application added.
 
     Both share the cluster and its proxy; only the one that is measured has load.
     """
@@ -118,6 +118,9 @@ def serve_applications(checkpoint: str, threads: int, directory: Path) -> Iterat
     config["http_options"] |= {"host": HOST, "port": port}
     (ours,) = config["applications"]
     ours["args"]["checkpoint"] = checkpoint
+    environment = {"env_vars": {"OMP_NUM_THREADS": str(threads)}}
+    for deployment in ours["deployments"]:
+        deployment["ray_actor_options"]["runtime_env"] = environment
     config["applications"].append(
         {
             "name": ONE_HOP,
@@ -129,7 +132,7 @@ def serve_applications(checkpoint: str, threads: int, directory: Path) -> Iterat
     file = directory / "serve.yaml"
     file.write_text(yaml.safe_dump(config))
     (directory / "ray").mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "ray.serve.scripts", "run", "--address", "local", str(file)]
+    command = [sys.executable, "-m", "ier_ray.serve.start", str(file)]
     with running(command, port, directory) as server:
         yield server
 
@@ -147,7 +150,7 @@ def bare_server(checkpoint: str, threads: int, directory: Path) -> Iterator[Serv
 def running(command: Sequence[str], port: int, directory: Path) -> Iterator[Server]:
     """A process, and all that it starts, until the end of the block."""
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
         "PYTHONPATH": str(ROOT / "benchmarks"),
         "RAY_AUTH_MODE": "disabled",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",

@@ -8,7 +8,8 @@ from ray.serve import Application
 
 from ier_ray.config import Settings
 from ier_ray.records import Prediction
-from serving.predictor import Predictor
+from ier_ray.serve.front import Gate
+from serving.predictor import MOST_PREDICTIONS, Predictor
 
 api = FastAPI()
 
@@ -31,8 +32,9 @@ class OneHop:
 
     def __init__(self, args: OneHopArgs) -> None:
         self._predictor = Predictor(args.checkpoint, args.threads)
+        Gate.most_predictions = MOST_PREDICTIONS
 
-    @api.post("/predict")
+    @api.post("/ier:predict")
     async def predict(self, request: Request) -> Prediction:
         """The prediction of the image in the body."""
         return await self._predictor.predict(await request.body())

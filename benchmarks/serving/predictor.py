@@ -13,7 +13,8 @@ from ier_ray.inference import Recognizer
 from ier_ray.records import Prediction
 
 MAX_BATCH_SIZE = 16
-"""As in our application by default."""
+MOST_PREDICTIONS = 64
+"""Beyond, the gate refuses. Both as in our application by default."""
 
 
 class Predictor:

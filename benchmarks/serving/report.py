@@ -59,6 +59,7 @@ def figures(turns: Sequence[Turn]) -> Record:
         "p99_ms": min(turn.open[BUSY].p99_ms for turn in ours),
         "rps_at_twice_saturation": beyond.rps,
         "twice_over_maximum": beyond.rps / twice.maximum.rps,
+        "bare_twice_over_maximum": max(turn.open[TWICE].rps / turn.maximum.rps for turn in bare),
         "rejected_at_twice_saturation": beyond.rejected,
         "failed_at_twice_saturation": beyond.gave_up + beyond.errors,
         "rejected": sum(cell.rejected for cell in cells),

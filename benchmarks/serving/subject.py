@@ -31,7 +31,7 @@ class Subject:
 
     checkpoint: str
     threads: int
-    """Of the network in the one-hop application and the bare server: as many as are fastest."""
+    """Of torch in every server: as many as are fastest."""
     images: tuple[bytes, ...]
     expected: NDArray[np.float64]
     """``(PICTURES, K)``, computed one picture at a time."""

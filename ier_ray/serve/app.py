@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve import Application
-from ray.serve.config import BackpressureConfig
+from ray.serve.config import BackpressureConfig, RequestRouterConfig
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
@@ -21,12 +21,12 @@ from ier_ray.serve.batching import Batcher
 from ier_ray.serve.decoding import Decoder
 from ier_ray.serve.deployments import Answer, Explainer, ExplainRequest
 from ier_ray.serve.disconnection import unless_disconnected
-from ier_ray.serve.errors import RefusedError, handle_errors
+from ier_ray.serve.errors import ErrorReply, RefusedError, handle_errors
+from ier_ray.serve.front import Gate
 from ier_ray.serve.negotiation import preferred
 from ier_ray.serve.replies import EVENTS, JSON, PNG, events, heat_map, reply_of
 from ier_ray.serve.schemas import (
     AppArgs,
-    ErrorReply,
     ExplainQuery,
     ExplanationReply,
     Health,
@@ -41,6 +41,8 @@ ACCEPTED_WITHIN_S = 10.0
 """Seconds within which an explainer must take a request; without one the call would wait on."""
 MOST_OVERDUE_S = 10.0
 """Seconds after the deadline within which an explainer that works has answered."""
+BATCHES = 4
+"""Full batches of predictions that may be under way: one runs, others are read and decoded."""
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 UPLOAD: dict[str, Any] = {
     "requestBody": {
@@ -67,7 +69,9 @@ handle_errors(api)
 @serve.deployment(
     ray_actor_options={"num_cpus": 0.5},
     max_ongoing_requests=128,
-    max_queued_requests=64,  # beyond, the proxy answers, which costs the replica nothing
+    max_queued_requests=64,
+    # Without HAProxy, Serve's proxy would look for a free replica twice a second only.
+    request_router_config=RequestRouterConfig(initial_backoff_s=0.005, max_backoff_s=0.05),
     backpressure_config=BackpressureConfig(status_code=503, retry_after_s=1),
     max_surge_percent=100,
     graceful_shutdown_wait_loop_s=0.5,
@@ -90,6 +94,7 @@ class Ingress:
             max_pixels=args.max_upload_pixels,
             pixels_at_once=args.max_decoding_pixels,
         )
+        Gate.most_predictions = BATCHES * args.max_batch_size
         self._batcher = Batcher(
             self._recognizer.probabilities,
             max_size=args.max_batch_size,

@@ -69,6 +69,7 @@ class Answer:
     request_router_config=RequestRouterConfig(  # one replica for one image, another when it is full
         request_router_class="ray.serve.experimental.consistent_hash_router.ConsistentHashRouter",
         request_router_kwargs={"num_fallback_replicas": 1000},
+        max_backoff_s=0.05,
     ),
     max_surge_percent=100,
     graceful_shutdown_wait_loop_s=0.5,

@@ -7,13 +7,20 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from ier_ray.errors import ImageError
-from ier_ray.serve.schemas import ErrorReply
 
 UNSUPPORTED, TOO_LARGE, UNPROCESSABLE, BUSY = 415, 413, 422, 503
 NAMES = {404: "not_found", 405: "method_not_allowed"}
+
+
+class ErrorReply(BaseModel):
+    """Body of every 4xx and 5xx reply."""
+
+    error: str
+    detail: str
 
 
 class RefusedError(Exception):

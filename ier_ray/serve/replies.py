@@ -11,8 +11,7 @@ from ier_ray.data.images import encode_png
 from ier_ray.explain.rendering import overlay
 from ier_ray.records import ExplanationRecord
 from ier_ray.serve.deployments import Answer
-from ier_ray.serve.errors import RefusedError
-from ier_ray.serve.schemas import ErrorReply
+from ier_ray.serve.errors import ErrorReply, RefusedError
 
 JSON, PNG, EVENTS = "application/json", "image/png", "text/event-stream"
 

@@ -102,10 +102,3 @@ class ExplainQuery(ExplainerSettings):
         """
         given = self.model_dump(include=self.model_fields_set - {"target"})
         return ExplainerSettings.model_validate(configured.model_dump() | given)
-
-
-class ErrorReply(BaseModel):
-    """Body of every 4xx and 5xx reply."""
-
-    error: str
-    detail: str

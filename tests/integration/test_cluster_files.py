@@ -20,6 +20,7 @@ from ray.serve.schema import (
 )
 from support.runs import ROOT
 
+from ier_ray.serve.front import ENVIRONMENT
 from ier_ray.serve.schemas import AppArgs
 
 SOURCES = ["ier_ray/data/shards.py", "jobs/train.py", "configs/paper.yaml", "requirements.lock"]
@@ -49,6 +50,12 @@ def test_cluster_file_passes_rays_own_validation() -> None:
     config["max_wrokers"] = 3
     with pytest.raises(Exception, match="max_wrokers"):  # the validation can fail
         validate_config(prepare_config(config))
+
+
+def test_cluster_nodes_have_the_environment_of_the_services_front() -> None:
+    options = read("cluster.yaml")["docker"]["run_options"]
+    given = dict(option[3:].split("=") for option in options if option.startswith("-e "))
+    assert given == ENVIRONMENT
 
 
 def test_cluster_file_has_a_cpu_head_and_workers_from_zero() -> None:

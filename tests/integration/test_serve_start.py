@@ -1,22 +1,26 @@
-"""`make serve`: one service per port, whatever clusters have died on the machine."""
+"""`make serve`: HAProxy and its gate, one service per port, whatever dies on the machine."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import yaml
 from support.checkpoints import save_tiny
 from support.processes import free_port, wait_for
 from support.runs import ROOT
+from support.service import EXPLAIN, PREDICT, events_of, explain, scene
 
 from ier_ray.errors import ServiceError
 from ier_ray.serve.start import claimed_port
@@ -27,10 +31,14 @@ HOST = "127.0.0.1"
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """The shipped configuration with a checkpoint and a port of this test."""
+    return config_in(tmp_path)
+
+
+def config_in(directory: Path) -> Path:
     content = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     content["http_options"]["port"] = free_port()
-    content["applications"][0]["args"]["checkpoint"] = save_tiny(tmp_path / "checkpoint")
-    path = tmp_path / "serve.yaml"
+    content["applications"][0]["args"]["checkpoint"] = save_tiny(directory / "checkpoint")
+    path = directory / "serve.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
 
@@ -65,6 +73,144 @@ def healthy(port: int, *, seconds: float = 120) -> bool:
         except httpx.TransportError:
             time.sleep(0.5)
     return False
+
+
+def processes(service: subprocess.Popen[str], title: str) -> list[psutil.Process]:
+    """Those of a service whose command line has a text."""
+    found = []
+    for process in psutil.Process(service.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if title in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+@pytest.fixture(scope="module")
+def service(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A service and its URL."""
+    directory = tmp_path_factory.mktemp("service")
+    config = config_in(directory)
+    port = yaml.safe_load(config.read_text())["http_options"]["port"]
+    (directory / "ray").mkdir()
+    with serving(config, directory) as process:
+        assert healthy(port), (directory / "service.log").read_text()[-4000:]
+        url = f"http://{HOST}:{port}"
+        wait_for(lambda: explain(url, 0, depth=1).is_success)
+        yield process, url
+        proxies = processes(process, "haproxy")
+    assert proxies
+    assert not any(proxy.is_running() for proxy in proxies)
+    claimed_port(HOST, port).close()
+
+
+@pytest.mark.timeout(300)
+def test_more_than_a_replica_can_bear_is_refused_and_the_rest_is_right(
+    service: tuple[subprocess.Popen[str], str],
+) -> None:
+    _, url = service
+    images = [scene(seed) for seed in range(8)]
+    expected = [httpx.post(f"{url}{PREDICT}", content=image).json() for image in images]
+    replies: list[tuple[int, httpx.Response]] = []
+    healths: list[int] = []
+
+    def ask(worker: int) -> None:
+        with httpx.Client(timeout=60) as own:
+            for number in range(worker, worker + 8):
+                reply = own.post(f"{url}{PREDICT}", content=images[number % 8])
+                replies.append((number % 8, reply))
+
+    def check() -> None:
+        for _ in range(5):
+            healths.append(httpx.get(f"{url}/healthz", timeout=60).status_code)
+
+    threads = [threading.Thread(target=ask, args=(worker,)) for worker in range(120)]
+    threads.append(threading.Thread(target=check))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert healths == [200] * 5
+    assert len(replies) == 120 * 8
+    assert {reply.status_code for _, reply in replies} == {200, 503}
+    for number, reply in replies:
+        if reply.status_code == 503:
+            assert reply.json()["error"] == "busy"
+            assert int(reply.headers["retry-after"]) >= 1
+        else:
+            assert reply.json()["weights_sha256"] == expected[number]["weights_sha256"]
+            assert reply.json()["probabilities"] == pytest.approx(
+                expected[number]["probabilities"], abs=1e-5
+            )
+
+
+def test_a_client_cannot_turn_disconnections_or_time_limits_off(
+    service: tuple[subprocess.Popen[str], str],
+) -> None:
+    process, url = service
+    headers = {"x-request-disconnect-disabled": "?1", "x-request-timeout-seconds": "0"}
+    for query in ({"depth": 10}, {"depth": 8, "budget": 8000}):
+        with pytest.raises(httpx.TimeoutException):
+            httpx.post(
+                f"{url}{EXPLAIN}", content=scene(50), params=query, headers=headers, timeout=1
+            )
+    (explainer,) = processes(process, "ServeReplica:ier:Explainer")
+    time.sleep(1.5)  # at most a batch is still computed, and the news has to arrive
+    before = sum(explainer.cpu_times()[:2])
+    time.sleep(2)
+    assert sum(explainer.cpu_times()[:2]) - before < 0.5
+
+
+def test_levels_arrive_when_they_are_finished(
+    service: tuple[subprocess.Popen[str], str],
+) -> None:
+    _, url = service
+    accept = {"accept": "text/event-stream"}
+    with (
+        httpx.Client(timeout=60) as client,
+        client.stream(
+            "POST", f"{url}{EXPLAIN}", content=scene(60), params={"depth": 4}, headers=accept
+        ) as response,
+    ):
+        events = list(events_of(response))
+    assert [name for name, _ in events][-1] == "explanation"
+    assert [name for name, _ in events].count("level") >= 2
+    assert events[-1][1]["complete"]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "title",
+    [
+        "bin/haproxy",
+        "ray::HAProxyManager",
+        "ray::ProxyActor",
+        "ray::ServeController",
+        "ServeReplica:ier:Ingress",
+        "ServeReplica:ier:Explainer",
+    ],
+)
+def test_any_process_may_be_killed(service: tuple[subprocess.Popen[str], str], title: str) -> None:
+    """Predictions and explanations come back, right, without anybody's help."""
+    process, url = service
+    before = httpx.post(f"{url}{PREDICT}", content=scene(3), timeout=60).json()
+    killed = processes(process, title)
+    assert killed
+    for each in killed:
+        each.kill()
+    psutil.wait_procs(killed, timeout=10)
+
+    def works() -> bool:
+        try:
+            again = httpx.post(f"{url}{PREDICT}", content=scene(3), timeout=10)
+            explained = explain(url, 4, depth=2, timeout=20)
+        except httpx.TransportError:
+            return False
+        return again.is_success and explained.is_success and again.json() == before
+
+    wait_for(works)
+    wait_for(lambda: len(processes(process, title)) >= 1)
 
 
 @pytest.mark.timeout(300)

@@ -1,0 +1,63 @@
+"""What stands before a replica: HAProxy, and a gate that refuses before anything else is done.
+
+Serve's own proxy is an actor in Python, which costs a prediction more than the network does. With
+HAProxy the client's connection ends in the replica's HTTP server. docs/service.md has figures.
+"""
+
+from typing import ClassVar
+
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ier_ray.serve.errors import RefusedError
+
+ENVIRONMENT = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": f"{__name__}:middlewares",
+    # Requests are coroutines that hand their work to threads: no second event loop is needed.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    # Serve tells HAProxy when a replica goes; only balancers outside the cluster would need longer.
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
+}
+"""Environment of all nodes of a serving cluster when Ray starts; cluster.yaml has the same."""
+SERVES_OWN = frozenset({b"x-request-disconnect-disabled", b"x-request-timeout-seconds"})
+"""Headers by which a client could turn Serve's handling of disconnections and time limits off."""
+PREDICT = ":predict"
+
+
+class Gate:
+    """ASGI middleware: no client has Serve's own headers, and no more predictions come in than may.
+
+    A refusal here costs a tenth of one that has passed through Serve and FastAPI: under twice the
+    load that a replica can bear, that decides how much of it is served.
+    """
+
+    most_predictions: ClassVar[int | None] = None
+    """Predictions in this process at the same time; None without limit. Set by the replica."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._predictions = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or reply that the replica is busy."""
+        if scope["type"] == "http":
+            kept = [pair for pair in scope["headers"] if pair[0] not in SERVES_OWN]
+            scope = {**scope, "headers": kept}
+        if scope["type"] != "http" or not scope["path"].endswith(PREDICT):
+            await self._app(scope, receive, send)
+            return
+        if self.most_predictions is not None and self._predictions >= self.most_predictions:
+            refused = RefusedError.busy(f"{self._predictions} predictions wait")
+            await refused.reply()(scope, receive, send)
+            return
+        self._predictions += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._predictions -= 1
+
+
+def middlewares() -> list[Middleware]:
+    """What Serve wraps its HTTP servers in, by ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``."""
+    return [Middleware(Gate)]

@@ -1,0 +1,129 @@
+"""The gate before a replica."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ier_ray.serve.front import Gate, middlewares
+
+PREDICT = "/v1/models/ier:predict"
+
+
+@pytest.fixture(autouse=True)
+def two_predictions() -> Iterator[None]:
+    Gate.most_predictions = 2
+    yield
+    Gate.most_predictions = None
+
+
+class App:
+    """Replies with the headers that it sees, once it may."""
+
+    def __init__(self) -> None:
+        self.may = asyncio.Event()
+        self.seen: list[str] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            self.seen.append(scope["type"])
+            return
+        self.seen += [name.decode() for name, _ in scope["headers"]]
+        if scope["path"].endswith("predict"):
+            await self.may.wait()
+        if "boom" in scope["query_string"].decode():
+            raise RuntimeError("boom")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+
+def client_of(app: ASGIApp) -> httpx.AsyncClient:
+    (middleware,) = middlewares()
+    gate = middleware.cls(app, *middleware.args, **middleware.kwargs)
+    transport = httpx.ASGITransport(app=gate, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://replica")
+
+
+async def statuses(gate: httpx.AsyncClient, app: App, paths: list[str]) -> list[httpx.Response]:
+    """Replies to requests that arrive in this order before the first prediction ends."""
+    requests = [asyncio.ensure_future(gate.post(path, content=b"image")) for path in paths]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    app.may.set()
+    return await asyncio.gather(*requests)
+
+
+def test_predictions_beyond_the_limit_are_refused_at_once_and_only_those() -> None:
+    async def run() -> None:
+        app = App()
+        gate = client_of(app)
+        paths = [PREDICT, PREDICT, PREDICT, "/v1/models/ier:explain", "/healthz", PREDICT]
+        replies = await statuses(gate, app, paths)
+        assert [reply.status_code for reply in replies] == [200, 200, 503, 200, 200, 503]
+        assert replies[2].json() == {
+            "error": "busy",
+            "detail": "2 predictions wait; try again in 1 s",
+        }
+        assert replies[2].headers["retry-after"] == "1"
+        assert (await gate.post(PREDICT)).status_code == 200  # there is room again
+
+    asyncio.run(run())
+
+
+def test_a_prediction_that_fails_or_is_cancelled_makes_room() -> None:
+    async def run() -> None:
+        app = App()
+        app.may.set()
+        gate = client_of(app)
+        for _ in range(5):
+            assert (await gate.post(f"{PREDICT}?boom")).status_code == 500
+        app.may.clear()
+        waiting = [asyncio.ensure_future(gate.post(PREDICT)) for _ in range(2)]
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert (await gate.post(PREDICT)).status_code == 503
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        app.may.set()
+        assert (await gate.post(PREDICT)).status_code == 200
+
+    asyncio.run(run())
+
+
+def test_serves_own_headers_do_not_pass() -> None:
+    async def run() -> None:
+        app = App()
+        own = {"X-Request-Disconnect-Disabled": "?1", "x-request-timeout-seconds": "0"}
+        await client_of(app).get("/healthz", headers={**own, "x-mine": "kept"})
+        assert "x-mine" in app.seen
+        assert not {name.lower() for name in own} & set(app.seen)
+
+    asyncio.run(run())
+
+
+def test_without_a_limit_all_pass() -> None:
+    async def run() -> None:
+        Gate.most_predictions = None
+        app = App()
+        replies = await statuses(client_of(app), app, [PREDICT] * 100)
+        assert {reply.status_code for reply in replies} == {200}
+
+    asyncio.run(run())
+
+
+def test_what_is_no_request_passes() -> None:
+    async def run() -> None:
+        app = App()
+
+        async def nothing(*_: object) -> dict[str, object]:
+            return {}
+
+        await Gate(app)({"type": "lifespan"}, nothing, nothing)  # type: ignore[arg-type]
+        assert app.seen == ["lifespan"]
+
+    asyncio.run(run())
