@@ -122,8 +122,7 @@ def test_more_than_a_replica_can_bear_is_refused_and_the_rest_is_right(
                 replies.append((number % 8, reply))
 
     def check() -> None:
-        for _ in range(5):
-            healths.append(httpx.get(f"{url}/healthz", timeout=60).status_code)
+        healths.extend(httpx.get(f"{url}/healthz", timeout=60).status_code for _ in range(5))
 
     threads = [threading.Thread(target=ask, args=(worker,)) for worker in range(120)]
     threads.append(threading.Thread(target=check))
