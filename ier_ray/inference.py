@@ -116,6 +116,16 @@ def image_key_of(pixels: Pixels, settings: ExplainerSettings, domain: Domain) ->
     return digest, settings.baseline, domain, settings.precision
 
 
+def compute_float32_in_full() -> None:
+    """Turn TF32 off in this process: torch's default for convolutions on a card.
+
+    Its ten bits of mantissa would make explanations of one image, computed whole or in parts, differ
+    in the third digit.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
 @dataclass(frozen=True)
 class Recognizer:
     """The networks of a checkpoint, on a device."""
@@ -166,6 +176,8 @@ class Recognizer:
         networks = nn.ModuleDict({str(name): net for name, net in model.networks.items()}).eval()
         # The layout in which convolutions on CPU are fastest, and which windows are cut from.
         networks = networks.to(chosen).to(memory_format=torch.channels_last)
+        if chosen.type == "cuda":
+            compute_float32_in_full()
         return cls(networks, manifest, chosen)
 
     @torch.inference_mode()

@@ -97,8 +97,17 @@ def in_batches(
     return done
 
 
+OUT_OF_MEMORY = (
+    "can't allocate memory",  # torch's CPU allocator
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory",  # the driver, beside torch's allocator
+)
+"""Texts of a ``RuntimeError`` where those who ran out of memory have no type of their own."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; torch's CPU allocator has no type of its own."""
+    """Whether an error says that memory ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)

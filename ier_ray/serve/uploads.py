@@ -1,8 +1,10 @@
 """Reading a request's image, raw or multipart, within a bound of bytes."""
 
+from collections.abc import AsyncGenerator
+
 from fastapi import Request
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from ier_ray.serve.errors import TOO_LARGE, RefusedError
 
@@ -50,14 +52,16 @@ async def _body(request: Request, max_bytes: int, overhead: int) -> bytes:
 
 
 async def _form_field(request: Request, body: bytes) -> bytes:
-    request._body = body  # the form parser reuses the body read here
+    parser = MultiPartParser(request.headers, _once(body), max_files=8, max_fields=8)
+    parser.spool_max_size = len(body) + 1  # files of a form stay in memory, as the body does
     try:
-        async with request.form(max_files=8, max_fields=8) as form:
-            fields = form.getlist(FORM_FIELD)
-            files = [await each.read() for each in fields if isinstance(each, UploadFile)]
-    except HTTPException as error:
-        detail = f"the multipart form cannot be read: {error.detail}"
+        form = await parser.parse()
+    except MultiPartException as error:
+        detail = f"the multipart form cannot be read: {error.message}"
         raise RefusedError(400, "bad_form", detail) from error
+    fields = form.getlist(FORM_FIELD)
+    files = [await each.read() for each in fields if isinstance(each, UploadFile)]
+    await form.close()
     if len(files) > 1:
         raise RefusedError(
             400,
@@ -65,3 +69,7 @@ async def _form_field(request: Request, body: bytes) -> bytes:
             f"the form has {len(files)} files in the field {FORM_FIELD!r}; send one per request",
         )
     return files[0] if files else b""
+
+
+async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
+    yield body

@@ -92,6 +92,13 @@ def test_a_form_is_read_in_any_case(media: str) -> None:
     assert read(request(b"abc")) == b"abc"
 
 
+def test_a_form_needs_no_room_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")  # as a full disk: no file can be made
+    image = bytes(3_000_000)
+    asked = request(form(("image", image)), FORM, part=500_000)
+    assert read(asked, max_bytes=4_000_000) == image
+
+
 @pytest.mark.parametrize(
     ("body", "content_type", "status", "error", "detail"),
     [
