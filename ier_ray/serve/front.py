@@ -14,6 +14,8 @@ from ier_ray.serve.errors import RefusedError
 ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": f"{__name__}:middlewares",
+    # HAProxy's own exporter counts requests; Serve would do so by a log line of each, in Python.
+    "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
     # Requests are coroutines that hand their work to threads: no second event loop is needed.
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     # Serve tells HAProxy when a replica goes; only balancers outside the cluster would need longer.

@@ -168,15 +168,3 @@ def test_a_new_checkpoint_is_deployed_without_a_failed_request(
             expected = expected_probabilities(recognizer, scene(seed))
             found = list(reply["probabilities"].values())
             np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", ["Ingress", "Explainer"])
-def test_a_killed_replica_is_replaced(checkpoints: tuple[Path, Path], name: str) -> None:
-    with running(AppArgs(checkpoint=str(checkpoints[0])), explainers=2) as url:
-        killed = replicas(name)[0]
-        killed.kill()
-        until(lambda: explain(url, 7, depth=2).status_code == 200)
-        expected = 1 if name == "Ingress" else 2
-        until(lambda: len(replicas(name)) == expected)
-        assert killed not in replicas(name)
-        assert httpx.post(f"{url}{PREDICT}", content=scene(7), timeout=60).status_code == 200

@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pytest
 import yaml
+from ray.cluster_utils import Cluster
 from support.checkpoints import save_tiny
 from support.processes import free_port, wait_for
 from support.runs import ROOT
@@ -44,9 +45,13 @@ def config_in(directory: Path) -> Path:
 
 
 @contextmanager
-def serving(config: Path, temporary: Path) -> Iterator[subprocess.Popen[str]]:
-    """The service in a process of its own."""
+def serving(
+    config: Path, temporary: Path, *, address: str | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """The service in a process of its own, in a cluster of its own or one that runs."""
     kept = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    if address is not None:
+        kept["RAY_ADDRESS"] = address
     with (config.parent / "service.log").open("w") as log:
         service = subprocess.Popen(
             [sys.executable, "-m", "ier_ray.serve.start", str(config)],
@@ -210,6 +215,48 @@ def test_any_process_may_be_killed(service: tuple[subprocess.Popen[str], str], t
 
     wait_for(works)
     wait_for(lambda: len(processes(process, title)) >= 1)
+
+
+@pytest.mark.timeout(400)
+def test_a_lost_node_takes_only_its_own_requests_with_it(tmp_path: Path) -> None:
+    """An explainer on each of two nodes; one is lost, and then replaced."""
+    ray_port = {"dashboard_port": free_port(), "object_store_memory": 100 * 2**20}
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "resources": {"head": 1}, **ray_port}
+    )
+    second = cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+    config = config_in(tmp_path)
+    content = yaml.safe_load(config.read_text())
+    ingress, explainer = content["applications"][0]["deployments"]
+    ingress["ray_actor_options"] = {"num_cpus": 0, "resources": {"head": 0.1}}
+    explainer |= {"num_replicas": 2, "ray_actor_options": {"num_cpus": 1}}
+    config.write_text(yaml.safe_dump(content))
+    url = f"http://{HOST}:{content['http_options']['port']}"
+    statuses: list[int] = []
+
+    def ask(seed: int) -> None:
+        statuses.append(explain(url, seed, depth=9, timeout=120).status_code)
+
+    try:
+        with serving(config, tmp_path, address=cluster.address):
+            assert healthy(content["http_options"]["port"])
+            wait_for(lambda: all(explain(url, seed, depth=1).is_success for seed in range(8)))
+            threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(100, 108)]
+            for thread in threads:
+                thread.start()
+            time.sleep(1)
+            cluster.remove_node(second, allow_graceful=False)
+            for thread in threads:
+                thread.join()
+            assert len(statuses) == 8
+            assert set(statuses) == {200, 503}
+            assert httpx.post(f"{url}{PREDICT}", content=scene(1), timeout=30).is_success
+            # The other explainer takes all of them.
+            wait_for(lambda: all(explain(url, seed, depth=2).is_success for seed in range(8)))
+            cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+            wait_for(lambda: all(explain(url, seed, depth=2).is_success for seed in range(20, 28)))
+    finally:
+        cluster.shutdown()
 
 
 @pytest.mark.timeout(300)
