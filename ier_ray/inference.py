@@ -119,8 +119,8 @@ def image_key_of(pixels: Pixels, settings: ExplainerSettings, domain: Domain) ->
 def compute_float32_in_full() -> None:
     """Turn TF32 off in this process: torch's default for convolutions on a card.
 
-    Its ten bits of mantissa would make explanations of one image, computed whole or in parts, differ
-    in the third digit.
+    With its ten bits of mantissa, an image computed whole or in parts would differ in the third
+    digit.
     """
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False

@@ -20,7 +20,7 @@ from card.figures import explain_once
 from card.subject import Precision, Subject, float32_as
 from ier_ray.explain import IncrementalEvaluator, evaluators, memory
 from ier_ray.explain.dncshap import Plan
-from ier_ray.explain.engine import engine
+from ier_ray.explain.engine import speed
 from ier_ray.explain.evaluators import never_interrupt
 from ier_ray.explain.incremental import TracedNetwork, batch
 from ier_ray.explain.incremental.activations import channels_first, pixels_last
@@ -201,7 +201,7 @@ def seconds_per_mac(subject: Subject) -> Constant:
     plan = Plan.of(RegionTree.halving(side, side, depth=subject.size.depth), "both")
     seconds = subject.seconds(lambda: evaluator(plan.masking))
     measured = seconds / float(evaluator.costs(plan.masking).sum())
-    return Constant("FIRST_S_PER_MAC", engine.FIRST_S_PER_MAC, measured, {})
+    return Constant("FIRST_S_PER_MAC", speed.FIRST_S_PER_MAC, measured, {})
 
 
 def tried(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,11 +31,10 @@ from ier_ray.explain.engine.fairness import fair_rows
 from ier_ray.explain.engine.memo import Memo
 from ier_ray.explain.engine.places import Places
 from ier_ray.explain.engine.shared import Logits, SharedNetwork
+from ier_ray.explain.engine.speed import Speed
 
 logger = logging.getLogger(__name__)
 
-BATCH_S = 0.15
-"""Most seconds that a batch is planned to take: what a cancellation or a newcomer waits for."""
 PLANNING_S = 0.005
 """Seconds that a batch waits for explanations that are being planned."""
 PLANNERS = 2
@@ -43,10 +43,6 @@ LOAN_S = 0.5
 """Most seconds that somebody else is asked to work at a time."""
 MOST_PUT = 8
 """Images that are put into places in one pass."""
-FIRST_S_PER_MAC = 1e-10
-"""Seconds per multiply-accumulate that are assumed before the first batch."""
-WEIGHT_OF_NEW = 0.2
-"""Weight of the latest batch in the average speed."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ class Engine:
         self._changed = Condition()
         self._running: dict[Hashable, Explaining] = {}
         self._places: dict[SharedNetwork, Places] = {}
-        self._s_per_mac: dict[SharedNetwork, float] = {}
+        self._speeds: defaultdict[SharedNetwork, Speed] = defaultdict(Speed)
         self._memo = Memo()
         self._stopping = False
         self._planners = ThreadPoolExecutor(PLANNERS, thread_name_prefix="planner")
@@ -110,7 +106,7 @@ class Engine:
 
     def seconds(self, network: SharedNetwork, macs: float) -> float:
         """Predicted duration of a cost on an idle engine."""
-        return macs * self._s_per_mac.get(network, FIRST_S_PER_MAC)
+        return self._speeds[network].seconds(macs)
 
     def backlog_s(self) -> float:
         """Predicted seconds until all that runs is finished."""
@@ -161,11 +157,11 @@ class Engine:
         """Let others score rows from the end, if what is left takes long here."""
         job = explaining.job
         while job.lend is not None and len(explaining.loans) < explaining.helpers:
-            s_per_mac = self._s_per_mac.get(job.network, FIRST_S_PER_MAC)
             left = explaining.lendable()
-            if len(left) < 2 or left.sum() * s_per_mac < self._lend_s:
+            left_s = self.seconds(job.network, left.sum())
+            if len(left) < 2 or left_s < self._lend_s:
                 return
-            loan = explaining.lend(min(LOAN_S / s_per_mac, left.sum() / 2))
+            loan = explaining.lend(left.sum() * min(LOAN_S / left_s, 0.5))
             job.lend(loan.masking, partial(self._repay, explaining, loan))
 
     def _repay(self, explaining: Explaining, loan: Loan, logits: Logits | None) -> None:
@@ -245,8 +241,8 @@ class Engine:
     def _score(self, explanations: Sequence[Explaining]) -> None:
         """Score a batch of rows."""
         network = explanations[0].job.network
-        quantum = BATCH_S / self._s_per_mac.get(network, FIRST_S_PER_MAC)
         with self._changed:
+            quantum = self._speeds[network].quantum
             counts = fair_rows([each.costs for each in explanations], quantum)
             served = [(each, n) for each, n in zip(explanations, counts, strict=True) if n]
             macs = sum(float(each.costs[:n].sum()) for each, n in served)
@@ -255,17 +251,12 @@ class Engine:
         found = network.logits(portions)
         seconds = time.perf_counter() - started
         with self._changed:
-            self._learn(network, seconds / macs)
+            self._speeds[network].learn(macs, seconds)
             for (each, _), logits in zip(served, found, strict=True):
                 each.take(logits, self._memo)
                 each.waits = len(each.costs) > 0
                 if each.is_scored:
                     self._planners.submit(self._plan, each)
-
-    def _learn(self, network: SharedNetwork, s_per_mac: float) -> None:
-        """Take a batch's speed into the average; the first one replaces the guess."""
-        before = self._s_per_mac.get(network, s_per_mac)
-        self._s_per_mac[network] = before + WEIGHT_OF_NEW * (s_per_mac - before)
 
     def _together_or_alone(
         self, compute: Callable[[Sequence[Explaining]], None], explanations: Sequence[Explaining]

@@ -28,6 +28,7 @@ from ier_ray.explain.dncshap import Plan
 from ier_ray.explain.engine import Done, Engine, Failed, Level
 from ier_ray.explain.engine import engine as engine_module
 from ier_ray.explain.engine.shared import Logits
+from ier_ray.explain.engine.speed import Speed
 from ier_ray.explain.evaluators import log_odds, logit, probability
 from ier_ray.explain.masking import MaskedImages
 
@@ -249,7 +250,7 @@ def test_rows_that_others_score_give_the_same_explanation(
     explainer: AnytimeExplainer,
 ) -> None:
     monkeypatch.setattr(engine_module, "LOAN_S", 1e-4)
-    monkeypatch.setattr(engine_module, "BATCH_S", 1e-3)
+    monkeypatch.setattr(Speed, "quantum", 1e6)
     engine, lender = Engine(lend_s=1e-4), Lender(0, outcomes)
     (waiting,) = submitted(engine, [replace(job_of(network, explainer), lend=lender)])
     found, expected = waiting.explanation(), alone(explainer, 0)
@@ -337,7 +338,7 @@ def test_a_score_that_fails_ends_its_explanation_alone(
 def test_a_small_explanation_overtakes_a_large_one(
     engine: Engine, network: CountingNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "BATCH_S", 1e-4)
+    monkeypatch.setattr(Speed, "quantum", 1.0)  # a row of each
     large, small = submitted(
         engine,
         [

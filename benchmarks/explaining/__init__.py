@@ -1,0 +1,1 @@
+"""Measuring the engine, the scheduler and the service for explain_service.py."""
