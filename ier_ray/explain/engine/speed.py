@@ -13,6 +13,8 @@ CALLS_SHARE = 0.15
 """Largest share of a batch's time that calls may take, if the batch can be so long."""
 FIRST_S_PER_MAC = 1e-10
 """Seconds per multiply-accumulate that are assumed before the first batch."""
+LEAST_SHARE = 0.05
+"""Share of the largest cost from which on batches are learned from."""
 WEIGHT_OF_NEW = 0.1
 """Weight of the latest batch."""
 
@@ -31,7 +33,9 @@ class Speed:
     )
 
     def learn(self, macs: float, seconds: float) -> None:
-        """Take a batch into the fit."""
+        """Take a batch into the fit, unless it is so small that most calls were left out."""
+        if macs < LEAST_SHARE * self.quantum:
+            return
         kept = 1 - WEIGHT_OF_NEW
         self._weight = kept * self._weight + 1
         new = {"m": macs, "s": seconds, "mm": macs * macs, "ms": macs * seconds}

@@ -30,7 +30,7 @@ def test_a_line_is_found_from_two_different_batches() -> None:
 
 
 def test_equal_batches_say_nothing_of_calls() -> None:
-    assert learned(0.03, 5e-11, [1e9] * 5).line == pytest.approx((0.0, 8e-11))
+    assert learned(0.03, 5e-11, [1e9] * 5).line == pytest.approx((0.0, 8e-11), abs=1e-12)
     assert Speed().line == (0.0, FIRST_S_PER_MAC)
 
 
@@ -64,11 +64,19 @@ def test_a_batch_is_short_unless_calls_would_take_most_of_it(calls: float, batch
 
 def test_short_batches_do_not_become_shorter_and_shorter() -> None:
     """As at the start of an explanation, whose first levels are small."""
-    speed = learned(0.04, 5e-11, [1e8, 1e8, 2e8])
+    speed = learned(0.04, 5e-11, [4e8, 4e8, 5e8])
     for _ in range(20):
         macs = speed.quantum
         speed.learn(macs, 0.04 + 5e-11 * macs)
     assert 0.04 + 5e-11 * speed.quantum == pytest.approx(0.04 / CALLS_SHARE)
+
+
+def test_a_batch_of_almost_nothing_is_not_learned_from() -> None:
+    """It would say that calls take no time: few of them are made for it."""
+    speed = learned(0.04, 5e-11, [1e9, 2e9])
+    for _ in range(5):
+        speed.learn(1e7, 0.001)
+    assert speed.line == pytest.approx((0.04, 5e-11))
 
 
 def test_the_latest_batches_count_most() -> None:
