@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from pathlib import Path
 import httpx
 import psutil
 import yaml
-from serving.contenders import OURS, SERVE_CONFIG, START_S, Server, free_port, running
+from serving.contenders import OURS, SERVE_CONFIG, START_S, Server, served
 from serving.load import HOST
 from serving.report import Bar
 
@@ -116,9 +115,8 @@ def service(subject: Subject, directory: Path) -> Iterator[Server]:
 
     Both share the cluster and its proxy; only the one that is measured has load.
     """
-    port = free_port()
     config = yaml.safe_load(SERVE_CONFIG.read_text())
-    config["http_options"] |= {"host": HOST, "port": port, "request_timeout_s": PATIENCE_S}
+    config["http_options"]["request_timeout_s"] = PATIENCE_S
     (one,) = config["applications"]
     bounds = {"max_backlog_s": PATIENCE_S, "deadline_s": PATIENCE_S - 10}
     one["args"] |= {"checkpoint": subject.checkpoint, **bounds}
@@ -133,10 +131,7 @@ def service(subject: Subject, directory: Path) -> Iterator[Server]:
         if deployment["name"] == "Explainer":
             deployment["num_replicas"] = 2
     config["applications"].append(two)
-    file = directory / "serve.yaml"
-    file.write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "ier_ray.serve.start", str(file)]
-    with running(command, port, directory) as server:
+    with served(config, directory) as server:
         server.wait_until_ready(OURS, subject.new_picture())
         wait_for_explainers(server)
         server.settle()

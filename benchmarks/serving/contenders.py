@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import yaml
 
+from ier_ray.serve.start import free_port
 from serving.load import HOST, OK
 
 ROOT = Path(__file__).parents[2]
@@ -113,9 +114,7 @@ def serve_applications(checkpoint: str, threads: int, directory: Path) -> Iterat
 
     Both share the cluster and its proxy; only the one that is measured has load.
     """
-    port = free_port()
     config = yaml.safe_load(SERVE_CONFIG.read_text())
-    config["http_options"] |= {"host": HOST, "port": port}
     (ours,) = config["applications"]
     ours["args"]["checkpoint"] = checkpoint
     environment = {"env_vars": {"OMP_NUM_THREADS": str(threads)}}
@@ -129,6 +128,15 @@ def serve_applications(checkpoint: str, threads: int, directory: Path) -> Iterat
             "args": {"checkpoint": checkpoint, "threads": threads},
         }
     )
+    with served(config, directory) as server:
+        yield server
+
+
+@contextmanager
+def served(config: dict[str, Any], directory: Path) -> Iterator[Server]:
+    """A Serve config as `make serve` starts it, on a free port."""
+    port = free_port()
+    config["http_options"] |= {"host": HOST, "port": port}
     file = directory / "serve.yaml"
     file.write_text(yaml.safe_dump(config))
     (directory / "ray").mkdir(exist_ok=True)
@@ -173,11 +181,3 @@ def running(command: Sequence[str], port: int, directory: Path) -> Iterator[Serv
             one.kill()
         psutil.wait_procs(left, timeout=STOP_S)
         started.wait()
-
-
-def free_port() -> int:
-    """A port of this machine that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

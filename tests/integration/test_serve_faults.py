@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from support.processes import wait_for
 from support.service import (
     EXPLAIN,
     PREDICT,
@@ -22,7 +23,6 @@ from support.service import (
     replicas,
     running,
     scene,
-    until,
     values,
 )
 
@@ -123,7 +123,7 @@ def test_a_replica_comes_back_when_its_checkpoint_can_be_read_again(served: Path
                 return False
             return again.status_code == 200
 
-        until(works, 120)
+        wait_for(works)
 
 
 def test_a_new_checkpoint_is_deployed_without_a_failed_request(
