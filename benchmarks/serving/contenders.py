@@ -16,7 +16,7 @@ import httpx
 import psutil
 import yaml
 
-from ier_ray.serve.start import free_port
+from ier_ray.serve.ports import free_port
 from serving.load import HOST, OK
 
 ROOT = Path(__file__).parents[2]

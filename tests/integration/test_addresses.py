@@ -19,11 +19,11 @@ from pathlib import Path
 import grpc
 import pytest
 from support.heads import Head, head_node
-from support.processes import free_port
 from support.runs import ROOT
 
 from ier_ray.cluster.addresses import address_to_join
 from ier_ray.errors import ClusterError
+from ier_ray.serve.ports import free_port
 
 Server = Callable[[], AbstractContextManager[int]]
 

@@ -26,7 +26,7 @@ from moto.server import ThreadedMotoServer
 from ray.cluster_utils import Cluster
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
-from support.processes import free_port, wait_for
+from support.processes import wait_for
 from support.runs import EPOCHS, ROOT, STEPS, tiny_settings
 from support.steps import RANKS, descending, double_batches, weights_after
 
@@ -42,6 +42,7 @@ from ier_ray.errors import (
     TrainingError,
 )
 from ier_ray.losses import JointLoss
+from ier_ray.serve.ports import free_port
 from ier_ray.training.checkpoint import load_checkpoint
 from ier_ray.training.loop import out_of_memory
 from ier_ray.training.settings import TrainSettings

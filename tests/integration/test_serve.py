@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from ray import serve
-from support.processes import free_port
 
 from ier_ray.cluster.trainer import TrainResult
 from ier_ray.data.images import decode_square, encode_png
 from ier_ray.data.synthetic import draw_scene
 from ier_ray.inference import Recognizer
 from ier_ray.serve.app import build
+from ier_ray.serve.ports import free_port
 from ier_ray.serve.schemas import AppArgs
 
 CASES = Path(__file__).parents[1] / "data"

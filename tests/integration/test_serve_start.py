@@ -20,12 +20,12 @@ import pytest
 import yaml
 from ray.cluster_utils import Cluster
 from support.checkpoints import save_tiny
-from support.processes import free_port, wait_for
+from support.processes import wait_for
 from support.runs import ROOT
 from support.service import EXPLAIN, PREDICT, events_of, explain, scene
 
 from ier_ray.errors import ServiceError
-from ier_ray.serve.start import claimed_port
+from ier_ray.serve.ports import claimed_port, free_port
 
 HOST = "127.0.0.1"
 

@@ -17,7 +17,7 @@ import psutil
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
-from support.processes import free_port
+from ier_ray.serve.ports import free_port
 
 BIN = Path(sys.executable).parent
 

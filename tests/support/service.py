@@ -20,9 +20,9 @@ from ier_ray.inference import ExplainerSettings, Recognizer
 from ier_ray.records import ExplanationRecord
 from ier_ray.serve.app import Ingress
 from ier_ray.serve.deployments import Explainer
+from ier_ray.serve.ports import free_port
 from ier_ray.serve.schemas import AppArgs
 from ier_ray.training.checkpoint import read_checkpoint_manifest
-from support.processes import free_port
 
 MODEL = "/v1/models/ier"
 PREDICT, EXPLAIN = f"{MODEL}:predict", f"{MODEL}:explain"
