@@ -20,6 +20,7 @@ from serving.load import HOST
 from serving.report import Bar
 
 from explaining.in_process import engine_s, warm_engine
+from explaining.processes import two_over_one
 from explaining.subject import PAIRS, Figure, Line, Subject, median_ratio
 
 CLIENTS = 8
@@ -107,6 +108,8 @@ def service_lines(subject: Subject, directory: Path, rounds: int) -> Iterator[Li
             partial(two.explanations_per_s, COUNT), partial(one.explanations_per_s, COUNT), rounds
         )
         yield Bar("explanations/s of two explainers over one", ratio, 1.7, at_least=True)
+    ratio = two_over_one(subject, directory, count=COUNT, rounds=rounds)
+    yield Figure("explanations/s of two processes over one, without the service", ratio)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from ier_ray.serve.deployments import Answer, Explainer, ExplainRequest
 from ier_ray.serve.disconnection import unless_disconnected
 from ier_ray.serve.errors import ErrorReply, RefusedError, handle_errors
 from ier_ray.serve.front import Gate
+from ier_ray.serve.graph import predictor
 from ier_ray.serve.negotiation import preferred
 from ier_ray.serve.replies import EVENTS, JSON, PNG, events, heat_map, reply_of
 from ier_ray.serve.schemas import (
@@ -83,20 +84,21 @@ class Ingress:
 
     def __init__(self, args: AppArgs, explainer: DeploymentHandle) -> None:
         self._args = args
-        self._recognizer = Recognizer.load(
+        recognizer = Recognizer.load(
             args.checkpoint, adjust_prior=args.adjust_prior, weights_sha256=args.weights_sha256
         )
-        manifest = self._manifest = self._recognizer.manifest
+        manifest = self._manifest = recognizer.manifest
+        self._scheme = manifest.label_scheme
         self._explainer = explainer.options(stream=True)
         self._explanations = 0
-        self._decoder = Decoder(
-            manifest.preprocessing,
-            max_pixels=args.max_upload_pixels,
-            pixels_at_once=args.max_decoding_pixels,
-        )
         Gate.most_predictions = BATCHES * args.max_batch_size
         self._batcher = Batcher(
-            self._recognizer.probabilities,
+            Decoder(
+                manifest.preprocessing,
+                max_pixels=args.max_upload_pixels,
+                pixels_at_once=args.max_decoding_pixels,
+            ),
+            predictor(recognizer, max_batch_size=args.max_batch_size),
             max_size=args.max_batch_size,
             max_wait_s=args.max_queue_s,
         )
@@ -131,9 +133,7 @@ class Ingress:
         """The predicted emotion of an image."""
         self._batcher.admit()
         encoded = await read_upload(request, max_bytes=self._args.max_upload_bytes)
-        pixels = await self._decoder.decode(encoded)
-        probabilities = await self._batcher.predict(pixels)
-        prediction = Prediction.of(probabilities, self._manifest.label_scheme)
+        prediction = Prediction.of(await self._batcher.predict(encoded), self._scheme)
         weights = self._manifest.weights_sha256
         return JSONResponse({**prediction.model_dump(), "weights_sha256": weights})
 

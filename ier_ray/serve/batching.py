@@ -2,43 +2,49 @@
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from threading import Thread
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ier_ray.data.images import Pixels
+from ier_ray.serve.decoding import Decoder
 from ier_ray.serve.errors import RefusedError
 
 WEIGHT_OF_NEW = 0.1
 """Weight of the latest batch in the average duration."""
 
+Waiting = tuple[Pixels, asyncio.Future[NDArray[np.float64]]]
+"""An image and who waits for its probabilities."""
+Compute = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+"""Probabilities ``(N, K)`` of images ``(N, S, S, 3)``."""
+
 
 class Batcher:
     """Runs one forward pass after another, each with all that waits, up to a batch's size.
 
-    A request alone is computed at once: nothing waits for company.
+    A request alone is computed at once: nothing waits for company. Images go from thread to thread,
+    and the next batch begins by itself: the network never waits for a busy event loop.
 
     Args:
-        compute: probabilities ``(N, K)`` of images ``(N, S, S, 3)``; called in a thread.
+        decoder: of the images.
+        compute: called in that thread.
         max_size: most images in one batch.
         max_wait_s: longest predicted wait.
     """
 
     def __init__(
-        self,
-        compute: Callable[[NDArray[np.uint8]], NDArray[np.float64]],
-        *,
-        max_size: int,
-        max_wait_s: float,
+        self, decoder: Decoder, compute: Compute, *, max_size: int, max_wait_s: float
     ) -> None:
-        self._compute, self._max_size, self._max_wait_s = compute, max_size, max_wait_s
-        self._waiting: deque[tuple[Pixels, asyncio.Future[NDArray[np.float64]]]] = deque()
-        self._running: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="predictions")
-        self._seconds_each = 0.0
+        self._decoder, self._max_wait_s = decoder, max_wait_s
+        self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
+        self._worker = Worker(self._queue, compute, max_size)
+        Thread(target=self._worker.run, name="predictions", daemon=True).start()
+        weakref.finalize(self, self._queue.put, None)  # ends the thread
 
     def admit(self) -> None:
         """Refuse a request that would wait too long.
@@ -46,42 +52,84 @@ class Batcher:
         Raises:
             RefusedError: with the predicted wait.
         """
-        wait_s = len(self._waiting) * self._seconds_each
+        wait_s = self.waiting * self._worker.seconds_each
         if wait_s > self._max_wait_s:
-            raise RefusedError.busy(f"{len(self._waiting)} predictions wait", wait_s)
+            raise RefusedError.busy(f"{self.waiting} predictions wait", wait_s)
 
-    async def predict(self, pixels: Pixels) -> NDArray[np.float64]:
-        """Probabilities ``(K,)`` of one image ``(S, S, 3)``."""
+    @property
+    def waiting(self) -> int:
+        """Number of decoded images that are in no batch yet."""
+        return self._queue.qsize()
+
+    async def predict(self, encoded: bytes) -> NDArray[np.float64]:
+        """Probabilities ``(K,)`` of an encoded image.
+
+        Raises:
+            RefusedError: when it is too large or not an image.
+        """
         future: asyncio.Future[NDArray[np.float64]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((pixels, future))
-        if self._running is None:
-            self._running = asyncio.create_task(self._run())
+
+        def queue(decoded: Future[Pixels]) -> None:
+            error = decoded.exception()
+            if error is None:
+                self._queue.put((decoded.result(), future))
+            else:
+                future.get_loop().call_soon_threadsafe(deliver, [future], error)
+
+        self._decoder.submit(encoded).add_done_callback(queue)
         return await future
 
-    async def _run(self) -> None:
-        try:
-            while self._waiting:
-                await self._run_batch()
-        finally:
-            self._running = None
 
-    async def _run_batch(self) -> None:
-        taken = [self._waiting.popleft() for _ in range(min(self._max_size, len(self._waiting)))]
-        wanted = [(pixels, future) for pixels, future in taken if not future.done()]
-        if not wanted:  # all have disconnected
-            return
+class Worker:
+    """Computes batches of what comes through a queue, until None does."""
+
+    def __init__(self, queue: SimpleQueue[Waiting | None], compute: Compute, max_size: int) -> None:
+        self._queue, self._compute, self._max_size = queue, compute, max_size
+        self.seconds_each = 0.0
+        """Average seconds per image."""
+
+    def run(self) -> None:
+        """The thread."""
+        for taken in self._batches():
+            wanted = [(pixels, future) for pixels, future in taken if not future.done()]
+            if wanted:  # else all have disconnected
+                self._compute_batch(wanted)
+
+    def _batches(self) -> Iterator[list[Waiting]]:
+        while (first := self._queue.get()) is not None:
+            taken = [first]
+            while len(taken) < self._max_size:
+                try:
+                    each = self._queue.get_nowait()
+                except Empty:
+                    break
+                if each is None:
+                    return
+                taken.append(each)
+            yield taken
+
+    def _compute_batch(self, wanted: list[Waiting]) -> None:
         started = time.perf_counter()
+        found: NDArray[np.float64] | BaseException
         try:
-            images = np.stack([each for each, _ in wanted])
-            loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(self._thread, self._compute, images)
+            found = self._compute(np.stack([pixels for pixels, _ in wanted]))
         except Exception as error:  # noqa: BLE001 (goes to those who asked)
-            for _, future in wanted:
-                if not future.done():
-                    future.set_exception(error)
-            return
-        seconds = (time.perf_counter() - started) / len(wanted)
-        self._seconds_each += WEIGHT_OF_NEW * (seconds - self._seconds_each)
-        for (_, future), probabilities in zip(wanted, found, strict=True):
-            if not future.done():
-                future.set_result(probabilities)
+            found = error
+        else:
+            seconds = (time.perf_counter() - started) / len(wanted)
+            self.seconds_each += WEIGHT_OF_NEW * (seconds - self.seconds_each)
+        futures = [future for _, future in wanted]
+        futures[0].get_loop().call_soon_threadsafe(deliver, futures, found)
+
+
+def deliver(
+    futures: list[asyncio.Future[NDArray[np.float64]]], found: NDArray[np.float64] | BaseException
+) -> None:
+    """Give those who still wait their probabilities, or the error."""
+    for index, future in enumerate(futures):
+        if future.done():
+            continue
+        if isinstance(found, BaseException):
+            future.set_exception(found)
+        else:
+            future.set_result(found[index])

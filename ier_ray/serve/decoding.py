@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Condition
 
@@ -37,15 +37,18 @@ class Decoder:
         Raises:
             RefusedError: when it is too large or not an image.
         """
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._threads, self._decoded, encoded)
-        except ImageError as error:
-            raise RefusedError.image(error) from error
+        return await asyncio.wrap_future(self.submit(encoded))
+
+    def submit(self, encoded: bytes) -> Future[Pixels]:
+        """As :meth:`decode`, for callers in any thread."""
+        return self._threads.submit(self._decoded, encoded)
 
     def _decoded(self, encoded: bytes) -> Pixels:
-        with self._room_for(min(declared_pixels(encoded), self._at_once)):
-            return self._preprocessing.decode(encoded, max_pixels=self._max_pixels)
+        try:
+            with self._room_for(min(declared_pixels(encoded), self._at_once)):
+                return self._preprocessing.decode(encoded, max_pixels=self._max_pixels)
+        except ImageError as error:
+            raise RefusedError.image(error) from error
 
     @contextmanager
     def _room_for(self, pixels: int) -> Iterator[None]:

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import random
 import socket
 
 from ier_ray.errors import ServiceError
 
+UNASSIGNED = range(20000, 32768)
+"""Above the ports of Ray's workers, below those that Linux gives to sockets without a port."""
+
 
 def free_port() -> int:
-    """A port of this machine that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of this machine that nothing listens on.
+
+    It is none that the system gives away by itself: a program that starts meanwhile, such as one of
+    Ray's many processes, could be given it.
+
+    Raises:
+        ServiceError: when none is free.
+    """
+    for port in random.SystemRandom().sample(UNASSIGNED, len(UNASSIGNED)):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+            return port
+    raise ServiceError(f"no port from {UNASSIGNED[0]} to {UNASSIGNED[-1]} is free")
 
 
 def claimed_port(host: str, port: int) -> socket.socket:
