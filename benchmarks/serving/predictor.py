@@ -13,7 +13,7 @@ from ier_ray.inference import Recognizer
 from ier_ray.records import Prediction
 
 MAX_BATCH_SIZE = 16
-MOST_PREDICTIONS = 64
+MOST_PREDICTIONS = 96
 """Beyond, the gate refuses. Both as in our application by default."""
 
 

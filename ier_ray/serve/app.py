@@ -42,7 +42,7 @@ ACCEPTED_WITHIN_S = 10.0
 """Seconds within which an explainer must take a request; without one the call would wait on."""
 MOST_OVERDUE_S = 10.0
 """Seconds after the deadline within which an explainer that works has answered."""
-BATCHES = 4
+BATCHES = 6
 """Full batches of predictions that may be under way: one runs, others are read and decoded."""
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 UPLOAD: dict[str, Any] = {
@@ -98,7 +98,7 @@ class Ingress:
                 max_pixels=args.max_upload_pixels,
                 pixels_at_once=args.max_decoding_pixels,
             ),
-            predictor(recognizer, max_batch_size=args.max_batch_size),
+            predictor(recognizer),
             max_size=args.max_batch_size,
             max_wait_s=args.max_queue_s,
         )

@@ -11,8 +11,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor, jit, nn
 
+from ier_ray.errors import NetworkError
 from ier_ray.explain.networks import FORWARD, agree
 from ier_ray.inference import Recognizer
 
@@ -20,8 +21,10 @@ logger = logging.getLogger(__name__)
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
 """Class probabilities ``(N, K)`` of images ``(N, S, S, 3)``."""
-RUNS = 3
-"""Of each batch size in the comparison: TorchScript optimizes a graph after its first run."""
+COUNTS = (2, 1, 3)
+"""Numbers of images for which a graph, recorded with the first, is compared with the network."""
+RUNS = 2
+"""Of each: TorchScript optimizes a graph after its first run."""
 
 
 class Pipeline(nn.Module):
@@ -38,18 +41,20 @@ class Pipeline(nn.Module):
         return found
 
 
-def predictor(recognizer: Recognizer, *, max_batch_size: int) -> Predict:
-    """The recognizer's predictions of up to so many images, as a graph where that is possible.
+def predictor(recognizer: Recognizer) -> Predict:
+    """The recognizer's predictions, as a graph where that is possible.
 
     Where a graph computes something else, because what a network does depends on the values or the
     number of images, Python runs the network, and the log says so.
     """
     size = recognizer.manifest.model.image_size
-    pixels = np.random.default_rng(0).integers(0, 256, (max_batch_size, size, size, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (max(COUNTS), size, size, 3), np.uint8)
     images = torch.from_numpy(pixels).to(recognizer.device)
-    with torch.no_grad(), FORWARD:
-        graph = traced(Pipeline(recognizer).eval(), images)
-    if graph is None:
+    try:
+        with torch.no_grad(), FORWARD:
+            graph = traced(Pipeline(recognizer).eval(), images)
+    except NetworkError as error:
+        logger.warning("Python runs the network for predictions, which is slower: %s", error)
         return recognizer.probabilities
 
     @torch.inference_mode()
@@ -60,25 +65,27 @@ def predictor(recognizer: Recognizer, *, max_batch_size: int) -> Predict:
     return predict
 
 
-def traced(pipeline: nn.Module, images: Tensor) -> nn.Module | None:
-    """A graph that gives the same for any number of these images; None if there is none."""
+def traced(pipeline: nn.Module, images: Tensor) -> nn.Module:
+    """A graph that gives the same for these images, whatever their number.
+
+    Raises:
+        NetworkError: when there is none.
+    """
     try:
-        # Recorded, the warning that torch.jit is deprecated among them: its successors need a C++
+        # Caught, the warning that torch.jit is deprecated among them: its successors need a C++
         # compiler where the service runs.
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            graph = torch.jit.freeze(torch.jit.trace(pipeline, images, check_trace=False))
+            graph: nn.Module = jit.freeze(
+                jit.trace(pipeline, images[: COUNTS[0]], check_trace=False)  # type: ignore[no-untyped-call]
+            )
+        for each in warned:
+            if issubclass(each.category, jit.TracerWarning):  # type: ignore[attr-defined]
+                raise NetworkError(str(each.message))  # Python decided by values
+        for count in COUNTS:
+            expected = pipeline(images[:count]).float()
+            if not all(agree(graph(images[:count]).float(), expected) for _ in range(RUNS)):
+                raise NetworkError(f"a graph gives others for {count} images")
     except (RuntimeError, TypeError, ValueError) as error:
-        return _none(str(error))
-    for each in warned:
-        if issubclass(each.category, torch.jit.TracerWarning):  # Python decides by the values
-            return _none(str(each.message))
-    for count in range(1, len(images) + 1):
-        expected = pipeline(images[:count]).float()
-        if not all(agree(graph(images[:count]).float(), expected) for _ in range(RUNS)):
-            return _none(f"a graph gives others for {count} images")
+        raise NetworkError(str(error)) from error
     return graph
-
-
-def _none(reason: str) -> None:
-    logger.warning("Python runs the network for predictions, which is slower: %s", reason)

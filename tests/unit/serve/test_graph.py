@@ -30,7 +30,7 @@ def recognizer(network: nn.Module) -> Recognizer:
 def test_a_graph_predicts_what_the_network_does_for_every_number_of_images() -> None:
     torch.manual_seed(0)
     plain = recognizer(build_network(MODEL, num_classes=4))
-    predict = predictor(plain, max_batch_size=5)
+    predict = predictor(plain)
     assert predict != plain.probabilities  # it is a graph
     images = np.random.default_rng(1).integers(0, 256, (5, SIZE, SIZE, 3), np.uint8)
     for count in range(1, 6):
@@ -64,7 +64,7 @@ def by_call(means: Tensor) -> Tensor:
 
 
 def refused(means: Tensor) -> Tensor:
-    if torch.jit.is_tracing():
+    if torch.jit.is_tracing():  # type: ignore[attr-defined]
         raise RuntimeError("not while tracing")
     return means
 
@@ -74,7 +74,7 @@ def refused(means: Tensor) -> Tensor:
     [
         (by_number, "might cause the trace to be incorrect"),
         (by_value, "Python boolean"),
-        (by_call, "for 1 images"),
+        (by_call, "for 2 images"),
         (refused, "not while tracing"),
     ],
 )
@@ -83,6 +83,6 @@ def test_a_network_that_is_no_graph_is_run_by_python(
 ) -> None:
     plain = recognizer(Odd(logits))
     with caplog.at_level(logging.WARNING, logger="ier_ray"):
-        assert predictor(plain, max_batch_size=4) == plain.probabilities
+        assert predictor(plain) == plain.probabilities
     assert reason in caplog.text
     assert "Python runs the network" in caplog.text
