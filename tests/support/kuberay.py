@@ -42,13 +42,14 @@ def schemas() -> Json:
 
 def closed(schema: Json) -> Json:
     """The schema as Kubernetes applies it: an object with named properties has no others."""
-    nested = {
-        "properties": {key: closed(value) for key, value in schema.get("properties", {}).items()},
-        **{key: closed(schema[key]) for key in ("items", "additionalProperties") if key in schema},
+    within = {
+        key: closed(schema[key]) for key in ("items", "additionalProperties") if key in schema
     }
-    schema = schema | {key: value for key, value in nested.items() if key in schema}
-    if "properties" in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):
-        schema.setdefault("additionalProperties", False)
+    schema = schema | within
+    if "properties" in schema:
+        schema["properties"] = {key: closed(part) for key, part in schema["properties"].items()}
+        if not schema.get("x-kubernetes-preserve-unknown-fields"):
+            schema.setdefault("additionalProperties", False)
     return schema
 
 
