@@ -21,7 +21,7 @@ ENVIRONMENT = {
     # Serve tells HAProxy when a replica goes; only balancers outside the cluster would need longer.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
 }
-"""Environment of all nodes of a serving cluster when Ray starts; cluster.yaml has the same."""
+"""Environment of a serving cluster's nodes when Ray starts; cluster.yaml and deploy have it."""
 SERVES_OWN = frozenset({b"x-request-disconnect-disabled", b"x-request-timeout-seconds"})
 """Headers by which a client could turn Serve's handling of disconnections and time limits off."""
 PREDICT = ":predict"

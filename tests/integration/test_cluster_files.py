@@ -1,81 +1,123 @@
 from __future__ import annotations
 
 import copy
-import logging
-import shutil
-from importlib import import_module
+import re
 from pathlib import Path
-from typing import Any
 
+import boto3
 import pytest
-import yaml
-from pydantic import BaseModel, ValidationError
-from ray._private.runtime_env.packaging import _dir_travel
+from moto import mock_aws
+from pydantic import ValidationError
+from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
 from ray.autoscaler._private.util import prepare_config, validate_config
-from ray.serve.schema import (
-    DeploymentSchema,
-    HTTPOptionsSchema,
-    ServeApplicationSchema,
-    ServeDeploySchema,
-)
+from support.deploy_files import assert_service, image, project, read
 from support.runs import ROOT
 
 from ier_ray.serve.front import ENVIRONMENT
 from ier_ray.serve.schemas import AppArgs
 
-SOURCES = ["ier_ray/data/shards.py", "jobs/train.py", "configs/paper.yaml", "requirements.lock"]
-LOCAL = [
-    *(".venv/bin/python", ".venv-uv/bin/uv", "ier_ray/__pycache__/config.pyc", "dist/ier_ray.whl"),
-    *(".mypy_cache/x.json", ".ruff_cache/x", ".import_linter_cache/x", "ier_ray.egg-info/x"),
-    *(
-        ".coverage",
-        ".coverage.host.123",
-        "coverage.xml",
-        "htmlcov/index.html",
-        "mlruns/0/meta.yaml",
-    ),
-    *("runs/demo/report.html", "data/mine/ier/manifest.json", "explanations/a.png", "scene.png"),
-]
-"""What the project's commands leave in a checkout."""
+LAUNCHER_FILES = ["cluster.yaml", "deploy/on-premises.yaml"]
+"""What `ray up` starts."""
+TOKEN = {"RAY_AUTH_MODE": "token"}
 
 
-def read(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((ROOT / name).read_text())
-    return content
-
-
-def test_cluster_file_passes_rays_own_validation() -> None:
-    config = read("cluster.yaml")
+@pytest.mark.parametrize("name", LAUNCHER_FILES)
+def test_launcher_files_pass_rays_own_validation(name: str) -> None:
+    config = read(name)
     validate_config(prepare_config(copy.deepcopy(config)))
     config["max_wrokers"] = 3
     with pytest.raises(Exception, match="max_wrokers"):  # the validation can fail
         validate_config(prepare_config(config))
 
 
-def test_cluster_nodes_have_the_environment_of_the_services_front() -> None:
-    options = read("cluster.yaml")["docker"]["run_options"]
+@pytest.mark.parametrize("name", LAUNCHER_FILES)
+def test_launched_nodes_have_the_environment_of_the_services_front_and_want_a_token(
+    name: str,
+) -> None:
+    config = read(name)
+    options = config["docker"]["run_options"]  # of all nodes
     given = dict(option[3:].split("=") for option in options if option.startswith("-e "))
-    assert given == ENVIRONMENT
+    assert given == ENVIRONMENT | TOKEN
+    assert config["file_mounts"] == {"/home/ray/.ray/auth_token": "~/.ray/auth_token"}
+    of_some = [
+        *config["docker"].get("head_run_options", []),
+        *config["docker"].get("worker_run_options", []),
+        *(
+            option
+            for node in config.get("available_node_types", {}).values()
+            for option in node.get("docker", {}).get("worker_run_options", [])
+        ),
+    ]
+    assert not [option for option in of_some if "-e" in option.split()]
 
 
-def test_cluster_file_has_a_cpu_head_and_workers_from_zero() -> None:
+@pytest.mark.parametrize("name", LAUNCHER_FILES)
+def test_launched_nodes_run_the_image_and_install_nothing(name: str) -> None:
+    config = read(name)
+    assert config["docker"]["image"] == image()
+    assert not [key for key in config if "setup" in key or "initialization" in key]
+
+
+@pytest.mark.parametrize("name", LAUNCHER_FILES)
+def test_launched_heads_run_no_tasks_and_listen_behind_ssh(name: str) -> None:
+    config = read(name)
+    [start] = [line for line in config["head_start_ray_commands"] if "--head" in line]
+    assert {"--num-cpus=0", "--dashboard-host=127.0.0.1"} < set(start.split())
+    [join] = [line for line in config["worker_start_ray_commands"] if "--address" in line]
+    assert "--num-cpus" not in join
+
+
+def test_aws_head_has_no_cpus_and_workers_start_from_none() -> None:
     config = read("cluster.yaml")
-    head = config["available_node_types"][config["head_node_type"]]
-    worker = config["available_node_types"]["gpu_worker"]
-    assert head["resources"].get("GPU", 0) == 0
-    assert worker["min_workers"] == 0
-    assert worker["resources"]["GPU"] == 1
-    assert ":2." in config["docker"]["image"]  # pinned
-    assert config["head_start_ray_commands"]
+    types = dict(config["available_node_types"])
+    assert types.pop(config["head_node_type"])["resources"] == {"CPU": 0, "GPU": 0}
+    assert {node["min_workers"] for node in types.values()} == {0}
+    assert sum(node["max_workers"] for node in types.values()) <= config["max_workers"]
+    for node in types.values():
+        wants_gpus = "--gpus all" in node.get("docker", {}).get("worker_run_options", [])
+        assert wants_gpus == bool(node["resources"]["GPU"])
 
 
-def test_cluster_image_has_the_locked_ray() -> None:
-    locked = next(
-        line.split("==")[1].split()[0]
-        for line in (ROOT / "requirements.lock").read_text().splitlines()
-        if line.startswith("ray==")
-    )
-    assert f":{locked}-" in read("cluster.yaml")["docker"]["image"]
+def test_aws_nodes_are_started_as_the_file_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's launcher starts a node of each type on a simulated EC2."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)  # the other tests' S3
+    config = read("cluster.yaml")
+    with mock_aws():
+        ec2 = boto3.client("ec2", region_name=config["provider"]["region"])
+        iam = boto3.client("iam")
+        for name in ("head_profile", "worker_profile"):
+            iam.create_instance_profile(InstanceProfileName=config["metadata"][name]["Name"])
+        subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+        provider = AWSNodeProvider(config["provider"], config["cluster_name"])
+        started = {}
+        for name, node in config["available_node_types"].items():
+            place = {"SubnetIds": [subnet]}  # which Ray finds itself
+            [created] = provider.create_node(node["node_config"] | place, {"type": name}, 1)
+            found = ec2.describe_instances(InstanceIds=[created])
+            started[name] = found["Reservations"][0]["Instances"][0]
+    profiles = {name: node["IamInstanceProfile"]["Arn"] for name, node in started.items()}
+    assert profiles.pop("head").endswith(":instance-profile/ier-ray-head")
+    assert all(arn.endswith(":instance-profile/ier-ray-worker") for arn in profiles.values())
+    assert {node["ImageId"] for node in started.values()} == {config["metadata"]["ami"]}
+    spot = {name for name, node in started.items() if node.get("InstanceLifecycle") == "spot"}
+    assert spot == {"gpu_spot_worker"}
+    assert started["gpu_worker"]["InstanceType"] == started["gpu_spot_worker"]["InstanceType"]
+
+
+def test_the_image_has_what_is_locked_for_jobs_and_the_service() -> None:
+    lines = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    install = next(line for line in lines if "--requirement pyproject.toml" in line)
+    assert "--constraint requirements.lock" in install  # uv verifies the hashes of constraints
+    extras = set(re.findall(r"--extra (\w+)", install))
+    assert extras == set(project()["optional-dependencies"]) - {"compare", "dev"}
+    [base] = [line for line in lines if line.startswith("FROM ")]
+    assert base.startswith("FROM python:3.11.")
+    assert any(line.startswith("ENV HOME=/home/ray") for line in lines)  # Ray's launcher reads it
+    allowed = (ROOT / ".dockerignore").read_text().splitlines()
+    rules = [line for line in allowed if not line.startswith("#")]
+    assert rules[0] == "*"
+    copied = {name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]}
+    assert {f"!{name}" for name in copied} == {rule for rule in rules if rule.startswith("!")}
 
 
 def test_lock_names_hashes_and_no_host() -> None:
@@ -86,54 +128,15 @@ def test_lock_names_hashes_and_no_host() -> None:
     assert sum("--hash=sha256:" in line for line in lines) >= len(pins)
 
 
-def test_nodes_get_what_git_tracks() -> None:
-    config = read("cluster.yaml")
-    assert ".git/" in config["rsync_exclude"]
-    assert config["rsync_filter"] == [".gitignore"]
-    patterns = [
-        line for line in (ROOT / ".gitignore").read_text().splitlines() if not line.startswith("#")
-    ]
-    assert len(patterns) > 10
-    for pattern in patterns:  # git and rsync read these alike: no "!", "**", inner "/" or space
-        assert pattern.strip("/*")
-        assert not set("!? [\\") & set(pattern)
-        assert "**" not in pattern
-        assert "/" not in pattern.removeprefix("/").removesuffix("/")
-
-
-def test_jobs_travel_without_what_stays_on_this_machine(tmp_path: Path) -> None:
-    shutil.copy(ROOT / ".gitignore", tmp_path)
-    for name in SOURCES + LOCAL:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    sent: list[Path] = []
-    _dir_travel(
-        tmp_path, [], sent.append, include_gitignore=True, logger=logging.getLogger(__name__)
-    )
-    files = {str(path.relative_to(tmp_path)) for path in sent if path.is_file()}
-    assert files == {*SOURCES, ".gitignore"}
-
-
-def assert_known(section: dict[str, Any], kind: type[BaseModel]) -> None:
-    """Ray's schemas let unknown keys pass in silence."""
-    assert not set(section) - set(kind.model_fields)
-
-
 def test_serve_file_has_known_keys_only_and_valid_arguments() -> None:
     config = read("serve_config.yaml")
-    ServeDeploySchema.model_validate(config)
-    assert_known(config, ServeDeploySchema)
-    assert_known(config["http_options"], HTTPOptionsSchema)
+    assert_service(config)
     assert config["http_options"]["host"] == "127.0.0.1"
-    for application in config["applications"]:
-        assert_known(application, ServeApplicationSchema)
-        module, name = application["import_path"].split(":")
-        assert callable(getattr(import_module(module), name))
-        AppArgs.model_validate(application["args"])
-        with pytest.raises(ValidationError):
-            AppArgs.model_validate(application["args"] | {"chekpoint": "x"})
-        for deployment in application["deployments"]:
-            assert_known(deployment, DeploymentSchema)
+    [application] = config["applications"]
+    with pytest.raises(ValidationError):
+        AppArgs.model_validate(application["args"] | {"chekpoint": "x"})
+    with pytest.raises(AssertionError):
+        assert_service(config | {"proxy_locaton": "HeadOnly"})
 
 
 def test_the_package_ships_its_report_template() -> None:
