@@ -187,6 +187,8 @@ def _written(default: Any) -> str:
     """A default value as a user would type it."""
     if default is None or isinstance(default, bool):
         return str(default).lower()
+    if isinstance(default, dict):
+        return json.dumps(default, default=lambda inner: inner.model_dump(mode="json"))
     return str(default)
 
 

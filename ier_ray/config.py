@@ -9,6 +9,7 @@ setting is known, as on the command line: ``name: 2024`` and ``name: 12:30`` are
 from __future__ import annotations
 
 import difflib
+import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
@@ -47,6 +48,21 @@ Locations = Annotated[
     list[Location], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
 ]
 """One location or several."""
+
+
+def mapping_in_json(given: Any) -> Any:
+    """A mapping that a flag gives as JSON; anything but text as it is."""
+    if not isinstance(given, str):
+        return given
+    try:
+        return json.loads(given)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is neither a mapping nor JSON ({error})") from error
+
+
+Value = TypeVar("Value")
+JsonMapping = Annotated[dict[str, Value], BeforeValidator(mapping_in_json)]
+"""A mapping of names to values; in a flag, it is JSON."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """A seed of any generator: numpy's, torch's, Optuna's and scikit-learn's all take 32 bits."""
@@ -161,13 +177,14 @@ def _over_defaults(settings_class: type[Settings], values: dict[str, Any]) -> di
         if isinstance(complete.get(name), dict):
             default = field.default
             below = default.model_dump(exclude_unset=True) if isinstance(default, Settings) else {}
-            complete[name] = _over_defaults(inner, _merged(below, complete[name]))
+            complete[name] = _over_defaults(inner, merged(below, complete[name]))
     return complete
 
 
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Nested mappings, with the values of the second over those of the first."""
     both = {
-        name: _merged(below[name], value)
+        name: merged(below[name], value)
         for name, value in above.items()
         if isinstance(value, dict) and isinstance(below.get(name), dict)
     }
@@ -224,6 +241,15 @@ class _TextLoader(yaml.SafeLoader):
                     problem=f"{key!r} is given twice", problem_mark=node.start_mark
                 )
         return super().construct_mapping(node, deep=deep)
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted name and value of each leaf of nested mappings."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def in_one_line(error: ValidationError) -> str:

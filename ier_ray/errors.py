@@ -67,6 +67,10 @@ class DeviceMemoryError(TrainingError):
     """The device of one worker ran out of memory; other workers may be waiting for it."""
 
 
+class LostWorkersError(TrainingError):
+    """Training workers were lost more often than they are restarted; it can be resumed."""
+
+
 class CancelledError(IerRayError):
     """An explanation was canceled."""
 

@@ -305,6 +305,36 @@ def copy_directory(source: str, target: str, *, skip: frozenset[str] = frozenset
             stream.writelines(read_pieces(join(source, name)))
 
 
+def delete_directory(location: str) -> None:
+    """Delete a directory and all below it; does nothing if there is none."""
+    fs, path = filesystem(location)
+    try:
+        if fs.get_file_info(path).type == pafs.FileType.Directory:
+            fs.delete_dir(path)
+    except _FAILURES as error:
+        raise StorageError(f"{location}: cannot be deleted: {error}") from error
+
+
+def delete_file(location: str) -> None:
+    """Delete a file; does nothing if there is none."""
+    fs, path = filesystem(location)
+    try:
+        if fs.get_file_info(path).type == pafs.FileType.File:
+            fs.delete_file(path)
+    except _FAILURES as error:
+        raise StorageError(f"{location}: cannot be deleted: {error}") from error
+
+
+def list_directories(location: str) -> list[str]:
+    """Names of the directories directly below another, sorted; none if it does not exist."""
+    fs, path = filesystem(location)
+    try:
+        infos = fs.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+    except _FAILURES as error:
+        raise StorageError(f"{location}: cannot be listed: {error}") from error
+    return sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
+
+
 def find_files(location: str) -> list[FoundFile]:
     """All files below a directory, by path; those that cannot be read, with the reason.
 

@@ -1,4 +1,4 @@
-"""Search for the best learning rate and loss balance; the same name and settings resume a sweep."""
+"""Search for the best settings of a training run; the same name and settings resume a sweep."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from ier_ray.cluster.job import run_job
-from ier_ray.cluster.tuner import SweepSettings, run_sweep
+from ier_ray.cluster.tuner import run_sweep
+from ier_ray.tuning.settings import SweepSettings
 
 
 def main(settings: SweepSettings) -> dict[str, Any]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ray
 import ray.data
+from ray._private.ray_constants import RAY_API_SERVER_ADDRESS_ENVIRONMENT_VARIABLE
 from ray.exceptions import RayError
+from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
 
 from ier_ray.cluster.addresses import address_to_join
 from ier_ray.cluster.logs import sort_worker_output
@@ -46,6 +51,26 @@ def join() -> None:
         raise ClusterError(
             f"Ray cannot join or start a cluster: {' '.join(str(error).split())}"
         ) from error
+
+
+@contextmanager
+def named_cluster() -> Iterator[None]:
+    """Tell the processes of Ray Train runs that start here which cluster they belong to.
+
+    The one that frees a dead run's resources asks Ray's state API whether the run is alive, and
+    names no cluster. With another Ray instance on the machine, it would fail, or ask that one and
+    take a healthy run for dead. Ray Train passes the variable on, once it is told to.
+    """
+    variable = RAY_API_SERVER_ADDRESS_ENVIRONMENT_VARIABLE
+    ENV_VARS_TO_PROPAGATE.add(variable)
+    before = os.environ.get(variable)
+    os.environ[variable] = ray.get_runtime_context().gcs_address
+    try:
+        yield
+    finally:
+        del os.environ[variable]
+        if before is not None:
+            os.environ[variable] = before
 
 
 def quiet_data() -> None:

@@ -12,7 +12,7 @@ from ray.train.torch import TorchTrainer
 
 from ier_ray import errors
 from ier_ray.cluster.logs import show_in_job
-from ier_ray.errors import ClusterError, IerRayError, StorageError, TrainingError
+from ier_ray.errors import ClusterError, IerRayError, LostWorkersError, StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def fit(trainer: TorchTrainer) -> Result:
 
     Raises:
         IerRayError: the workers' own, where it is one that a restart would meet again.
-        TrainingError: when failures outlast the retries.
+        LostWorkersError: when failures outlast the retries.
     """
     try:
         return trainer.fit()
@@ -51,7 +51,7 @@ def fit(trainer: TorchTrainer) -> Result:
         met = lasting({0: error.controller_failure})
         if met is not None:
             raise met from error
-        raise TrainingError(
+        raise LostWorkersError(
             f"training stopped: {in_one_line(error.controller_failure)}; start it again with the "
             f"same name and settings, and it resumes from its last checkpoint"
         ) from error
@@ -68,7 +68,7 @@ def lasting(failures: dict[int, Exception]) -> IerRayError | None:
 
 def training_error(failures: dict[int, Exception]) -> IerRayError:
     """One error for all ranks' failures: when one rank fails, the others fail as a consequence."""
-    return lasting(failures) or TrainingError(
+    return lasting(failures) or LostWorkersError(
         f"training failed more often than scaling.max_failures allows ({failures_of(failures)}); "
         f"started again with the same name and settings, it resumes from its last checkpoint"
     )

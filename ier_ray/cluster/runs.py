@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray.train
@@ -12,6 +12,7 @@ from ier_ray import storage
 from ier_ray.cluster.connection import DATA_CPUS, Demand, require
 from ier_ray.cluster.streams import open_splits
 from ier_ray.cluster.worker import checkpoint_location
+from ier_ray.config import flattened
 from ier_ray.data.fitting import Given, open_fitting
 from ier_ray.data.order import epoch_order
 from ier_ray.data.provenance import check_start, check_test_rows
@@ -104,8 +105,13 @@ def check_capacity(settings: TrainSettings, *, driver_cpus: float = 0.0) -> None
     )
 
 
-def claim_settings(location: str, asked: dict[str, Any], *, what: str) -> bool:
+def claim_settings(
+    location: str, asked: dict[str, Any], *, what: str, changeable: Sequence[str] = CHANGEABLE
+) -> bool:
     """Record the settings of a run, or check them against the record of the run it continues.
+
+    Args:
+        changeable: dotted names of the settings and sections that may be others than before.
 
     Returns:
         Whether an earlier run exists, which this one continues.
@@ -115,11 +121,12 @@ def claim_settings(location: str, asked: dict[str, Any], *, what: str) -> bool:
     """
     if storage.create_json(location, asked):
         return False
-    recorded = storage.read_json(location)
+    before, now = (dict(flattened(values)) for values in (storage.read_json(location), asked))
     changed = [
-        f"{name} was {recorded.get(name)}, is {value}"
-        for name, value in asked.items()
-        if name not in CHANGEABLE and value != recorded.get(name)
+        f"{name} was {before.get(name)}, is {now.get(name)}"
+        for name in dict.fromkeys([*now, *before])
+        if before.get(name) != now.get(name)
+        and not any(name == free or name.startswith(f"{free}.") for free in changeable)
     ]
     if changed:
         raise SettingsError(

@@ -13,7 +13,7 @@ from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig,
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from ier_ray import storage
-from ier_ray.cluster.connection import connect
+from ier_ray.cluster.connection import connect, named_cluster
 from ier_ray.cluster.evaluation import predict_held_out, tested
 from ier_ray.cluster.failures import FailureNotice, fit
 from ier_ray.cluster.runs import (
@@ -30,6 +30,7 @@ from ier_ray.evaluation.summary import Evaluation
 from ier_ray.training.checkpoint import export_checkpoint, read_checkpoint_manifest
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.tracking import log_epochs, tracked
+from ier_ray.tuning.trials import TrialLog
 
 PREDICTIONS = "predictions.parquet"
 START_RETRIES = 1
@@ -105,22 +106,25 @@ def run_training(settings: TrainSettings) -> TrainResult:
 
 
 def train_tracked(
-    settings: TrainSettings, *, resumed: bool, callbacks: list[Any] | None = None
+    settings: TrainSettings, *, resumed: bool, trial: TrialLog | None = None
 ) -> ray.train.Result:
     """Run Ray Train to its end, tracked in MLflow if that is configured.
+
+    Args:
+        trial: the trial of a sweep that the run is.
 
     Raises:
         TrainingError: when the run ends with one.
     """
     run = storage.join(settings.storage, settings.name)
-    with tracked(settings, run, resumed=resumed) as mlflow_run:
-        result = fit(make_trainer(settings, callbacks, mlflow_run))
+    with tracked(settings, run, resumed=resumed) as mlflow_run, named_cluster():
+        result = fit(make_trainer(settings, mlflow_run, trial))
         log_epochs(settings.tracking, mlflow_run, outcome(result).history)
     return result
 
 
 def make_trainer(
-    settings: TrainSettings, callbacks: list[Any] | None = None, mlflow_run: str | None = None
+    settings: TrainSettings, mlflow_run: str | None = None, trial: TrialLog | None = None
 ) -> TorchTrainer:
     """The Ray Train trainer of a run; its epochs are logged to an MLflow run, if it has one."""
     os.environ.setdefault(*START_TIMEOUT)  # Ray Train reads it only from the environment
@@ -132,6 +136,7 @@ def make_trainer(
             "settings": settings.model_dump(mode="json"),
             "terminal": sys.stderr.isatty(),
             "mlflow_run": mlflow_run,
+            "trial": trial,
         },
         torch_config=TorchConfig(backend="nccl" if scaling.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
@@ -145,6 +150,8 @@ def make_trainer(
                 "CPU": scaling.cpus_per_worker,
                 **({"GPU": 1} if scaling.use_gpu else {}),
             },
+            accelerator_type=scaling.accelerator_type,
+            label_selector=scaling.labels or None,
         ),
         run_config=RunConfig(
             name=settings.name,
@@ -159,7 +166,7 @@ def make_trainer(
                 checkpoint_score_attribute=BEST_BY,
                 checkpoint_score_order="max",
             ),
-            callbacks=[FailureNotice(), *(callbacks or [])],
+            callbacks=[FailureNotice()],
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )

@@ -1,131 +1,52 @@
-"""Hyperparameter sweeps under Ray Tune: learning rate and loss balance.
+"""Sweeps under Ray Tune: trials of one worker in Tune's own processes, others as nested runs.
 
-Each trial is a light driver that launches its own Ray Train run and forwards its reports, so a
-trial may use many workers. Optuna proposes settings, ASHA stops trials that fall behind.
+Tune starts the trials and gives them their resources. What to try, when to stop and what is left
+are functions of the trials' records (:mod:`ier_ray.tuning`): a sweep can always be resumed.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import ray
-from pydantic import Field, model_validator
 from ray import tune
-from ray.train import Result
-from ray.tune.integration.ray_train import TuneReportCallback
-from ray.tune.schedulers import ASHAScheduler
-from ray.tune.search.optuna import OptunaSearch
+from ray.tune.execution import tune_controller
 
 from ier_ray import storage
 from ier_ray.cluster.connection import DATA_CPUS, connect
 from ier_ray.cluster.evaluation import predict_held_out, tested
-from ier_ray.cluster.failures import told
-from ier_ray.cluster.logs import show_in_job
-from ier_ray.cluster.runs import (
-    BEST_BY,
-    best_checkpoint,
-    check_capacity,
-    check_run,
-    claim_settings,
-)
-from ier_ray.cluster.trainer import PREDICTIONS, train_tracked
-from ier_ray.config import Location, Settings, parse_settings
+from ier_ray.cluster.runs import check_capacity, check_run, claim_settings
+from ier_ray.cluster.trainer import PREDICTIONS
+from ier_ray.cluster.trial import trial_function
+from ier_ray.cluster.trial_queue import Losses, TrialActors, TrialQueue
 from ier_ray.data.schema import Domain
 from ier_ray.errors import SettingsError, TrainingError
 from ier_ray.evaluation.summary import Evaluation
 from ier_ray.training.checkpoint import export_checkpoint
+from ier_ray.training.sections import ScalingSettings
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.tracking import end_run_of
+from ier_ray.tuning.leaderboard import Row, as_text, rows_of, write_parquet
+from ier_ray.tuning.settings import SweepSettings
+from ier_ray.tuning.trials import TrialRecord, TrialStore, rank
 
 logger = logging.getLogger(__name__)
 
-VALIDATION = ("_accuracy", "_val_loss")
-"""Endings of the validation metrics' names in an epoch's record."""
+TABLE = "trials.parquet"
 DRIVER_CPUS = 0.01
-"""CPUs of a trial's driver; its workers reserve their own. Tune does not accept 0."""
-
-
-class Interval(Settings):
-    """A range to search."""
-
-    low: float
-    """Smallest value."""
-    high: float
-    """Largest value."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Interval:
-        if self.low > self.high:
-            raise ValueError(f"low ({self.low}) must not exceed high ({self.high})")
-        return self
-
-
-class SearchSettings(Settings):
-    """What is searched, and with how many trials."""
-
-    trials: int = Field(20, ge=1)
-    """Number of trials."""
-    learning_rate: Interval = Interval(low=8e-5, high=8e-4)
-    """Range of optimizer.learning_rate, searched on a log scale."""
-    balance: Interval = Interval(low=0.0, high=2.0)
-    """Range of loss.balance, searched linearly."""
-    grace_epochs: int = Field(5, ge=1)
-    """Epochs that every trial gets before it may be stopped."""
-    reduction: int = Field(2, ge=2)
-    """At each rung, one in this many trials continues."""
-    max_concurrent: int | None = Field(None, ge=1)
-    """Trials at the same time; by default as many as fit on the cluster's CPUs and GPUs."""
-
-
-class SweepSettings(Settings):
-    """A sweep."""
-
-    name: str = Field("sweep", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """Name of the sweep. The same name and settings resume it."""
-    storage: Location = "runs"
-    """Where sweeps are kept: a directory all workers share, or an s3:// URI."""
-    search: SearchSettings = SearchSettings()
-    train: TrainSettings
-    """Settings of every trial; the sweep sets name, storage and the searched settings."""
-
-    @model_validator(mode="after")
-    def _both_networks(self) -> SweepSettings:
-        if self.train.schedule.networks != "both":
-            raise ValueError(
-                f"train.schedule.networks must be both, got {self.train.schedule.networks}: a "
-                f"sweep searches loss.balance, which is 0 for one network"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _every_trial_is_possible(self) -> SweepSettings:
-        try:
-            list(corner_trials(self.train, self.search, self.storage))
-        except SettingsError as error:
-            raise ValueError(str(error)) from error
-        return self
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One row of the table of trials."""
-
-    name: str
-    learning_rate: float
-    balance: float
-    epochs: int
-    score: float | None
-    """Value of ``schedule.criterion`` in the best epoch; None where the trial failed before its
-    first report."""
-    metrics: dict[str, float]
-    """Validation metrics of that epoch."""
-    error: str | None
+"""CPUs of a trial that runs Ray Train; its workers reserve their own. Tune does not accept 0."""
+CHANGEABLE = (
+    *(f"search.{name}" for name in ("trials", "max_concurrent", "trials_per_gpu", "keep")),
+    *(f"train.scaling.{name}" for name in ScalingSettings.model_fields if name != "num_workers"),
+    "train.tracking",
+)
+"""Settings that may change when a sweep is resumed; the number of workers would change a step."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +56,11 @@ class SweepResult:
     sweep: str
     checkpoint: str
     """The best epoch of the best trial, exported for serving."""
-    best: Trial
-    trials: list[Trial]
+    best: Row
+    trials: list[Row]
     """Best first."""
+    table: str
+    """Parquet file of the trials."""
     test: dict[Domain, Evaluation]
     """Metrics of the best trial on each domain's test part, which no trial was chosen by."""
     predictions: str
@@ -150,169 +73,136 @@ def run_sweep(settings: SweepSettings) -> SweepResult:
 
     Raises:
         SettingsError, DataError, CapacityError: before anything is started.
-        TrainingError: when no trial reported anything.
+        TrainingError: when every trial failed.
     """
     started = time.perf_counter()
     settings = settings.model_copy(update={"train": settings.train.located()})
-    location = storage.absolute(storage.join(settings.storage, settings.name))
-    *_, largest = corner_trials(settings.train, settings.search, location)
-    check_run(largest)
+    store = TrialStore(storage.absolute(storage.join(settings.storage, settings.name)))
+    for trial in distinct_runs(settings, store):
+        check_run(trial)
     connect()
     check_capacity(settings.train, driver_cpus=DRIVER_CPUS)
     claim_settings(
-        storage.join(location, "settings.json"),
+        storage.join(store.location, "settings.json"),
         settings.model_dump(mode="json"),
         what=f"sweep {settings.name!r}",
+        changeable=CHANGEABLE,
     )
-    results = make_tuner(settings, location).fit()
-    trials = sorted((describe(result, location) for result in results), key=rank)
-    for trial in trials:  # Tune may stop a driver before it does so, even after the last epoch
-        trial_location = storage.join(location, "trials", trial.name)
-        end_run_of(settings.train.tracking, trial_location, failed=trial.error is not None)
-    best = trials[0]
-    if best.score is None:
-        raise TrainingError(f"{location}: every trial failed: {best.error}")
-    source, _ = best_checkpoint(trial_run(location, best.name))
-    exported = export_checkpoint(source, storage.join(location, "best"))
-    predictions = predict_held_out(exported, settings.train)
-    predictions.write(storage.join(location, PREDICTIONS))
-    logger.info("%s", table(trials, settings.train.criterion))
-    return SweepResult(
-        sweep=location,
-        checkpoint=exported,
-        best=best,
-        trials=trials,
-        test=tested(predictions),
-        predictions=storage.join(location, PREDICTIONS),
-        seconds=time.perf_counter() - started,
-    )
+    run_trials(settings, store)
+    return concluded(settings, store, started)
 
 
-def make_tuner(settings: SweepSettings, location: str) -> tune.Tuner:
-    """A new tuner, or the restored one of an earlier start of the same sweep."""
-    search = settings.search
-    trainable = tune.with_resources(trial_driver(settings.train, location), {"cpu": DRIVER_CPUS})
-    fs, path = storage.filesystem(settings.storage)
-    earlier = f"{path}/{settings.name}/tune"
-    if tune.Tuner.can_restore(earlier, storage_filesystem=fs):
-        return tune.Tuner.restore(
-            earlier, trainable=trainable, storage_filesystem=fs, resume_errored=True
+def distinct_runs(settings: SweepSettings, store: TrialStore) -> Iterator[TrainSettings]:
+    """A trial for each value of what decides whether a run can start; the base setting first."""
+    seen: list[Any] = []
+    for point in settings.space.variations():
+        trial = store.settings(settings.train, TrialRecord(name="trial", point=point))
+        optimizer = trial.optimizer
+        decides = (
+            trial.data,
+            trial.model,
+            trial.schedule,
+            trial.loss.supervision,
+            (optimizer.batch_size, optimizer.trunk_factor == 0, optimizer.frozen_layers),
         )
+        if decides not in seen:
+            seen.append(decides)
+            yield trial
+
+
+def run_trials(settings: SweepSettings, store: TrialStore) -> None:
+    """Run the trials that are left, and new ones, until ``search.trials`` have ended.
+
+    Raises:
+        SettingsError: when the sweep has more trials already.
+    """
+
+    def room() -> int:
+        most = settings.search.max_concurrent
+        fit = concurrent_trials(settings.train, trials_per_gpu=settings.search.trials_per_gpu)
+        return min(most, fit) if most else fit
+
+    queue = TrialQueue(settings, store, room)
+    if len(queue.records) > settings.search.trials:
+        raise SettingsError(
+            f"search.trials is {settings.search.trials}, but {store.location} has "
+            f"{len(queue.records)} trials: it can only be raised"
+        )
+    if not queue.is_done:
+        make_tuner(settings, store, queue).fit()
+
+
+def make_tuner(settings: SweepSettings, store: TrialStore, queue: TrialQueue) -> tune.Tuner:
+    """A tuner for what the queue holds."""
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the job
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # trials write their own
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its banner ignores verbose=0
+    tune_controller.RayActorManager = TrialActors
+    storage.delete_directory(storage.join(store.location, "tune"))  # of an earlier start
+    fs, path = storage.filesystem(store.location)
     return tune.Tuner(
-        trainable,
-        param_space={
-            "learning_rate": tune.loguniform(search.learning_rate.low, search.learning_rate.high),
-            "balance": tune.uniform(search.balance.low, search.balance.high),
-        },
-        tune_config=tune.TuneConfig(
-            metric=BEST_BY,
-            mode="max",
-            num_samples=search.trials,
-            max_concurrent_trials=search.max_concurrent or concurrent_trials(settings.train),
-            search_alg=OptunaSearch(seed=settings.train.seed),
-            scheduler=ASHAScheduler(
-                time_attr="epoch",
-                max_t=settings.train.schedule.epochs,
-                grace_period=min(search.grace_epochs, settings.train.schedule.epochs),
-                reduction_factor=search.reduction,
-            ),
-        ),
+        tune.with_resources(trial_function(settings, store), trial_resources(settings)),
+        tune_config=tune.TuneConfig(num_samples=-1, search_alg=queue),
         run_config=tune.RunConfig(
-            name="tune", storage_path=f"{path}/{settings.name}", storage_filesystem=fs
+            name="tune",
+            storage_path=path,
+            storage_filesystem=fs,
+            callbacks=[Losses(queue)],
+            verbose=0,
         ),
     )
 
 
-def trial_driver(base: TrainSettings, location: str) -> Callable[[dict[str, Any]], None]:
-    """The function that Tune calls for each trial."""
-
-    def drive(config: dict[str, Any]) -> None:
-        show_in_job()
-        name = tune.get_context().get_trial_id()
-        settings = trial_settings(base, config, name=name, location=location)
-        # A retried trial keeps its name, and no two trials share one: an existing run is its own.
-        train_tracked(settings, resumed=True, callbacks=[TuneReportCallback()])
-
-    return drive
-
-
-def corner_trials(
-    base: TrainSettings, search: SearchSettings, location: str
-) -> Iterator[TrainSettings]:
-    """The trials at the bounds of what is searched, the largest values last.
-
-    Raises:
-        SettingsError: when one of them is not possible.
-    """
-    rates, balances = search.learning_rate, search.balance
-    for rate, balance in product((rates.low, rates.high), (balances.low, balances.high)):
-        config = {"learning_rate": rate, "balance": balance}
-        yield trial_settings(base, config, name="trial", location=location)
+def trial_resources(settings: SweepSettings) -> tune.PlacementGroupFactory:
+    """What Tune reserves for a trial: its worker's resources, or those of a nested run's driver."""
+    scaling = settings.train.scaling
+    if scaling.num_workers > 1:
+        return tune.PlacementGroupFactory([{"CPU": DRIVER_CPUS}])
+    bundle = {"CPU": scaling.cpus_per_worker}
+    if scaling.use_gpu:
+        bundle["GPU"] = 1 / settings.search.trials_per_gpu
+    if scaling.accelerator_type:
+        bundle[f"accelerator_type:{scaling.accelerator_type}"] = 0.001
+    selector = {"bundle_label_selector": [scaling.labels]} if scaling.labels else {}
+    return tune.PlacementGroupFactory([bundle], **selector)
 
 
-def trial_settings(
-    base: TrainSettings, config: dict[str, Any], *, name: str, location: str
-) -> TrainSettings:
-    """The settings of one trial.
-
-    Raises:
-        SettingsError: when the base does not allow the searched values.
-    """
-    values = base.model_dump(mode="json")
-    values["name"], values["storage"] = name, storage.join(location, "trials")
-    values["optimizer"]["learning_rate"] = config["learning_rate"]
-    values["loss"]["balance"] = config["balance"]
-    searched = ", ".join(f"{name} {value:g}" for name, value in config.items())
-    return parse_settings(TrainSettings, values, source=f"search, a trial of {searched}")
-
-
-def concurrent_trials(settings: TrainSettings) -> int:
+def concurrent_trials(settings: TrainSettings, *, trials_per_gpu: int = 1) -> int:
     """How many trials fit on the cluster at once, with one CPU kept free for reading data."""
     have = ray.cluster_resources()
     scaling = settings.scaling
     trial_cpus = scaling.num_workers * scaling.cpus_per_worker + DRIVER_CPUS
     cpus = (have.get("CPU", 0.0) - DATA_CPUS) / trial_cpus
     gpus = have.get("GPU", 0.0) / scaling.num_workers if scaling.use_gpu else math.inf
-    return int(max(1, math.floor(min(cpus, gpus))))
+    return int(max(1, math.floor(min(cpus, gpus * trials_per_gpu))))
 
 
-def trial_run(location: str, name: str) -> Result:
-    """The Ray Train run of a trial."""
-    fs, path = storage.filesystem(storage.join(location, "trials", name))
-    return Result.from_path(path, storage_filesystem=fs)
+def concluded(settings: SweepSettings, store: TrialStore, started: float) -> SweepResult:
+    """The result of a sweep whose trials have ended.
 
-
-def describe(result: tune.Result, location: str) -> Trial:
-    """A trial as a row: the metrics of its best epoch, not of its last."""
-    name = result.metrics.get("trial_id", "") if result.metrics else ""
-    reported = bool(result.metrics) and BEST_BY in result.metrics
-    best = best_checkpoint(trial_run(location, name))[1] if reported else {}
-    return Trial(
-        name=name,
-        learning_rate=result.config["learning_rate"],
-        balance=result.config["balance"],
-        epochs=result.metrics["epoch"] if reported else 0,
-        score=best.get(BEST_BY),
-        metrics={key: best[key] for key in best if key.endswith(VALIDATION)},
-        error=told(result.error) if result.error else None,
+    Raises:
+        TrainingError: when every trial failed.
+    """
+    records = sorted(store.all(), key=rank)
+    for record in records:
+        if not record.ended:  # its process could not say so itself
+            end_run_of(settings.train.tracking, store.directory(record.name), failed=True)
+    best, rows = records[0], rows_of(records)
+    if not best.ranked:
+        raise TrainingError(f"{store.location}: every trial failed: {best.error}")
+    table = storage.join(store.location, TABLE)
+    write_parquet(table, rows)
+    logger.info("%s", as_text(rows, settings.train.criterion))
+    exported = export_checkpoint(store.weights(best.name), storage.join(store.location, "best"))
+    predictions = predict_held_out(exported, store.settings(settings.train, best))
+    predictions.write(storage.join(store.location, PREDICTIONS))
+    return SweepResult(
+        sweep=store.location,
+        checkpoint=exported,
+        best=rows[0],
+        trials=rows,
+        table=table,
+        test=tested(predictions),
+        predictions=storage.join(store.location, PREDICTIONS),
+        seconds=time.perf_counter() - started,
     )
-
-
-def rank(trial: Trial) -> tuple[float, str]:
-    """Sort key: best trial first, failed ones last, ties by name."""
-    return (math.inf if trial.score is None else -trial.score, trial.name)
-
-
-def table(trials: list[Trial], criterion: str) -> str:
-    """The trials as a text table."""
-    metrics = list(trials[0].metrics)
-    titles = "".join(f"  {name:>13}" for name in (criterion, *metrics))
-    lines = [f"trial        learning rate  balance  epochs{titles}"]
-    for trial in trials:
-        values = [trial.score, *(trial.metrics.get(name) for name in metrics)]
-        scores = "".join("  " + ("failed" if v is None else f"{v:.3f}").rjust(13) for v in values)
-        lines.append(
-            f"{trial.name:<12} {trial.learning_rate:13.2e}  {trial.balance:7.3f}  "
-            f"{trial.epochs:6d}{scores}"
-        )
-    return "\n".join(lines)

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import ray.train
+import torch
 import torch.distributed
 from ray.experimental import tqdm_ray
 from ray.train.torch import get_device, prepare_model
@@ -28,6 +29,7 @@ from ier_ray.training.meters import LoggedProgress
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.state import RunProgress
 from ier_ray.training.tracking import log_epochs, write_scalars
+from ier_ray.tuning.trials import TrialLog
 
 Track = Callable[[Sequence[Mapping[str, float]]], None]
 """Logs epochs' records to a tracking server."""
@@ -50,6 +52,7 @@ def train_worker(config: dict[str, Any]) -> RunProgress | IerRayError:
         run,
         terminal=config["terminal"],
         track=partial(log_epochs, settings.tracking, config["mlflow_run"]),
+        trial=config["trial"] and config["trial"].reopened(),
     )
     try:
         streams = open_streams(settings, rank=context.rank, world_size=context.world_size)
@@ -70,12 +73,21 @@ class RayTrainContext:
         run: location of the run.
         terminal: whether the driver's standard error is a terminal.
         track: logs epochs to a tracking server; called on rank 0 only.
+        trial: the trial of a sweep that the run is.
     """
 
-    def __init__(self, run: str, *, terminal: bool, track: Track | None = None) -> None:
+    def __init__(
+        self,
+        run: str,
+        *,
+        terminal: bool,
+        track: Track | None = None,
+        trial: TrialLog | None = None,
+    ) -> None:
         self.run = run
         self.terminal = terminal
         self.track = track
+        self.trial = trial
         context = ray.train.get_context()
         self.rank = context.get_world_rank()
         self.world_size = context.get_world_size()
@@ -122,8 +134,17 @@ class RayTrainContext:
             write_scalars(storage.join(self.run, "tensorboard"), metrics)
             if self.track:
                 self.track([metrics])
+            if self.trial:
+                self.trial.add(metrics)
             checkpoint = ray.train.Checkpoint.from_directory(str(directory))
         ray.train.report(metrics, checkpoint=checkpoint)
+
+    def should_stop(self, epoch: int) -> bool:
+        """Whether the scheduler of the sweep ends the run after an epoch, by rank 0's answer."""
+        if self.trial is None:
+            return False
+        stops = self.rank == 0 and self.trial.should_stop(epoch)
+        return bool(self.sum(torch.tensor(float(stops), device=self.device)).item())
 
 
 @contextmanager

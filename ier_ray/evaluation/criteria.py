@@ -60,11 +60,13 @@ def soft_neighborhood_density(logits: Values, *, temperature: float = TEMPERATUR
 
     Similarities are cosines of the class probabilities; where images lie in dense clusters, many
     neighbors are equally near, and the entropy is high. At most :data:`MOST_NEIGHBORS` images are
-    compared.
+    compared. An image alone has no neighbor to choose: 0.
 
     Source: Saito et al., Tune it the right way: unsupervised validation of domain adaptation via
     soft neighborhood density, 2021.
     """
+    if len(logits) == 1:
+        return 0.0
     if len(logits) > MOST_NEIGHBORS:
         logits = logits[np.linspace(0, len(logits) - 1, MOST_NEIGHBORS).astype(np.int64)]
     probabilities = softmax(logits, axis=1)

@@ -74,6 +74,9 @@ class TrainContext(Protocol):
     def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
         """End an epoch. Every rank calls it; rank 0 brings a checkpoint directory."""
 
+    def should_stop(self, epoch: int) -> bool:
+        """Whether a sweep ends this run after an epoch. Every rank calls it; all get one answer."""
+
 
 @torch.no_grad()
 def share_buffers(model: nn.Module, context: TrainContext) -> None:
@@ -135,3 +138,7 @@ class LocalContext:
         if directory is not None:
             shutil.rmtree(self.directory / "last", ignore_errors=True)
             shutil.copytree(directory, self.directory / "last")
+
+    def should_stop(self, epoch: int) -> bool:  # noqa: ARG002
+        """Never: this run belongs to no sweep."""
+        return False

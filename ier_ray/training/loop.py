@@ -31,7 +31,7 @@ from ier_ray.training.learning_rate import learning_rate
 from ier_ray.training.meters import LossWatch, Sums, ThroughputMeter, gathered
 from ier_ray.training.optimization import autocast, set_learning_rate, set_train_mode
 from ier_ray.training.schedule import epoch_passes, merge_losses
-from ier_ray.training.selection import CRITERIA, OfLogits
+from ier_ray.training.selection import CRITERIA, OfLogits, label_free_scores
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.state import RunProgress, TrainState, report, start
 from ier_ray.training.step import DeviceBatch, optimizer_step
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 def train(
     settings: TrainSettings, streams: Streams, scheme: EmotionScheme, context: TrainContext
 ) -> RunProgress:
-    """Train until ``settings.schedule`` ends, resuming from the run's last checkpoint, if any.
+    """Train until ``settings.schedule`` or the context ends the run, from its last checkpoint.
 
     Raises:
         TrainingError: when a loss is not finite, or the device has too little memory.
@@ -53,7 +53,7 @@ def train(
     state = start(settings, scheme, context)
     seen = rows_seen(settings, streams)
     progress = state.progress
-    while progress.epoch < schedule.epochs and not progress.has_stalled(schedule.patience):
+    while not (progress.is_complete(schedule) or context.should_stop(progress.epoch)):
         try:
             record = run_epoch(state, settings, streams, context)
         except torch.OutOfMemoryError as error:
@@ -77,7 +77,7 @@ def train(
             data=streams.data,
         )
         report(context, state, manifest, seen)
-    if context.rank == 0 and progress.epoch < schedule.epochs:
+    if context.rank == 0 and progress.has_stalled(schedule.patience):
         logger.info(
             "stopped early: %s has not improved for %s epochs",
             settings.criterion,
@@ -175,20 +175,16 @@ def validate(
     """Loss and accuracy of each network on its domain's validation rows, over all ranks.
 
     ``score`` is the value of the selection criterion. Where IER labels may not be read, the metrics
-    of ``ier`` are absent.
+    of ``ier`` are absent. The label-free criteria are there whenever ``ier`` is trained.
     """
-    criterion = CRITERIA[settings.criterion]
     model = state.evaluated.eval()
     sums = Sums(context.device)
     unlabeled = []
     for domain, network in model.networks.items():
         labeled = settings.reads_labels(domain)
-        scored = domain == "ier" and isinstance(criterion, OfLogits)
-        if not labeled and not scored:
-            continue
         for batch in streams.validation(domain):
             logits = validation_logits(state, settings, context, domain, network, batch)
-            if scored:
+            if domain == "ier":
                 unlabeled.append(logits)
             if labeled:
                 labels = batch.labels.to(context.device, non_blocking=True)
@@ -197,9 +193,11 @@ def validate(
                 correct = (logits.argmax(1) == labels).sum()
                 sums.add(f"{domain}_accuracy", correct.double(), len(labels))
     metrics = sums.means(metric_names(settings), context.sum)
+    if "ier" in model.networks:
+        metrics |= label_free_scores(gathered(unlabeled, context).double().cpu().numpy())
+    criterion = CRITERIA[settings.criterion]
     if isinstance(criterion, OfLogits):
-        everything = gathered(unlabeled, context).double().cpu().numpy()
-        return {**metrics, "score": criterion.score(everything)}
+        return {**metrics, "score": metrics[settings.criterion]}
     epoch = float(state.progress.epoch + 1)
     return {**metrics, "score": criterion.score({**metrics, "epoch": epoch})}
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ier_ray.config import Location, Settings
+from ier_ray.config import JsonMapping, Location, Settings
 from ier_ray.data.augmentation import AugmentSettings
 from ier_ray.data.parts import SplitRule
 from ier_ray.data.schema import Domain
@@ -200,6 +200,10 @@ class ScalingSettings(Settings):
     """CPUs reserved by each worker; leave at least one CPU of the cluster for reading data."""
     use_gpu: bool = False
     """One GPU per worker and NCCL; otherwise CPUs and Gloo."""
+    accelerator_type: str | None = None
+    """Type of the workers' GPUs as Ray names it, such as A100. None: any."""
+    labels: JsonMapping[str] = Field({})
+    """Labels that the workers' nodes must have, such as {"region": "eu"}. In a flag, as JSON."""
     trunk_cache_gib: float = Field(4.0, ge=0)
     """Memory of each worker, in GiB, for the outputs of a frozen trunk (optimizer.trunk_factor 0),
     so that it sees each image once; emotion_net needs 0.3 GiB per 1000 images of 224 pixels. What

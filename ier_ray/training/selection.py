@@ -7,6 +7,7 @@ images (:mod:`ier_ray.evaluation.criteria`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -60,6 +61,20 @@ CRITERIA: dict[str, OfMetrics | OfLogits] = {
     "last": OfMetrics(None, lambda found: found["epoch"]),
 }
 """Every criterion by its name in the settings: a new one is a function and a line here."""
+
+LABEL_FREE = tuple(name for name, spec in CRITERIA.items() if isinstance(spec, OfLogits))
+"""Criteria that need no label; every epoch's record has them, whatever selects."""
+
+
+def label_free_scores(logits: Logits) -> dict[str, float]:
+    """Values of the label-free criteria, by name; NaN where a logit is not finite."""
+    finite = bool(np.isfinite(logits).all())
+    return {
+        name: spec.score(logits) if finite else math.nan
+        for name, spec in CRITERIA.items()
+        if isinstance(spec, OfLogits)
+    }
+
 
 if TYPE_CHECKING:
     Criterion: TypeAlias = str

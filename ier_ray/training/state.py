@@ -33,6 +33,7 @@ from ier_ray.training.optimization import (
     freeze_trunks,
     make_optimizer,
 )
+from ier_ray.training.sections import ScheduleSettings
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.trunk_cache import TrunkCache, trunk_cache
 
@@ -47,6 +48,10 @@ class RunProgress:
     step: int
     history: list[dict[str, Any]]
     """One record per epoch: losses, validation metrics, seconds."""
+
+    def is_complete(self, schedule: ScheduleSettings) -> bool:
+        """Whether the run has trained all that its schedule asks for."""
+        return self.epoch >= schedule.epochs or self.has_stalled(schedule.patience)
 
     def has_stalled(self, patience: int | None) -> bool:
         """Whether the last ``patience`` epochs all failed to exceed the best score.

@@ -10,9 +10,11 @@ import pytest
 import ray
 import torch
 from support.runs import EPOCHS, tiny_settings
+from support.sweeps import sweep
 
 from ier_ray.cluster.connection import connect
 from ier_ray.cluster.trainer import TrainResult, run_training
+from ier_ray.cluster.tuner import SweepResult, run_sweep
 from ier_ray.training.checkpoint import load_checkpoint, read_seen_rows, save_checkpoint
 
 
@@ -42,6 +44,12 @@ def trained(shards: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
     """One finished run of two workers, which nothing disturbed."""
     runs = tmp_path_factory.mktemp("runs")
     return run_training(tiny_settings(shards, runs, schedule__epochs=EPOCHS))
+
+
+@pytest.fixture(scope="session")
+def swept(shards: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> SweepResult:
+    """One finished sweep, which nothing disturbed."""
+    return run_sweep(sweep(shards, tmp_path_factory.mktemp("sweeps")))
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,7 @@ import pytest
 import ray
 from support.runs import ROOT
 
-from ier_ray.cluster.tuner import SweepSettings
 from ier_ray.command_line import from_command_line
-from ier_ray.config import parse_settings, read_settings_file
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.errors import SettingsError
 from ier_ray.experiments.demo import DemoSettings
@@ -31,8 +29,6 @@ SECTIONS = {
     "train": TRAIN,
     "tune": [
         "search",
-        "search.learning_rate",
-        "search.balance",
         "train",
         *(f"train.{section}" for section in TRAIN),
     ],
@@ -109,8 +105,3 @@ def test_the_demo_keeps_its_baseline_beside_another_setting() -> None:
         DemoSettings, ["--explainer.depth", "3"], program="demo", purpose="x"
     )
     assert settings.explainer == ExplainerSettings(depth=3, baseline="mean")
-
-
-def test_the_shipped_sweep_is_valid() -> None:
-    file = str(ROOT / "configs/demo_sweep.yaml")
-    assert parse_settings(SweepSettings, read_settings_file(file), source=file).search.trials == 4

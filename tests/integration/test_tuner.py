@@ -1,64 +1,107 @@
-"""A small sweep on a real cluster."""
+"""Small sweeps on a real cluster: what a sweep leaves, and what it does when started again."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import ray
 from mlflow import MlflowClient
-from support.runs import ROOT, tiny_settings
+from ray import tune
+from support.runs import tiny_settings
+from support.sweeps import sweep, trial_files
 
-from ier_ray.cluster.tuner import SweepResult, SweepSettings, concurrent_trials, run_sweep
-from ier_ray.config import parse_settings, read_settings_file
+from ier_ray.cluster.tuner import SweepResult, concurrent_trials, run_sweep, trial_resources
 from ier_ray.errors import SettingsError
 from ier_ray.training.checkpoint import load_checkpoint
 from ier_ray.training.sections import TrackingSettings
+from ier_ray.training.selection import LABEL_FREE
+from ier_ray.tuning.halving import Halving
+from ier_ray.tuning.trials import TrialStore, scores
 
 
-def sweep(shards: dict[str, str], directory: Path, trials: int = 2) -> SweepSettings:
-    base = tiny_settings(
-        shards,
-        directory,
-        scaling={"num_workers": 1, "cpus_per_worker": 1.0},
-        tracking={"mlflow": f"sqlite:///{directory}/mlflow.db"},
-    )
-    return SweepSettings.model_validate(
-        {
-            "name": "small",
-            "storage": str(directory),
-            "search": {"trials": trials, "grace_epochs": 2},
-            "train": base.model_dump(mode="json"),
-        }
-    )
+def test_a_sweep_ranks_by_the_best_epoch_and_exports_it(swept: SweepResult) -> None:
+    assert {trial.name for trial in swept.trials} == {f"trial-{i:04d}" for i in range(3)}
+    first = next(trial for trial in swept.trials if trial.name == "trial-0000")
+    assert first.point == {"loss.balance": 1.0, "optimizer.batch_size": 8}  # the base setting
+    assert len({str(trial.point) for trial in swept.trials}) == 3
+    found = [trial.score for trial in swept.trials]
+    assert found == sorted(found, key=lambda score: -(score or 0.0))
+    assert swept.trials[0] == swept.best
+    assert swept.best.score == swept.best.metrics["ier_accuracy"]
+    assert set(LABEL_FREE) < set(swept.best.metrics)
+    assert swept.test["ier"].samples == 32
+    assert swept.test["ier"].seen == 0
+    _, manifest = load_checkpoint(swept.checkpoint)
+    assert (manifest.epoch, manifest.score) == (swept.best.best_epoch, swept.best.score)
+    rows = pq.read_table(swept.table).to_pylist()
+    assert [(row["name"], row["score"]) for row in rows] == [
+        (t.name, t.score) for t in swept.trials
+    ]
 
 
-@pytest.mark.timeout(600)
-def test_a_sweep_exports_its_best_checkpoint(
+def test_trials_end_at_rungs_by_what_the_others_had_recorded(swept: SweepResult) -> None:
+    rule = Halving(1, 2, 3)
+    records = TrialStore(swept.sweep).all()
+    for index, record in enumerate(records):  # one at a time: those before have ended
+        own, others = scores(record), [scores(other) for other in records[:index]]
+        ends = [rung for rung in rule.rungs if len(own) >= rung and rule.stops(rung, own, others)]
+        assert len(own) == (ends[0] if ends else 3)
+        assert record.state == ("stopped" if ends else "finished")
+
+
+def test_only_the_best_weights_are_kept(swept: SweepResult) -> None:
+    files = trial_files(Path(swept.sweep).parent)
+    assert {name: kept for name, (_, kept) in files.items()} == {
+        trial.name: {"best"} if trial == swept.best else set() for trial in swept.trials
+    }
+
+
+@pytest.mark.timeout(400)
+def test_a_sweep_is_extended_without_running_a_trial_again(
+    shards: dict[str, str], swept: SweepResult
+) -> None:
+    directory = Path(swept.sweep).parent
+    before = trial_files(directory)
+    assert run_sweep(sweep(shards, directory)).trials == swept.trials  # nothing is left to do
+    assert trial_files(directory) == before
+
+    extended = run_sweep(sweep(shards, directory, trials=4, max_concurrent=2))
+    assert {trial.name for trial in extended.trials} - set(before) == {"trial-0003"}
+    assert [trial for trial in extended.trials if trial.name in before] == swept.trials
+    after = trial_files(directory)
+    assert {name: after[name][0] for name in before} == {n: time for n, (time, _) in before.items()}
+    assert after[extended.best.name][1] == {"best"}
+
+    with pytest.raises(SettingsError, match=r"'small' exists .*: search\.reduction was 2, is 3"):
+        run_sweep(sweep(shards, directory, trials=4, reduction=3))
+    with pytest.raises(SettingsError, match=r"search.trials is 3, but .* has 4 trials: it can"):
+        run_sweep(sweep(shards, directory, trials=3))
+
+
+@pytest.mark.timeout(400)
+def test_divergence_is_final_and_does_not_end_the_sweep(
     shards: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(Path(shards["fer"]).parent)  # trials run elsewhere: paths must not depend
-    settings = sweep({"fer": "fer", "ier": "ier"}, tmp_path)
+    settings = sweep(
+        {"fer": "fer", "ier": "ier"},
+        tmp_path,
+        {"schedule__epochs": 1, "tracking": {"mlflow": f"sqlite:///{tmp_path}/mlflow.db"}},
+        space={"optimizer.learning_rate": [1e-3, 1e30]},
+        searcher="grid",
+        trials=2,
+        max_concurrent=2,
+    )
     result = run_sweep(settings)
+    assert [trial.state for trial in result.trials] == ["finished", "failed"]
+    assert "lower optimizer.learning_rate (now 1e+30)" in (result.trials[1].error or "")
     assert_in_mlflow(result, settings.train.tracking)
-    assert len(result.trials) == 2
-    assert len({(trial.learning_rate, trial.balance) for trial in result.trials}) == 2
-    for trial in result.trials:
-        assert 8e-5 <= trial.learning_rate <= 8e-4
-        assert 0 <= trial.balance <= 2
-        assert trial.epochs == 2
-        assert trial.error is None
-    scores = [trial.score or 0.0 for trial in result.trials]
-    assert result.best.score == result.best.metrics["ier_accuracy"] == max(scores)
-    assert result.test["ier"].samples == 32
-    assert result.test["ier"].seen == 0
-    _, manifest = load_checkpoint(result.checkpoint)
-    assert manifest.metrics["ier_accuracy"] == max(scores)
-
-    again = run_sweep(settings)  # nothing is left to do
-    assert again.trials == result.trials
-    with pytest.raises(SettingsError, match="sweep 'small' exists with other settings"):
-        run_sweep(sweep({"fer": "fer", "ier": "ier"}, tmp_path, trials=3))
+    before = trial_files(tmp_path)
+    assert run_sweep(settings).trials == result.trials
+    assert trial_files(tmp_path) == before
 
 
 def assert_in_mlflow(result: SweepResult, tracking: TrackingSettings) -> None:
@@ -69,11 +112,32 @@ def assert_in_mlflow(result: SweepResult, tracking: TrackingSettings) -> None:
     assert runs.keys() == {trial.name for trial in result.trials}
     for trial in result.trials:
         run = runs[trial.name]
-        assert run.info.status == "FINISHED"
-        assert run.data.params["optimizer.learning_rate"] == str(trial.learning_rate)
+        assert run.info.status == ("FAILED" if trial.error else "FINISHED")
+        for name, value in trial.point.items():
+            assert run.data.params[name] == str(value)
         logged = client.get_metric_history(run.info.run_id, "validation/ier_accuracy")
-        assert [metric.step for metric in logged] == [1, 2]
-        assert max(metric.value for metric in logged) == trial.score
+        assert [metric.step for metric in logged] == list(range(1, trial.epochs + 1))
+
+
+@pytest.mark.timeout(600)
+def test_trials_of_several_workers_end_by_themselves_two_at_once(
+    shards: dict[str, str], tmp_path: Path
+) -> None:
+    settings = sweep(
+        shards,
+        tmp_path,
+        {"schedule__epochs": 2, "scaling": {"num_workers": 2, "cpus_per_worker": 0.5}},
+        trials=4,
+        max_concurrent=2,
+    )
+    result = run_sweep(settings)
+    assert {trial.state for trial in result.trials} <= {"finished", "stopped"}
+    assert all(trial.epochs == (2 if trial.state == "finished" else 1) for trial in result.trials)
+    states = {group["state"] for group in ray.util.placement_group_table().values()}
+    assert states <= {"REMOVED"}
+    kept = {name for name, (_, files) in trial_files(tmp_path).items() if "best" in files}
+    assert kept == {result.best.name}
+    assert not list(tmp_path.glob("small/trials/*/checkpoint_*/"))
 
 
 def test_concurrency_is_what_the_cluster_holds(shards: dict[str, str], tmp_path: Path) -> None:
@@ -85,16 +149,32 @@ def test_concurrency_is_what_the_cluster_holds(shards: dict[str, str], tmp_path:
     assert concurrent_trials(two) == 1
 
 
-def test_an_inverted_range_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"low \(2.0\) must not exceed high \(1.0\)"):
-        SweepSettings.model_validate(
-            {
-                "train": {"data": {"fer": "a", "ier": "b"}},
-                "search": {"balance": {"low": 2, "high": 1}},
-            }
-        )
+@pytest.mark.parametrize(
+    ("scaling", "search", "bundle"),
+    [
+        ({"cpus_per_worker": 2.0}, {}, {"CPU": 2.0}),
+        ({"use_gpu": True}, {"trials_per_gpu": 4}, {"CPU": 1.0, "GPU": 0.25}),
+        (
+            {"use_gpu": True, "accelerator_type": "A100"},
+            {},
+            {"CPU": 1.0, "GPU": 1.0, "accelerator_type:A100": 0.001},
+        ),
+        ({"num_workers": 3, "use_gpu": True}, {}, {"CPU": 0.01}),
+    ],
+)
+def test_a_trial_reserves_what_its_settings_say(
+    scaling: dict[str, Any],
+    search: dict[str, Any],
+    bundle: dict[str, float],
+    shards: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    settings = sweep(shards, tmp_path, {"scaling": scaling}, **search)
+    assert trial_resources(settings) == tune.PlacementGroupFactory([bundle])
 
 
-def test_the_shipped_sweep_is_valid() -> None:
-    values = read_settings_file(str(ROOT / "configs/demo_sweep.yaml"))
-    parse_settings(SweepSettings, values, source="demo_sweep.yaml")
+def test_a_trial_runs_on_nodes_with_its_labels(shards: dict[str, str], tmp_path: Path) -> None:
+    labels = {"region": "eu"}
+    settings = sweep(shards, tmp_path, {"scaling": {"num_workers": 1, "labels": labels}})
+    expected = tune.PlacementGroupFactory([{"CPU": 1.0}], bundle_label_selector=[labels])
+    assert trial_resources(settings) == expected

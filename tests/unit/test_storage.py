@@ -23,6 +23,20 @@ def test_round_trip_and_existence(tmp_path: Path) -> None:
     assert [p.name for p in Path(location).parent.iterdir()] == ["file.json"]  # no partial left
 
 
+def test_deleting_what_is_there_and_what_is_not(tmp_path: Path) -> None:
+    for name in ("a/b/file", "a/other", "c/file"):
+        storage.write_bytes(f"{tmp_path}/{name}", b"x")
+    assert storage.list_directories(str(tmp_path)) == ["a", "c"]
+    assert storage.list_directories(f"{tmp_path}/a") == ["b"]
+    assert storage.list_directories(f"{tmp_path}/none") == []
+    storage.delete_file(f"{tmp_path}/a/other")
+    storage.delete_file(f"{tmp_path}/a/other")
+    assert storage.list_files(str(tmp_path)) == ["a/b/file", "c/file"]
+    storage.delete_directory(f"{tmp_path}/a")
+    storage.delete_directory(f"{tmp_path}/a")
+    assert storage.list_files(str(tmp_path)) == ["c/file"]
+
+
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     location = f"{tmp_path}/file.json"
     storage.write_json(location, 1)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
+from ier_ray.config import flattened
 from ier_ray.errors import SettingsError
 from ier_ray.extras import optional_library
 from ier_ray.training.sections import SQLITE, TrackingSettings
@@ -214,12 +215,3 @@ def parameters_of(settings: TrainSettings) -> list[Any]:
     param = mlflow().entities.Param
     values = settings.model_dump(mode="json", exclude={"tracking"})
     return [param(name, str(value)) for name, value in flattened(values)]
-
-
-def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted name and value of each leaf of nested mappings."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flattened(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ier_ray import storage
+from ier_ray.training.selection import LABEL_FREE
 
-UNDER_VALIDATION = ("val_loss", "accuracy")
+UNDER_VALIDATION = ("val_loss", "accuracy", *LABEL_FREE)
 """Endings of the names of validation metrics."""
 
 

@@ -53,6 +53,10 @@ def test_neighborhood_of_equal_images_is_everybody_else() -> None:
     assert criteria.soft_neighborhood_density(UNDECIDED) == pytest.approx(np.log(19), abs=1e-9)
 
 
+def test_an_image_alone_has_no_neighbor() -> None:
+    assert criteria.soft_neighborhood_density(BALANCED[:1]) == 0
+
+
 def test_neighborhood_of_clusters_by_hand() -> None:
     # Each of 20 images has 4 neighbors at cosine 1 and 15 at cosine 0.
     near, far = np.exp(1 / criteria.TEMPERATURE), 1.0

@@ -24,7 +24,7 @@ from ier_ray.inference import Recognizer
 from ier_ray.training.checkpoint import export_checkpoint, read_checkpoint_manifest
 from ier_ray.training.context import LocalContext
 from ier_ray.training.loop import train
-from ier_ray.training.selection import CRITERIA
+from ier_ray.training.selection import CRITERIA, label_free_scores
 from ier_ray.training.settings import TrainSettings
 
 LABEL_FREE = ("fer_accuracy", "fer_loss", "entropy", "information", "nuclear_norm",
@@ -93,6 +93,13 @@ def test_with_ier_supervision_they_do_not(unbalanced: dict[str, str], tmp_path: 
         for name, ier in (("true", unbalanced["ier"]), ("noise", noise))
     ]  # fmt: skip
     assert weights[0] != weights[1]
+
+
+def test_logits_that_are_not_finite_have_no_score() -> None:
+    """They are told as divergence; a singular value decomposition would raise its own error."""
+    found = label_free_scores(np.array([[0.0, np.inf], [np.nan, 1.0]]))
+    assert list(found) == ["entropy", "information", "nuclear_norm", "neighborhood"]
+    assert all(np.isnan(value) for value in found.values())
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)

@@ -1,0 +1,207 @@
+"""Faults during sweeps: each ends as an undisturbed one does, and finished trials stay so."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+import yaml
+from ray.air.execution import FixedResourceManager
+from ray.air.execution._internal import TrackedActor
+from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
+from ray.cluster_utils import Cluster
+from ray.exceptions import OutOfMemoryError, RayActorError
+from support.processes import wait_for
+from support.runs import ROOT
+from support.sweeps import sweep, trial_files
+
+from ier_ray import storage
+from ier_ray.cluster.trial_queue import TrialActors
+from ier_ray.cluster.tuner import SweepResult
+from ier_ray.serve.ports import free_port
+from ier_ray.tuning.leaderboard import Row, rows_of
+from ier_ray.tuning.settings import SweepSettings
+from ier_ray.tuning.trials import TrialRecord, TrialStore
+
+NODE = {"object_store_memory": 100 * 2**20}
+
+
+@pytest.fixture
+def jobs() -> Iterator[list[subprocess.Popen[str]]]:
+    """Jobs that a test started, ended with it."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for job in started:
+        if job.poll() is None:
+            os.killpg(job.pid, signal.SIGKILL)
+        job.communicate(timeout=30)
+
+
+def start_job(settings: SweepSettings, directory: Path, address: str) -> subprocess.Popen[str]:
+    """`jobs/tune.py` on a cluster, in a process group of its own."""
+    config = directory / f"{settings.name}.yaml"
+    config.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "jobs" / "tune.py"), "--config", str(config)],
+        env={**os.environ, "RAY_ADDRESS": address, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def rows_from(job: subprocess.Popen[str]) -> list[Row]:
+    """The trials that a job prints, which ends well."""
+    output, _ = job.communicate(timeout=300)
+    assert job.returncode == 0
+    return [Row(**row) for row in json.loads(output.splitlines()[-1])["trials"]]
+
+
+def records(directory: Path) -> list[TrialRecord]:
+    return TrialStore(f"{directory}/small").all()
+
+
+def epochs_of(directory: Path, name: str) -> int:
+    """Epochs of a trial whose checkpoints are complete; 0 before there is one."""
+    found = directory.glob(f"small/trials/{name}/epoch-*/manifest.json")
+    return max((int(path.parent.name.removeprefix("epoch-")) for path in found), default=0)
+
+
+def assert_as_undisturbed(found: list[Row], expected: list[Row]) -> None:
+    assert [(t.name, t.point, t.state, t.epochs, t.best_epoch) for t in found] == [
+        (t.name, t.point, t.state, t.epochs, t.best_epoch) for t in expected
+    ]
+    for trial, other in zip(found, expected, strict=True):
+        assert trial.metrics == pytest.approx(other.metrics, rel=1e-3)
+
+
+@pytest.mark.timeout(600)
+def test_a_driver_killed_at_any_moment_goes_on_under_the_same_name(
+    shards: dict[str, str],
+    tmp_path: Path,
+    swept: SweepResult,
+    jobs: list[subprocess.Popen[str]],
+) -> None:
+    settings, address = sweep(shards, tmp_path), ray.get_runtime_context().gcs_address
+
+    def start() -> subprocess.Popen[str]:
+        jobs.append(start_job(settings, tmp_path, address))
+        return jobs[-1]
+
+    def kill() -> None:
+        os.killpg(jobs[-1].pid, signal.SIGKILL)
+        assert jobs[-1].wait(30) == -signal.SIGKILL
+
+    start()  # killed before Tune has written anything: a trial is proposed, and has not begun
+    wait_for(lambda: storage.exists(f"{tmp_path}/small/trials/trial-0000/trial.json"))
+    kill()
+    (waiting,) = records(tmp_path)
+    assert (waiting.history, waiting.ended) == ([], False)
+
+    start()  # killed in the second epoch
+    wait_for(lambda: epochs_of(tmp_path, "trial-0000") == 1)
+    kill()
+    assert not records(tmp_path)[0].ended
+
+    best = tmp_path / "small" / "trials" / "trial-0000" / "best"
+    best.touch()  # a file where the trial's weights will go: it cannot end
+    start()  # killed after the last checkpoint, before the result
+    wait_for(lambda: epochs_of(tmp_path, "trial-0000") == 3)
+    kill()
+    best.unlink()
+    assert (len(records(tmp_path)[0].history), records(tmp_path)[0].ended) == (3, False)
+
+    start()  # killed after the first trial has finished
+    wait_for(lambda: len(records(tmp_path)) == 2)
+    kill()
+    finished = trial_files(tmp_path)["trial-0000"]
+    assert_as_undisturbed(rows_from(start()), swept.trials)
+    assert trial_files(tmp_path)["trial-0000"][0] == finished[0]
+
+
+def trial_process() -> psutil.Process | None:
+    """The process of a trial that this session's cluster runs."""
+    found = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "ImplicitFunc" in " ".join(process.info["cmdline"] or [])
+        and os.getpid() in [parent.pid for parent in process.parents()]
+    ]
+    return found[0] if found else None
+
+
+@pytest.mark.timeout(400)
+def test_a_killed_trial_is_started_again_from_its_checkpoint(
+    shards: dict[str, str], tmp_path: Path, jobs: list[subprocess.Popen[str]]
+) -> None:
+    settings = sweep(shards, tmp_path, trials=1)
+    jobs.append(start_job(settings, tmp_path, ray.get_runtime_context().gcs_address))
+    wait_for(lambda: epochs_of(tmp_path, "trial-0000") == 1)
+    killed = trial_process()
+    assert killed is not None
+    killed.kill()
+    (row,) = rows_from(jobs[0])
+    assert (row.state, row.epochs, row.error) == ("finished", 3, None)
+    steps = [record["step"] for record in records(tmp_path)[0].history]
+    assert steps == [steps[0], 2 * steps[0], 3 * steps[0]]
+
+
+@pytest.mark.timeout(400)
+def test_a_lost_node_costs_no_trial(
+    shards: dict[str, str], tmp_path: Path, jobs: list[subprocess.Popen[str]]
+) -> None:
+    head = {"num_cpus": 3, "dashboard_port": free_port(), **NODE}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        second = cluster.add_node(num_cpus=2, **NODE)
+        settings = sweep(
+            shards,
+            tmp_path,
+            {"scaling": {"num_workers": 1, "cpus_per_worker": 2.0}},
+            trials=3,
+            scheduler="none",
+            max_concurrent=None,
+        )
+        jobs.append(start_job(settings, tmp_path, cluster.address))
+        wait_for(lambda: epochs_of(tmp_path, "trial-0000") and epochs_of(tmp_path, "trial-0001"))
+        cluster.remove_node(second, allow_graceful=False)  # as a machine is lost: at once
+        rows = rows_from(jobs[0])
+    finally:
+        cluster.shutdown()
+    assert [(row.state, row.epochs, row.error) for row in rows] == [("finished", 3, None)] * 3
+
+
+@pytest.mark.timeout(600)
+def test_two_sweeps_with_clusters_of_their_own_do_not_disturb_each_other(
+    shards: dict[str, str], tmp_path: Path, jobs: list[subprocess.Popen[str]]
+) -> None:
+    """Ray Train frees what a lost run held: it must not take the other cluster's view of it."""
+    scaling = {"num_workers": 2, "cpus_per_worker": 0.4, "max_failures": 0}
+    places = [tmp_path / "one", tmp_path / "two"]
+    for place in places:
+        place.mkdir()
+        changes = {"schedule__epochs": 2, "scaling": scaling}
+        settings = sweep(shards, place, changes, trials=2, scheduler="none")
+        jobs.append(start_job(settings, place, "local"))
+    for job, place in zip(jobs, places, strict=True):
+        rows = rows_from(job)
+        assert [(row.state, row.epochs, row.error) for row in rows] == [("finished", 2, None)] * 2
+        assert rows == rows_of(records(place))
+
+
+def test_a_trial_killed_for_its_memory_is_lost_like_any_other() -> None:
+    """Ray's error for it is neither of those that Tune expects, and would end the sweep."""
+    met: list[Exception] = []
+    actor = TrackedActor(1, on_error=lambda _, error: met.append(error))
+    task = TrackedActorTask(actor, on_error=lambda _, error: met.append(error))
+    TrialActors(FixedResourceManager({"CPU": 1}))._actor_task_failed(task, OutOfMemoryError("full"))
+    assert [type(error) for error in met] == [RayActorError, RayActorError]
+    assert "full" in str(met[0])
