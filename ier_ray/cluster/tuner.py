@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-import ray
 from pydantic import Field, model_validator
 from ray import tune
 from ray.train import Result
@@ -23,17 +22,22 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from ier_ray import storage
-from ier_ray.cluster.connection import DATA_CPUS, connect
+from ier_ray.cluster.capacity import concurrent_groups
+from ier_ray.cluster.concurrency import FollowingLimiter
+from ier_ray.cluster.connection import connect
 from ier_ray.cluster.evaluation import predict_held_out, tested
 from ier_ray.cluster.failures import told
 from ier_ray.cluster.logs import show_in_job
+from ier_ray.cluster.nodes import alive_nodes, growth_of_cluster
+from ier_ray.cluster.preflight import check_cluster, footprint_of_sweep
 from ier_ray.cluster.runs import (
     BEST_BY,
     best_checkpoint,
-    check_capacity,
     check_run,
     claim_settings,
+    group_of,
 )
+from ier_ray.cluster.sweep_forecast import SweepForecast
 from ier_ray.cluster.trainer import PREDICTIONS, train_tracked
 from ier_ray.config import Location, Settings, parse_settings
 from ier_ray.data.schema import Domain
@@ -80,7 +84,8 @@ class SearchSettings(Settings):
     reduction: int = Field(2, ge=2)
     """At each rung, one in this many trials continues."""
     max_concurrent: int | None = Field(None, ge=1)
-    """Trials at the same time; by default as many as fit on the cluster's CPUs and GPUs."""
+    """Trials at the same time, at most. As many run as fit on the cluster as it is at the time, one
+    CPU left free for reading; nodes that come are used."""
 
 
 class SweepSettings(Settings):
@@ -158,7 +163,12 @@ def run_sweep(settings: SweepSettings) -> SweepResult:
     *_, largest = corner_trials(settings.train, settings.search, location)
     check_run(largest)
     connect()
-    check_capacity(settings.train, driver_cpus=DRIVER_CPUS)
+    check_cluster(
+        largest,
+        location,
+        footprint_of_sweep(largest, settings.search.trials, at_once=trials_at_once(settings)),
+        driver_cpus=DRIVER_CPUS,
+    )
     claim_settings(
         storage.join(location, "settings.json"),
         settings.model_dump(mode="json"),
@@ -198,6 +208,15 @@ def make_tuner(settings: SweepSettings, location: str) -> tune.Tuner:
         return tune.Tuner.restore(
             earlier, trainable=trainable, storage_filesystem=fs, resume_errored=True
         )
+    trial = group_of(settings.train, driver_cpus=DRIVER_CPUS)
+    optuna = OptunaSearch(seed=settings.train.seed)
+    limiter = FollowingLimiter(optuna, trial, search.max_concurrent)
+    forecast = SweepForecast(
+        trial,
+        trials=search.trials,
+        epochs=settings.train.schedule.epochs,
+        at_once=lambda: limiter.max_concurrent,
+    )
     return tune.Tuner(
         trainable,
         param_space={
@@ -208,8 +227,7 @@ def make_tuner(settings: SweepSettings, location: str) -> tune.Tuner:
             metric=BEST_BY,
             mode="max",
             num_samples=search.trials,
-            max_concurrent_trials=search.max_concurrent or concurrent_trials(settings.train),
-            search_alg=OptunaSearch(seed=settings.train.seed),
+            search_alg=limiter,
             scheduler=ASHAScheduler(
                 time_attr="epoch",
                 max_t=settings.train.schedule.epochs,
@@ -218,7 +236,10 @@ def make_tuner(settings: SweepSettings, location: str) -> tune.Tuner:
             ),
         ),
         run_config=tune.RunConfig(
-            name="tune", storage_path=f"{path}/{settings.name}", storage_filesystem=fs
+            name="tune",
+            storage_path=f"{path}/{settings.name}",
+            storage_filesystem=fs,
+            callbacks=[forecast],
         ),
     )
 
@@ -267,13 +288,15 @@ def trial_settings(
 
 
 def concurrent_trials(settings: TrainSettings) -> int:
-    """How many trials fit on the cluster at once, with one CPU kept free for reading data."""
-    have = ray.cluster_resources()
-    scaling = settings.scaling
-    trial_cpus = scaling.num_workers * scaling.cpus_per_worker + DRIVER_CPUS
-    cpus = (have.get("CPU", 0.0) - DATA_CPUS) / trial_cpus
-    gpus = have.get("GPU", 0.0) / scaling.num_workers if scaling.use_gpu else math.inf
-    return int(max(1, math.floor(min(cpus, gpus))))
+    """How many trials the cluster holds at the same time now, or may hold when it has grown."""
+    trial = group_of(settings, driver_cpus=DRIVER_CPUS)
+    return concurrent_groups(trial, growth_of_cluster(alive_nodes()))
+
+
+def trials_at_once(settings: SweepSettings) -> int:
+    """The largest number of trials at the same time that can be foreseen."""
+    found = concurrent_trials(settings.train)
+    return min(found, settings.search.max_concurrent or found)
 
 
 def trial_run(location: str, name: str) -> Result:
