@@ -104,7 +104,8 @@ def ours(shards: ShardSet, epoch: int, laps: int = LAPS) -> tuple[float, float]:
     order = epoch_order(index, seed=0, epoch=epoch, balance=0.0, window=WINDOW)
     steps = laps * len(index) // BATCH
     tasks = rank_tasks(index, order, rank=0, world_size=1, batch_size=BATCH, steps=steps)
-    stream = read_on_cluster(RowReader.of(shards, SIZE), tasks, BATCH, ahead=tasks_ahead(streams=1))
+    reader = RowReader.of(shards, SIZE)
+    stream = read_on_cluster(reader, tasks, BATCH, ahead=tasks_ahead(reader, tasks))
     return measure((torch.as_tensor(np.array(batch["image"])) for batch in stream), started)
 
 

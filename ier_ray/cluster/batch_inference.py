@@ -44,7 +44,7 @@ def infer(
         CapacityError: when the actors can never fit on the cluster.
     """
     gpus = join_for(workers, others=DATA_CPUS)
-    computed = decoded_rows(reader, tasks, ahead=tasks_ahead(streams=1)).map_batches(
+    computed = decoded_rows(reader, tasks, ahead=tasks_ahead(reader, tasks)).map_batches(
         stage,
         fn_constructor_args=arguments,
         batch_size=BATCH,

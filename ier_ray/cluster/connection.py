@@ -1,4 +1,4 @@
-"""Joining a cluster, and checking that it has enough resources."""
+"""Joining a cluster, or starting one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import ray
 import ray.data
@@ -16,7 +15,7 @@ from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
 
 from ier_ray.cluster.addresses import address_to_join
 from ier_ray.cluster.logs import sort_worker_output
-from ier_ray.errors import CapacityError, ClusterError
+from ier_ray.errors import ClusterError
 
 DATA_CPUS = 1.0
 """CPUs that must stay free for reading data; without one, training would wait forever."""
@@ -81,31 +80,3 @@ def quiet_data() -> None:
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     # It warns that there are no progress bars.
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
-
-
-@dataclass(frozen=True)
-class Demand:
-    """Resources that must be available at the same time."""
-
-    cpus: float
-    gpus: float = 0.0
-
-
-def require(demand: Demand, *, what: str, cure: str) -> None:
-    """Raise if the cluster can never provide the resources, as far as that can be known.
-
-    Only a cluster that this process started is checked: any other may grow.
-
-    Raises:
-        CapacityError: naming what is needed, what is available, and the cure.
-    """
-    node = ray._private.worker._global_node  # no public API tells who started the cluster
-    if node is None or not node.is_head():
-        return
-    have = ray.cluster_resources()
-    cpus, gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
-    if demand.cpus > cpus or demand.gpus > gpus:
-        raise CapacityError(
-            f"{what} needs {demand.cpus:g} CPUs and {demand.gpus:g} GPUs, the cluster has "
-            f"{cpus:g} and {gpus:g}; {cure}"
-        )

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from ier_ray import storage
 from ier_ray.cluster.connection import connect
-from ier_ray.cluster.runs import check_capacity, check_data, check_run, claim_settings
+from ier_ray.cluster.preflight import check_cluster, footprint_of_folds
+from ier_ray.cluster.runs import check_data, check_run, claim_settings
 from ier_ray.cluster.trainer import PREDICTIONS, TrainResult, run_training
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import ShardSet
@@ -56,7 +57,7 @@ def cross_validate(settings: TrainSettings) -> CrossValidation:
     for fold in range(1, count):  # what differs between folds
         check_data(fold_settings(settings, location, fold))
     connect()
-    check_capacity(settings)
+    check_cluster(settings, location, footprint_of_folds(settings, count))
     claim_settings(
         storage.join(location, "settings.json"),
         settings.model_dump(mode="json"),

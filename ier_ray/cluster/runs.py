@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ray.train
 
 from ier_ray import storage
-from ier_ray.cluster.connection import DATA_CPUS, Demand, require
+from ier_ray.cluster.capacity import require
+from ier_ray.cluster.connection import DATA_CPUS
+from ier_ray.cluster.packing import Group
 from ier_ray.cluster.streams import open_splits
 from ier_ray.cluster.worker import checkpoint_location
 from ier_ray.config import flattened
@@ -95,13 +98,23 @@ def check_batch(settings: TrainSettings, splits: Mapping[Domain, SplitIndex]) ->
 def check_capacity(settings: TrainSettings, *, driver_cpus: float = 0.0) -> None:
     """Raise if the workers, their driver, and one CPU for reading data can never fit."""
     scaling = settings.scaling
-    workers = scaling.fewest_workers * scaling.cpus_per_worker
-    gpus = float(scaling.fewest_workers) if scaling.use_gpu else 0.0
     require(
-        Demand(cpus=workers + driver_cpus + DATA_CPUS, gpus=gpus),
+        replace(group_of(settings, driver_cpus=driver_cpus), workers=scaling.fewest_workers),
+        beside=DATA_CPUS,
         what=f"training with {scaling.fewest_workers} workers of {scaling.cpus_per_worker:g} CPUs "
         f"and {DATA_CPUS:g} CPU to read data",
-        cure="lower scaling.num_workers or scaling.cpus_per_worker",
+        cure="lower scaling.num_workers or scaling.cpus_per_worker, or add nodes",
+    )
+
+
+def group_of(settings: TrainSettings, *, driver_cpus: float = 0.0) -> Group:
+    """What a run holds as long as it trains."""
+    scaling = settings.scaling
+    return Group(
+        workers=scaling.num_workers,
+        cpus=scaling.cpus_per_worker,
+        gpus=1.0 if scaling.use_gpu else 0.0,
+        driver_cpus=driver_cpus,
     )
 
 

@@ -8,7 +8,7 @@ run reads the same batches as an uninterrupted one.
 
 from __future__ import annotations
 
-import math
+import logging
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -16,14 +16,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import ray
+from ray._private.state import total_resources_per_node
 
 from ier_ray.cluster.read_ahead import limit_read_ahead
+from ier_ray.cluster.stream_limits import Load
 from ier_ray.data.order import Columns
-from ier_ray.data.schema import Domain
+from ier_ray.data.schema import DOMAINS, Domain
 from ier_ray.data.shards import RowReader, ShardSet
 from ier_ray.data.splits import SplitIndex
-from ier_ray.data.streams import JointStreams
+from ier_ray.data.streams import JointStreams, read_locally
 from ier_ray.training.settings import TrainSettings
+
+logger = logging.getLogger(__name__)
 
 PREFETCHED_BATCHES = 2
 
@@ -49,8 +53,6 @@ def open_splits(settings: TrainSettings) -> dict[Domain, SplitIndex]:
 
 def open_streams(settings: TrainSettings, *, rank: int, world_size: int) -> JointStreams:
     """One rank's batches, read and decoded by Ray tasks."""
-    scaling = settings.scaling
-    ahead = tasks_ahead(streams=2 * world_size, busy_cpus=world_size * scaling.cpus_per_worker)
     splits = open_splits(settings)
     return JointStreams(
         splits.get("fer"),
@@ -62,7 +64,7 @@ def open_streams(settings: TrainSettings, *, rank: int, world_size: int) -> Join
         window=settings.data.shuffle_window,
         rank=rank,
         world_size=world_size,
-        execute=partial(read_on_cluster, ahead=ahead),
+        execute=partial(read_beside_others, own=len(splits), workers=world_size),
     )
 
 
@@ -76,8 +78,7 @@ def decoded_rows(reader: RowReader, tasks: list[Columns], *, ahead: int) -> ray.
     dataset.context.execution_options.preserve_order = True
     # A chunk is passed on as soon as it is read: neither merged with the next one nor split.
     dataset.context.target_max_block_size = reader.chunk_rows * reader.row_bytes
-    largest = max(len(task["row"]) for task in tasks)
-    limit_read_ahead(dataset.context, tasks=ahead, task_bytes=largest * reader.row_bytes)
+    limit_read_ahead(dataset.context, tasks=ahead, task_bytes=task_bytes(reader, tasks))
     return dataset.map_batches(reader.read, batch_size=None, batch_format="numpy")
 
 
@@ -94,14 +95,43 @@ def read_on_cluster(
         yield {name: np.asarray(column) for name, column in batch.items()}
 
 
-def tasks_ahead(*, streams: int, busy_cpus: float = 0.0) -> int:
-    """Maximum number of a stream's read tasks that run or wait for the consumer.
+def read_beside_others(
+    reader: RowReader, tasks: list[Columns], batch_size: int, *, own: int, workers: int
+) -> Iterator[dict[str, Any]]:
+    """Batches of a training worker's read tasks, with its part of the CPUs that are free now.
 
-    One running task per CPU of its share, as many waiting to be consumed, and one waiting to run.
+    Where training workers hold all CPUs, as they may after a node is lost, no read task could ever
+    run: this process reads in their place, and more slowly.
 
     Args:
-        streams: streams that are read at the same time.
-        busy_cpus: CPUs that training workers hold.
+        own: streams of each worker.
+        workers: workers of this run.
     """
-    free: float = ray.cluster_resources().get("CPU", 1.0) - busy_cpus
-    return 2 * max(1, math.ceil(free / streams)) + 1
+    if not tasks:
+        return
+    load = load_of_cluster()
+    if not load.can_read:
+        logger.warning("training workers hold all CPUs: each reads its images itself, and slowly")
+        yield from read_locally(reader, tasks, batch_size)
+        return
+    ahead = load.tasks_ahead(
+        streams=own * max(workers, load.workers), task_bytes=task_bytes(reader, tasks)
+    )
+    yield from read_on_cluster(reader, tasks, batch_size, ahead=ahead)
+
+
+def tasks_ahead(reader: RowReader, tasks: list[Columns]) -> int:
+    """Maximum number of read tasks ahead of a stream that is read beside those of training runs."""
+    load = load_of_cluster()
+    streams = 1 + len(DOMAINS) * load.workers
+    return load.tasks_ahead(streams=streams, task_bytes=task_bytes(reader, tasks))
+
+
+def task_bytes(reader: RowReader, tasks: list[Columns]) -> int:
+    """Decoded bytes of the largest of some read tasks (at least one)."""
+    return max(len(task["row"]) for task in tasks) * reader.row_bytes
+
+
+def load_of_cluster() -> Load:
+    """What the cluster's nodes have, and what training workers hold of it, now."""
+    return Load.of(total_resources_per_node().values())

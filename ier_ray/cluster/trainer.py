@@ -16,10 +16,10 @@ from ier_ray import storage
 from ier_ray.cluster.connection import connect, named_cluster
 from ier_ray.cluster.evaluation import predict_held_out, tested
 from ier_ray.cluster.failures import FailureNotice, fit
+from ier_ray.cluster.preflight import check_cluster, footprint_of_run
 from ier_ray.cluster.runs import (
     BEST_BY,
     best_checkpoint,
-    check_capacity,
     check_run,
     claim_settings,
     outcome,
@@ -69,15 +69,16 @@ def run_training(settings: TrainSettings) -> TrainResult:
     Raises:
         SettingsError: when the run exists with other settings.
         IerRayError: as :func:`~ier_ray.cluster.runs.check_run`, before a cluster is joined.
-        CapacityError: when the cluster can never fit the workers.
+        CapacityError, StorageError, ClusterError: as
+            :func:`~ier_ray.cluster.preflight.check_cluster`, before anything is started.
         TrainingError: when the loss is not finite or failures outlast the retries.
     """
     started = time.perf_counter()
     settings = settings.located()
     check_run(settings)
     connect()
-    check_capacity(settings)
     run = storage.join(settings.storage, settings.name)
+    check_cluster(settings, run, footprint_of_run(settings))
     resumed = claim_settings(
         storage.join(run, "settings.json"),
         settings.model_dump(mode="json"),

@@ -18,6 +18,7 @@ from ray.tune import Callback
 from ray.tune.search import Searcher
 
 from ier_ray.cluster.failures import told
+from ier_ray.cluster.sweep_forecast import SweepForecast
 from ier_ray.errors import StorageError
 from ier_ray.tuning.leaderboard import ended_line
 from ier_ray.tuning.searchers import propose
@@ -37,10 +38,18 @@ class TrialQueue(Searcher):
         settings: the sweep.
         store: its trials.
         room: how many trials may run now; asked anew each time, as nodes come and go.
+        forecast: tells what is left when a trial has ended.
     """
 
-    def __init__(self, settings: SweepSettings, store: TrialStore, room: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        settings: SweepSettings,
+        store: TrialStore,
+        room: Callable[[], int],
+        forecast: SweepForecast,
+    ) -> None:
         super().__init__()
+        self.forecast = forecast
         self.settings = settings
         self.space = settings.space
         self.store = store
@@ -92,7 +101,9 @@ class TrialQueue(Searcher):
         if record.ended:
             self.tidy()
             trials = self.settings.search.trials
-            logger.info("%s", ended_line(record, list(self.records.values()), trials))
+            records = list(self.records.values())
+            logger.info("%s", ended_line(record, records, trials))
+            self.forecast.tell(record, records)
             return
         self.losses[name] = self.losses.get(name, 0) + 1
         if self.losses[name] <= self.settings.train.scaling.max_failures:

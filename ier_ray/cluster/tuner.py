@@ -7,21 +7,23 @@ are functions of the trials' records (:mod:`ier_ray.tuning`): a sweep can always
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune.execution import tune_controller
 
 from ier_ray import storage
-from ier_ray.cluster.connection import DATA_CPUS, connect
+from ier_ray.cluster.concurrency import TrialsThatFit
+from ier_ray.cluster.connection import connect
 from ier_ray.cluster.evaluation import predict_held_out, tested
-from ier_ray.cluster.runs import check_capacity, check_run, claim_settings
+from ier_ray.cluster.packing import Group
+from ier_ray.cluster.preflight import check_cluster, footprint_of_sweep
+from ier_ray.cluster.runs import check_run, claim_settings, group_of
+from ier_ray.cluster.sweep_forecast import SweepForecast
 from ier_ray.cluster.trainer import PREDICTIONS
 from ier_ray.cluster.trial import trial_function
 from ier_ray.cluster.trial_queue import Losses, TrialActors, TrialQueue
@@ -81,14 +83,20 @@ def run_sweep(settings: SweepSettings) -> SweepResult:
     for trial in distinct_runs(settings, store):
         check_run(trial)
     connect()
-    check_capacity(settings.train, driver_cpus=DRIVER_CPUS)
+    room = TrialsThatFit(trial_group(settings), settings.search.max_concurrent)
+    check_cluster(
+        settings.train,
+        store.location,
+        footprint_of_sweep(settings.train, settings.search.trials, at_once=room()),
+        driver_cpus=trial_group(settings).driver_cpus,
+    )
     claim_settings(
         storage.join(store.location, "settings.json"),
         settings.model_dump(mode="json"),
         what=f"sweep {settings.name!r}",
         changeable=CHANGEABLE,
     )
-    run_trials(settings, store)
+    run_trials(settings, store, room)
     return concluded(settings, store, started)
 
 
@@ -110,19 +118,19 @@ def distinct_runs(settings: SweepSettings, store: TrialStore) -> Iterator[TrainS
             yield trial
 
 
-def run_trials(settings: SweepSettings, store: TrialStore) -> None:
+def run_trials(settings: SweepSettings, store: TrialStore, room: TrialsThatFit) -> None:
     """Run the trials that are left, and new ones, until ``search.trials`` have ended.
 
     Raises:
         SettingsError: when the sweep has more trials already.
     """
-
-    def room() -> int:
-        most = settings.search.max_concurrent
-        fit = concurrent_trials(settings.train, trials_per_gpu=settings.search.trials_per_gpu)
-        return min(most, fit) if most else fit
-
-    queue = TrialQueue(settings, store, room)
+    forecast = SweepForecast(
+        room.trial,
+        trials=settings.search.trials,
+        epochs=settings.train.schedule.epochs,
+        at_once=room,
+    )
+    queue = TrialQueue(settings, store, room, forecast)
     if len(queue.records) > settings.search.trials:
         raise SettingsError(
             f"search.trials is {settings.search.trials}, but {store.location} has "
@@ -167,14 +175,11 @@ def trial_resources(settings: SweepSettings) -> tune.PlacementGroupFactory:
     return tune.PlacementGroupFactory([bundle], **selector)
 
 
-def concurrent_trials(settings: TrainSettings, *, trials_per_gpu: int = 1) -> int:
-    """How many trials fit on the cluster at once, with one CPU kept free for reading data."""
-    have = ray.cluster_resources()
-    scaling = settings.scaling
-    trial_cpus = scaling.num_workers * scaling.cpus_per_worker + DRIVER_CPUS
-    cpus = (have.get("CPU", 0.0) - DATA_CPUS) / trial_cpus
-    gpus = have.get("GPU", 0.0) / scaling.num_workers if scaling.use_gpu else math.inf
-    return int(max(1, math.floor(min(cpus, gpus * trials_per_gpu))))
+def trial_group(settings: SweepSettings) -> Group:
+    """What a trial holds as long as it trains."""
+    several = settings.train.scaling.num_workers > 1
+    group = group_of(settings.train, driver_cpus=DRIVER_CPUS if several else 0.0)
+    return replace(group, gpus=group.gpus / settings.search.trials_per_gpu)
 
 
 def concluded(settings: SweepSettings, store: TrialStore, started: float) -> SweepResult:

@@ -29,8 +29,8 @@ class EmotionClassifier(nn.Module, ABC):
 
     def pretrained_parameters(self) -> list[nn.Parameter]:
         """The parameters among the tensors of :meth:`backbone`."""
-        filled = {tensor.data_ptr() for tensor in self.backbone().values()}
-        return [parameter for parameter in self.parameters() if parameter.data_ptr() in filled]
+        filled = {_memory(tensor) for tensor in self.backbone().values()}
+        return [parameter for parameter in self.parameters() if _memory(parameter) in filled]
 
     def pretrained_chain(self) -> list[nn.Module]:
         """The layers that pretrained weights fill, in forward order, if they are a chain.
@@ -55,3 +55,8 @@ class DividedClassifier(EmotionClassifier):
     @abstractmethod
     def head(self, features: Tensor) -> Tensor:
         """Logits ``(N, classes)`` of features."""
+
+
+def _memory(tensor: Tensor) -> int:
+    """What tells tensors apart that do not share memory; meta tensors have no address."""
+    return int(tensor.untyped_storage()._cdata)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,20 @@ import pytest
 import ray.train
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
+from ray.util import placement_group, remove_placement_group
+from support.processes import wait_for
 from support.runs import SIZE, tiny_settings
 from support.streams import names_of_epoch
 
 from ier_ray.cluster import read_ahead
+from ier_ray.cluster.batch_inference import tasks_of
 from ier_ray.cluster.read_ahead import ReadAhead
-from ier_ray.cluster.streams import open_streams, read_on_cluster, tasks_ahead
+from ier_ray.cluster.streams import (
+    load_of_cluster,
+    open_streams,
+    read_beside_others,
+    read_on_cluster,
+)
 from ier_ray.data.balancing import class_weights
 from ier_ray.data.parts import SplitPlan
 from ier_ray.data.shards import RowReader, ShardSet
@@ -178,7 +188,44 @@ def test_reading_stays_a_bounded_way_ahead_of_a_slow_consumer_and_rests(
     assert sum(len(batch["label"]) for batch in batches) == len(index)
 
 
-def test_streams_share_the_free_cpus(cluster: None) -> None:
-    assert tasks_ahead(streams=1) == 2 * 5 + 1
-    assert tasks_ahead(streams=2, busy_cpus=1) == 2 * 2 + 1
-    assert tasks_ahead(streams=4, busy_cpus=5) == 3  # never none
+@contextmanager
+def held(*cpus: float) -> Iterator[None]:
+    """CPUs of the session's cluster in a placement group, as training workers hold them."""
+    group = placement_group([{"CPU": amount} for amount in cpus])
+    assert group.wait(30)
+    try:
+        yield
+    finally:
+        remove_placement_group(group)
+        wait_for(lambda: load_of_cluster().workers == 0)
+
+
+def test_the_load_is_what_placement_groups_hold(cluster: None) -> None:
+    assert load_of_cluster().free_cpus == 5
+    with held(1.5, 2.0, 0.01):
+        wait_for(lambda: load_of_cluster().workers == 2)  # the driver's part is no worker
+        load = load_of_cluster()
+        assert (load.cpus, load.can_read) == (5, True)
+        assert load.free_cpus == pytest.approx(1.49)
+        assert load.store_bytes == 512 * 2**20
+    assert load_of_cluster().free_cpus == 5
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_reads_itself_where_workers_hold_all_cpus(
+    unbalanced: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    shards = ShardSet.open(unbalanced["ier"])
+    reader = RowReader.of(shards, SIZE)
+    tasks = tasks_of(shards.index())
+    read = partial(read_beside_others, reader, tasks, 50, own=2, workers=2)
+    expected = list(read())
+    assert not caplog.records
+    with held(2.5, 2.0):
+        wait_for(lambda: load_of_cluster().workers == 2)
+        found = list(read())
+    assert "training workers hold all CPUs" in caplog.text
+    assert len(found) == len(expected)
+    for batch, other in zip(found, expected, strict=True):
+        for name, column in batch.items():
+            np.testing.assert_array_equal(column, other[name])

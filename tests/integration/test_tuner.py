@@ -10,10 +10,10 @@ import pytest
 import ray
 from mlflow import MlflowClient
 from ray import tune
-from support.runs import tiny_settings
 from support.sweeps import sweep, trial_files
 
-from ier_ray.cluster.tuner import SweepResult, concurrent_trials, run_sweep, trial_resources
+from ier_ray.cluster.concurrency import TrialsThatFit
+from ier_ray.cluster.tuner import SweepResult, run_sweep, trial_group, trial_resources
 from ier_ray.errors import SettingsError
 from ier_ray.training.checkpoint import load_checkpoint
 from ier_ray.training.sections import TrackingSettings
@@ -142,11 +142,14 @@ def test_trials_of_several_workers_end_by_themselves_two_at_once(
 
 def test_concurrency_is_what_the_cluster_holds(shards: dict[str, str], tmp_path: Path) -> None:
     assert ray.cluster_resources()["CPU"] == 5
-    one = tiny_settings(shards, tmp_path, scaling={"num_workers": 1, "cpus_per_worker": 1.0})
-    two = tiny_settings(shards, tmp_path, scaling={"num_workers": 2, "cpus_per_worker": 1.0})
-    # One CPU stays for reading, and each trial's driver holds a sliver: four would starve it.
-    assert concurrent_trials(one) == 3
-    assert concurrent_trials(two) == 1
+    one, two = (
+        sweep(shards, tmp_path, {"scaling": {"num_workers": count, "cpus_per_worker": 1.0}})
+        for count in (1, 2)
+    )
+    # One CPU stays for reading; the driver of a trial of several workers holds a sliver.
+    assert TrialsThatFit(trial_group(one))() == 4
+    assert TrialsThatFit(trial_group(two))() == 1
+    assert TrialsThatFit(trial_group(one), most=2)() == 2
 
 
 @pytest.mark.parametrize(

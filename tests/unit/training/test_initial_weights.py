@@ -65,8 +65,11 @@ def test_a_start_from_a_checkpoint_is_compared(checkpoint: str, tmp_path: Path) 
 
 
 def test_there_must_be_layers_to_freeze_and_images_to_normalize(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="frozen_layers is 99, but the trunk has"):
-        check_initial_weights(settings_of(tmp_path, optimizer__frozen_layers=99), FOUR)
+    for count in (13, 99):  # the trunk has thirteen, the network more
+        match = f"frozen_layers is {count}, but the trunk has 13 layers"
+        with pytest.raises(SettingsError, match=match):
+            check_initial_weights(settings_of(tmp_path, optimizer__frozen_layers=count), FOUR)
+    check_initial_weights(settings_of(tmp_path, optimizer__frozen_layers=12), FOUR)
     small = {"architecture": "resnet", "image_size": 32, "width": 0.05}
     alone = settings_of(tmp_path, model=small, optimizer__batch_size=1)
     with pytest.raises(SettingsError, match=r"batch_size 1 with model.image_size 32: Expected mo"):
