@@ -197,7 +197,7 @@ def test_two_sweeps_with_clusters_of_their_own_do_not_disturb_each_other(
         assert rows == rows_of(records(place))
 
 
-def test_a_trial_killed_for_its_memory_is_lost_like_any_other() -> None:
+def test_a_trial_killed_for_its_memory_is_lost_like_any_other(cluster: None) -> None:
     """Ray's error for it is neither of those that Tune expects, and would end the sweep."""
     met: list[Exception] = []
     actor = TrackedActor(1, on_error=lambda _, error: met.append(error))
