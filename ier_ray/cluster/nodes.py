@@ -104,11 +104,11 @@ def on_nodes(call: Callable[[], Found], nodes: list[Node]) -> tuple[dict[Node, F
 
     It needs no CPU that could be taken, and is given up after :data:`ANSWER_S` seconds.
     """
-    task = ray.remote(num_cpus=0, max_retries=0)(call)
+    task = ray.remote(num_cpus=0, max_retries=0)(called)
     asked = {
         task.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)
-        ).remote(): node
+        ).remote(call): node
         for node in nodes
     }
     if not asked:
@@ -123,3 +123,8 @@ def on_nodes(call: Callable[[], Found], nodes: list[Node]) -> tuple[dict[Node, F
         except RayError:  # the node is gone
             lost.append(asked[reference])
     return answers, lost
+
+
+def called(call: Callable[[], Found]) -> Found:
+    """The result of a call: Ray runs functions, but no methods of objects."""
+    return call()
