@@ -25,7 +25,7 @@ from ier_ray.training.footprint import (
     gib,
     run_footprint,
     runs_footprint,
-    trial_footprint,
+    sweep_footprint,
     with_export,
 )
 from ier_ray.training.settings import TrainSettings
@@ -44,11 +44,13 @@ def footprint_of_folds(settings: TrainSettings, count: int) -> Footprint:
     return runs_footprint(footprint_of_run(settings), count, at_once=1, what="folds")
 
 
-def footprint_of_sweep(settings: TrainSettings, trials: int, *, at_once: int) -> Footprint:
+def footprint_of_sweep(
+    settings: TrainSettings, *, trials: int, keep: int, at_once: int
+) -> Footprint:
     """What a sweep will write, whose trials have these settings."""
     size, rows = sizes(settings)
-    one = trial_footprint(settings, size)
-    return with_export(runs_footprint(one, trials, at_once=at_once, what="trials"), size, rows=rows)
+    swept = sweep_footprint(settings, size, trials=trials, keep=keep, at_once=at_once)
+    return with_export(swept, size, rows=rows)
 
 
 def sizes(settings: TrainSettings) -> tuple[CheckpointSize, int]:

@@ -87,7 +87,12 @@ def run_sweep(settings: SweepSettings) -> SweepResult:
     check_cluster(
         settings.train,
         store.location,
-        footprint_of_sweep(settings.train, settings.search.trials, at_once=room()),
+        footprint_of_sweep(
+            settings.train,
+            trials=settings.search.trials,
+            keep=settings.search.keep,
+            at_once=room(),
+        ),
         driver_cpus=trial_group(settings).driver_cpus,
     )
     claim_settings(
