@@ -237,8 +237,8 @@ def test_a_sweep_for_which_no_disk_is_large_enough(shards: dict[str, str], tmp_p
         run_sweep(settings)
     told = re.fullmatch(
         rf"{tmp_path}/sweep: needs about ([\d.]+) GiB \(records of 1000000000 trials; weights of "
-        r"1000000000, ([\d.]+) GiB each; \d+ at the same time with \d checkpoints of [\d.]+ GiB; the "
-        r"best one exported, [\d.]+ GiB\), its disk has ([\d.]+) GiB free; free some, or give "
+        r"1000000000, ([\d.]+) GiB each; \d+ at the same time with \d checkpoints of [\d.]+ GiB; "
+        r"the best one exported, [\d.]+ GiB\), its disk has ([\d.]+) GiB free; free some, or give "
         r"another storage",
         str(refused.value),
     )
