@@ -23,6 +23,7 @@ from support.asking import Asker, Said, asker
 from support.lone_node import lone_node
 from support.processes import wait_for
 from support.runs import tiny_settings
+from support.sweeps import sweep
 
 from ier_ray import storage
 from ier_ray.cluster.preflight import (
@@ -37,7 +38,6 @@ from ier_ray.errors import StorageError
 from ier_ray.serve.ports import free_port
 from ier_ray.training.footprint import Footprint
 from ier_ray.training.settings import TrainSettings
-from ier_ray.tuning.settings import SweepSettings
 
 NODE = {"object_store_memory": 100 * 2**20}
 SECONDS = 20.0
@@ -229,14 +229,11 @@ def test_a_bucket_is_probed_and_left_empty(
 
 
 def test_a_sweep_for_which_no_disk_is_large_enough(shards: dict[str, str], tmp_path: Path) -> None:
-    train = tiny_settings(shards, tmp_path, model__width=0.1).model_dump(mode="json")
-    settings = SweepSettings.model_validate(
-        {"storage": str(tmp_path), "search": {"trials": 10**9, "keep": 10**9}, "train": train}
-    )
+    settings = sweep(shards, tmp_path, {"model__width": 0.1}, trials=10**9, keep=10**9)
     with pytest.raises(StorageError) as refused:
         run_sweep(settings)
     told = re.fullmatch(
-        rf"{tmp_path}/sweep: needs about ([\d.]+) GiB \(records of 1000000000 trials; weights of "
+        rf"{tmp_path}/small: needs about ([\d.]+) GiB \(records of 1000000000 trials; weights of "
         r"1000000000, ([\d.]+) GiB each; \d+ at the same time with \d checkpoints of [\d.]+ GiB; "
         r"the best one exported, [\d.]+ GiB\), its disk has ([\d.]+) GiB free; free some, or give "
         r"another storage",
