@@ -130,7 +130,10 @@ def test_evaluation_agrees_with_training_and_with_a_forward_pass(
 def test_other_settings_do_not_continue_a_run(trained: TrainResult, shards: dict[str, str]) -> None:
     storage_path = Path(trained.run).parent
     changed = tiny_settings(shards, storage_path, loss={"balance": 0.5})
-    with pytest.raises(SettingsError, match=r"run 'run' exists .* loss was .* Give another --name"):
+    with pytest.raises(
+        SettingsError,
+        match=r"run 'run' exists .* loss.balance was 1.0, is 0.5\. Give another --name",
+    ):
         run_training(changed)
 
 
