@@ -151,6 +151,8 @@ def make_tuner(settings: SweepSettings, store: TrialStore, queue: TrialQueue) ->
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # trials write their own
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its banner ignores verbose=0
     tune_controller.RayActorManager = TrialActors
+    # It misses the files of Tune's own loggers; the trials' records have the metrics.
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     storage.delete_directory(storage.join(store.location, "tune"))  # of an earlier start
     fs, path = storage.filesystem(store.location)
     return tune.Tuner(

@@ -14,8 +14,7 @@ import psutil
 import pytest
 import ray
 import yaml
-from ray.air.execution import FixedResourceManager
-from ray.air.execution._internal import TrackedActor
+from ray.air.execution import FixedResourceManager, ResourceRequest
 from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.cluster_utils import Cluster
 from ray.exceptions import OutOfMemoryError, RayActorError
@@ -165,18 +164,20 @@ def test_a_lost_node_costs_no_trial(
         settings = sweep(
             shards,
             tmp_path,
-            {"scaling": {"num_workers": 1, "cpus_per_worker": 2.0}},
+            # Long enough for both trials to have begun before one ends.
+            {"schedule__epochs": 20, "scaling": {"num_workers": 1, "cpus_per_worker": 2.0}},
             trials=3,
             scheduler="none",
             max_concurrent=None,
         )
         jobs.append(start_job(settings, tmp_path, cluster.address))
-        wait_for(lambda: epochs_of(tmp_path, "trial-0000") and epochs_of(tmp_path, "trial-0001"))
+        wait_for(lambda: [len(one.history) > 0 for one in records(tmp_path)] == [True, True])
+        assert not any(one.ended for one in records(tmp_path))
         cluster.remove_node(second, allow_graceful=False)  # as a machine is lost: at once
         rows = rows_from(jobs[0])
     finally:
         cluster.shutdown()
-    assert [(row.state, row.epochs, row.error) for row in rows] == [("finished", 3, None)] * 3
+    assert [(row.state, row.epochs, row.error) for row in rows] == [("finished", 20, None)] * 3
 
 
 @pytest.mark.timeout(600)
@@ -197,11 +198,20 @@ def test_two_sweeps_with_clusters_of_their_own_do_not_disturb_each_other(
         assert rows == rows_of(records(place))
 
 
+class Idle:
+    """An actor that does nothing."""
+
+
 def test_a_trial_killed_for_its_memory_is_lost_like_any_other(cluster: None) -> None:
     """Ray's error for it is neither of those that Tune expects, and would end the sweep."""
     met: list[Exception] = []
-    actor = TrackedActor(1, on_error=lambda _, error: met.append(error))
+    actors = TrialActors(FixedResourceManager({"CPU": 1}))
+    actor = actors.add_actor(
+        Idle, {}, ResourceRequest([{"CPU": 1}]), on_error=lambda _, error: met.append(error)
+    )
+    wait_for(lambda: actors.next(timeout=1) or actors.num_live_actors == 1)
     task = TrackedActorTask(actor, on_error=lambda _, error: met.append(error))
-    TrialActors(FixedResourceManager({"CPU": 1}))._actor_task_failed(task, OutOfMemoryError("full"))
+    actors._actor_task_failed(task, OutOfMemoryError("full"))
     assert [type(error) for error in met] == [RayActorError, RayActorError]
     assert "full" in str(met[0])
+    assert actors.num_live_actors == 0
