@@ -115,8 +115,9 @@ def test_the_autoscaler_starts_no_more_nodes_than_its_limit() -> None:
 
 def test_the_shipped_cluster_file_allows_eight_trials_with_a_gpu() -> None:
     growth = Growth.of_file(yaml.safe_load((ROOT / "cluster.yaml").read_text()))
-    assert growth == Growth((Room(16.0, 1.0, count=8),), limit=8, fixed=(HEAD,))
-    assert groups_at_most([HEAD], growth, GPU_TRIAL, beside=1.0) == 8
+    types = (Room(16.0, count=4), Room(16.0, 1.0, count=8))
+    assert growth == Growth(types, limit=16, fixed=(Room(0.0),))
+    assert groups_at_most([Room(0.0)], growth, GPU_TRIAL, beside=1.0) == 8
 
 
 def test_a_cluster_file_may_allow_more_nodes_like_the_head() -> None:
