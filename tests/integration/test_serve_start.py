@@ -39,7 +39,9 @@ def config(tmp_path: Path) -> Path:
 def config_in(directory: Path) -> Path:
     content = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     content["http_options"]["port"] = free_port()
-    content["applications"][0]["args"]["checkpoint"] = save_tiny(directory / "checkpoint")
+    args = content["applications"][0]["args"]
+    # Small batches: the gate refuses beyond six of them.
+    args |= {"checkpoint": save_tiny(directory / "checkpoint"), "max_batch_size": 4}
     path = directory / "serve.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
