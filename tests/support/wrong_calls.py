@@ -200,11 +200,17 @@ def _training(job: str, prefix: str = "") -> list[WrongCall]:
 
 TUNE = {
     "learning rate of 0": (
-        "--search.learning-rate.low 0",
-        "search, a trial of learning_rate 0, balance 0: optimizer.learning_rate must be > 0",
+        '--search.space {"optimizer.learning_rate":[0]}',
+        "search.space, a trial of optimizer.learning_rate 0: optimizer.learning_rate must be > 0",
     ),
-    "range reversed": ("--search.balance.low 3", "low (3.0) must not exceed high (2.0)"),
-    "balance below 0": ("--search.balance.low -1", "loss.balance must be >= 0, got -1"),
+    "range reversed": (
+        '--search.space {"loss.balance":{"low":3,"high":2}}',
+        "loss.balance: low (3) must not exceed high (2)",
+    ),
+    "balance below 0": (
+        '--search.space {"loss.balance":{"low":-1,"high":2}}',
+        "loss.balance must be >= 0, got -1",
+    ),
     "searched what may not be": (
         "--train.loss.supervision fer --train.loss.discrepancy paired --train.loss.balance 0",
         "loss.discrepancy paired reads IER labels",
