@@ -200,15 +200,15 @@ def _training(job: str, prefix: str = "") -> list[WrongCall]:
 
 TUNE = {
     "learning rate of 0": (
-        '--search.space {"optimizer.learning_rate":[0]}',
+        '--search.space {{"optimizer.learning_rate":[0]}}',
         "search.space, a trial of optimizer.learning_rate 0: optimizer.learning_rate must be > 0",
     ),
     "range reversed": (
-        '--search.space {"loss.balance":{"low":3,"high":2}}',
+        '--search.space {{"loss.balance":{{"low":3,"high":2}}}}',
         "loss.balance: low (3) must not exceed high (2)",
     ),
     "balance below 0": (
-        '--search.space {"loss.balance":{"low":-1,"high":2}}',
+        '--search.space {{"loss.balance":{{"low":-1,"high":2}}}}',
         "loss.balance must be >= 0, got -1",
     ),
     "searched what may not be": (
@@ -218,7 +218,8 @@ TUNE = {
     "no trials": ("--search.trials 0", "search.trials must be >= 1"),
     "one network": (
         "--train.schedule.networks ier --train.loss.balance 0",
-        "train.schedule.networks must be both, got ier",
+        "search.space, a trial of loss.balance 2: schedule.networks ier trains one network: "
+        "loss.balance must be 0, got 2",
     ),
 }
 
