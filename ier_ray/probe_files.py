@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ier_ray import s3, storage
+from ier_ray import storage
 from ier_ray.errors import StorageError
 
 logger = logging.getLogger(__name__)
@@ -48,13 +48,9 @@ def missing_directories(directory: str) -> list[Path]:
 def delete(location: str) -> None:
     """Delete a file if it is there; if it has to stay, that is a warning."""
     try:
-        if storage.is_remote(location):
-            bucket, _, key = storage.parsed(location)[1].partition("/")
-            s3.client().delete_object(Bucket=bucket, Key=key)
-        else:
-            Path(storage.parsed(location)[1]).unlink(missing_ok=True)
-    except (OSError, *s3.FAILURES) as error:
-        logger.warning("%s: cannot be deleted, delete it yourself: %s", location, error)
+        storage.delete_file(location)
+    except StorageError as error:
+        logger.warning("%s; delete it yourself", error)
 
 
 def check_probe(location: str, content: bytes) -> None:

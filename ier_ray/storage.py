@@ -316,12 +316,18 @@ def delete_directory(location: str) -> None:
 
 
 def delete_file(location: str) -> None:
-    """Delete a file; does nothing if there is none."""
-    fs, path = filesystem(location)
+    """Delete a file; does nothing if there is none.
+
+    Nothing else changes: pyarrow would leave an empty object in place of its directory.
+    """
+    path = parsed(location)[1]
     try:
-        if fs.get_file_info(path).type == pafs.FileType.File:
-            fs.delete_file(path)
-    except _FAILURES as error:
+        if is_remote(location):
+            bucket, _, key = path.partition("/")
+            s3.client().delete_object(Bucket=bucket, Key=key)
+        else:
+            Path(path).unlink(missing_ok=True)
+    except (OSError, *s3.FAILURES) as error:
         raise StorageError(f"{location}: cannot be deleted: {error}") from error
 
 

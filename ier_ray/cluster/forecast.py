@@ -1,4 +1,4 @@
-"""How long the rest of a sweep or cross-validation takes, and what of the cluster it uses."""
+"""How long the rest of a sweep takes, and what of the cluster it uses."""
 
 from __future__ import annotations
 

@@ -144,10 +144,6 @@ class TrialQueue(Searcher):
         """Called by Tune for its snapshots, which nothing reads."""
         Path(checkpoint_path).touch()
 
-    def restore(self, checkpoint_path: str) -> None:
-        """Never called: a sweep is rebuilt from its trials' records."""
-        raise NotImplementedError
-
 
 class Losses(Callback):
     """Tells the queue why an attempt failed."""

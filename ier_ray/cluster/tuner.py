@@ -93,7 +93,7 @@ def run_sweep(settings: SweepSettings) -> SweepResult:
             keep=settings.search.keep,
             at_once=room(),
         ),
-        driver_cpus=trial_group(settings).driver_cpus,
+        driver_cpus=room.trial.driver_cpus,
     )
     claim_settings(
         storage.join(store.location, "settings.json"),

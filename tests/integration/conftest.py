@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import ray
 import torch
+from support.jobs import Job, kill
 from support.runs import EPOCHS, tiny_settings
 from support.sweeps import sweep
 
@@ -50,6 +51,15 @@ def trained(shards: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
 def swept(shards: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> SweepResult:
     """One finished sweep, which nothing disturbed."""
     return run_sweep(sweep(shards, tmp_path_factory.mktemp("sweeps")))
+
+
+@pytest.fixture
+def jobs() -> Iterator[list[Job]]:
+    """Jobs that a test started, ended with it."""
+    started: list[Job] = []
+    yield started
+    for job in started:
+        kill(job)
 
 
 @pytest.fixture(scope="session")

@@ -131,7 +131,7 @@ def test_a_live_cluster_on_record_is_joined(head: Head) -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1:{head.port}", "{head.client}"])
 def test_a_live_cluster_that_is_named_is_joined(head: Head, address: str) -> None:
     done = join(RAY_ADDRESS=address.format(head=head))
-    assert done.stdout.split()[0].endswith(f":{head.port}")
+    assert done.stdout.split()[0].endswith(f":{head.port}"), done.stdout
 
 
 def test_local_means_a_new_cluster_whatever_is_on_record(head: Head) -> None:

@@ -27,9 +27,9 @@ from ier_ray.errors import (
     ClusterError,
     DataError,
     IerRayError,
+    LostWorkersError,
     SettingsError,
     StorageError,
-    TrainingError,
 )
 
 DAMAGED = DataError("image 'a' is unreadable")
@@ -124,7 +124,7 @@ def test_a_restart_cures_storage_and_lost_processes_only() -> None:
     passing = {0: StorageError("s3"), 1: GetTimeoutError("x"), 2: RuntimeError("y")}
     assert lasting(passing) is None
     assert lasting({**passing, 3: DAMAGED}) is DAMAGED
-    assert type(training_error(passing)) is TrainingError
+    assert type(training_error(passing)) is LostWorkersError
     assert "worker 0: StorageError: s3; worker 1: ClusterError: " in str(training_error(passing))
     assert lasting({0: SettingsError("z")}) is not None
 

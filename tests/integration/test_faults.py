@@ -7,8 +7,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,13 +19,13 @@ import pytest
 import ray
 import ray.train
 import torch.distributed
-import yaml
 from moto.server import ThreadedMotoServer
 from ray.cluster_utils import Cluster
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
+from support.jobs import Job, start_job
 from support.processes import wait_for
-from support.runs import EPOCHS, ROOT, STEPS, tiny_settings
+from support.runs import EPOCHS, STEPS, tiny_settings
 from support.steps import RANKS, descending, double_batches, weights_after
 
 from ier_ray import storage
@@ -38,6 +36,7 @@ from ier_ray.errors import (
     DataError,
     DeviceMemoryError,
     IerRayError,
+    LostWorkersError,
     StorageError,
     TrainingError,
 )
@@ -74,36 +73,12 @@ def has_checkpoint(run: str) -> bool:
         return False
 
 
-def start_job(settings: TrainSettings, directory: Path, address: str) -> subprocess.Popen[str]:
-    """`jobs/train.py` on a cluster, in a process group of its own."""
-    config = directory / f"{settings.name}.yaml"
-    config.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "jobs" / "train.py"), "--config", str(config)],
-        env={**os.environ, "RAY_ADDRESS": address, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-@pytest.fixture
-def jobs() -> Iterator[list[subprocess.Popen[str]]]:
-    """Jobs that a test started, ended with it."""
-    started: list[subprocess.Popen[str]] = []
-    yield started
-    for job in started:
-        if job.poll() is None:
-            os.killpg(job.pid, signal.SIGKILL)
-        job.communicate(timeout=30)
-
-
 @pytest.mark.timeout(400)
 def test_a_killed_driver_goes_on_under_the_same_name(
     shards: dict[str, str],
     tmp_path: Path,
     trained: TrainResult,
-    jobs: list[subprocess.Popen[str]],
+    jobs: list[Job],
 ) -> None:
     settings = settings_of(shards, tmp_path, name="driver")
     jobs.append(start_job(settings, tmp_path, ray.get_runtime_context().gcs_address))
@@ -143,7 +118,7 @@ def test_a_lost_node_is_replaced(
     tmp_path: Path,
     trained: TrainResult,
     nodes: Cluster,
-    jobs: list[subprocess.Popen[str]],
+    jobs: list[Job],
 ) -> None:
     scaling = {"num_workers": 2, "cpus_per_worker": 2.0}
     settings = settings_of(shards, tmp_path, name="node", scaling=scaling)
@@ -159,7 +134,7 @@ def test_an_elastic_run_goes_on_with_fewer_workers(
     shards: dict[str, str],
     tmp_path: Path,
     nodes: Cluster,
-    jobs: list[subprocess.Popen[str]],
+    jobs: list[Job],
 ) -> None:
     scaling = {"num_workers": 2, "min_workers": 1, "cpus_per_worker": 2.0}
     settings = settings_of(shards, tmp_path, name="elastic", scaling=scaling)
@@ -175,7 +150,7 @@ def test_an_elastic_run_goes_on_with_fewer_workers(
     assert steps == sorted(steps)
 
 
-def result_of(job: subprocess.Popen[str]) -> TrainResult:
+def result_of(job: Job) -> TrainResult:
     """What a job that ends well prints last, with the history it leaves."""
     output, _ = job.communicate(timeout=240)
     assert job.returncode == 0
@@ -297,7 +272,7 @@ def test_the_error_of_several_workers_names_each_and_what_to_do() -> None:
     broken = RuntimeError("a long text\n\nConnection closed by peer \n")
     assert training_error({1: full, 0: broken}) is full
     found = training_error({1: OSError("no route"), 0: broken})
-    assert type(found) is TrainingError
+    assert type(found) is LostWorkersError
     assert str(found) == (
         "training failed more often than scaling.max_failures allows (worker 0: RuntimeError: "
         "Connection closed by peer; worker 1: OSError: no route); started again with the same "

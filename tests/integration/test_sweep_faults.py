@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 import ray
-import yaml
 from ray.air.execution import FixedResourceManager, ResourceRequest
 from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.cluster_utils import Cluster
 from ray.exceptions import OutOfMemoryError, RayActorError
+from support.jobs import Job, start_job
 from support.processes import wait_for
-from support.runs import ROOT
 from support.sweeps import sweep, trial_files
 
 from ier_ray import storage
@@ -27,37 +23,12 @@ from ier_ray.cluster.trial_queue import TrialActors
 from ier_ray.cluster.tuner import SweepResult
 from ier_ray.serve.ports import free_port
 from ier_ray.tuning.leaderboard import Row, rows_of
-from ier_ray.tuning.settings import SweepSettings
 from ier_ray.tuning.trials import TrialRecord, TrialStore
 
 NODE = {"object_store_memory": 100 * 2**20}
 
 
-@pytest.fixture
-def jobs() -> Iterator[list[subprocess.Popen[str]]]:
-    """Jobs that a test started, ended with it."""
-    started: list[subprocess.Popen[str]] = []
-    yield started
-    for job in started:
-        if job.poll() is None:
-            os.killpg(job.pid, signal.SIGKILL)
-        job.communicate(timeout=30)
-
-
-def start_job(settings: SweepSettings, directory: Path, address: str) -> subprocess.Popen[str]:
-    """`jobs/tune.py` on a cluster, in a process group of its own."""
-    config = directory / f"{settings.name}.yaml"
-    config.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "jobs" / "tune.py"), "--config", str(config)],
-        env={**os.environ, "RAY_ADDRESS": address, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def rows_from(job: subprocess.Popen[str]) -> list[Row]:
+def rows_from(job: Job) -> list[Row]:
     """The trials that a job prints, which ends well."""
     output, _ = job.communicate(timeout=300)
     assert job.returncode == 0
@@ -87,11 +58,11 @@ def test_a_driver_killed_at_any_moment_goes_on_under_the_same_name(
     shards: dict[str, str],
     tmp_path: Path,
     swept: SweepResult,
-    jobs: list[subprocess.Popen[str]],
+    jobs: list[Job],
 ) -> None:
     settings, address = sweep(shards, tmp_path), ray.get_runtime_context().gcs_address
 
-    def start() -> subprocess.Popen[str]:
+    def start() -> Job:
         jobs.append(start_job(settings, tmp_path, address))
         return jobs[-1]
 
@@ -139,7 +110,7 @@ def trial_process() -> psutil.Process | None:
 
 @pytest.mark.timeout(400)
 def test_a_killed_trial_is_started_again_from_its_checkpoint(
-    shards: dict[str, str], tmp_path: Path, jobs: list[subprocess.Popen[str]]
+    shards: dict[str, str], tmp_path: Path, jobs: list[Job]
 ) -> None:
     settings = sweep(shards, tmp_path, trials=1)
     jobs.append(start_job(settings, tmp_path, ray.get_runtime_context().gcs_address))
@@ -155,7 +126,7 @@ def test_a_killed_trial_is_started_again_from_its_checkpoint(
 
 @pytest.mark.timeout(400)
 def test_a_lost_node_costs_no_trial(
-    shards: dict[str, str], tmp_path: Path, jobs: list[subprocess.Popen[str]]
+    shards: dict[str, str], tmp_path: Path, jobs: list[Job]
 ) -> None:
     head = {"num_cpus": 3, "dashboard_port": free_port(), **NODE}
     cluster = Cluster(initialize_head=True, head_node_args=head)
@@ -182,7 +153,7 @@ def test_a_lost_node_costs_no_trial(
 
 @pytest.mark.timeout(600)
 def test_two_sweeps_with_clusters_of_their_own_do_not_disturb_each_other(
-    shards: dict[str, str], tmp_path: Path, jobs: list[subprocess.Popen[str]]
+    shards: dict[str, str], tmp_path: Path, jobs: list[Job]
 ) -> None:
     """Ray Train frees what a lost run held: it must not take the other cluster's view of it."""
     scaling = {"num_workers": 2, "cpus_per_worker": 0.4, "max_failures": 0}

@@ -17,6 +17,7 @@ import psutil
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
+from ier_ray.cluster.addresses import why_no_client
 from ier_ray.serve.ports import free_port
 
 BIN = Path(sys.executable).parent
@@ -96,9 +97,11 @@ def head_node(**variables: str) -> Iterator[Head]:
 
 
 def wait_for(head: Head, *, seconds: float = 60) -> None:
-    """Wait until the head is on record and jobs can be submitted to it."""
+    """Wait until the head is on record, takes jobs, and Ray Client can connect to it."""
     deadline = time.monotonic() + seconds
-    while not (head.record.exists() and answers(head.dashboard)):
+    while not (
+        head.record.exists() and answers(head.dashboard) and why_no_client(head.client) is None
+    ):
         assert time.monotonic() < deadline, "the head node did not start in time"
         time.sleep(0.5)
 

@@ -59,10 +59,6 @@ class Trials(Searcher):  # type: ignore[misc] # Ray's is untyped there
         """Called by Tune for its snapshots."""
         Path(checkpoint_path).touch()
 
-    def restore(self, checkpoint_path: str) -> None:
-        """Never called."""
-        raise NotImplementedError
-
 
 def main() -> None:
     connect()
