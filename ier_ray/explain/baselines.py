@@ -9,7 +9,6 @@ from typing import Annotated
 import torch
 from pydantic import StringConstraints
 from torch import Tensor
-from torchvision.transforms.v2.functional import gaussian_blur
 
 Baseline = Annotated[
     str, StringConstraints(pattern=r"^(black|zero|mean|blur|inpaint|#[0-9a-fA-F]{6})$")
@@ -49,6 +48,9 @@ def baseline_image(image: Tensor, kind: Baseline) -> Tensor:
     if kind.startswith("#"):
         color = image.new_tensor([int(kind[place : place + 2], 16) / 255 for place in (1, 3, 5)])
         return color[:, None, None].expand_as(image).clone()
+    # torchvision takes seconds to import, and every process of a cluster would pay them.
+    from torchvision.transforms.v2.functional import gaussian_blur  # noqa: PLC0415
+
     sigma = max(image.shape[-2:]) / BLUR_DIVISOR
     radius = min(int(3 * sigma), min(image.shape[-2:]) - 1)
     blurred: Tensor = gaussian_blur(image, kernel_size=[2 * radius + 1] * 2, sigma=[sigma] * 2)
