@@ -107,7 +107,7 @@ def write_shards(
     """Caption every file; returns the records of the written files, in order."""
     gpus = join_for(workers)
     numbers = [pa.table({"shard": [number]}) for number in range(len(shards.manifest.shards))]
-    written = ray.data.from_arrow(numbers).map_batches(
+    written = ray.data.from_blocks(numbers).map_batches(
         CaptionShard,
         fn_constructor_args=(shards, storage.absolute(location), models),
         batch_size=1,

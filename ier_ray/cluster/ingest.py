@@ -38,5 +38,5 @@ def ingest(
 def run_on_cluster(task: BlockTask, blocks: list[pa.Table]) -> Iterator[pa.Table]:
     """Apply the task to every block by a Ray task; yields the results."""
     connect()
-    done = ray.data.from_arrow(blocks).map_batches(task, batch_size=None, batch_format="pyarrow")
+    done = ray.data.from_blocks(blocks).map_batches(task, batch_size=None, batch_format="pyarrow")
     yield from done.iter_batches(batch_size=None, batch_format="pyarrow")

@@ -74,7 +74,7 @@ def decoded_rows(reader: RowReader, tasks: list[Columns], *, ahead: int) -> ray.
     Args:
         ahead: maximum number of tasks that run or wait for the consumer.
     """
-    dataset = ray.data.from_arrow([pa.table(task) for task in tasks])
+    dataset = ray.data.from_blocks([pa.table(task) for task in tasks])
     dataset.context.execution_options.preserve_order = True
     # A chunk is passed on as soon as it is read: neither merged with the next one nor split.
     dataset.context.target_max_block_size = reader.chunk_rows * reader.row_bytes

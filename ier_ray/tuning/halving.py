@@ -40,13 +40,11 @@ class Halving:
             rung *= self.reduction
         return tuple(found)
 
-    def stops(self, rung: int, own: Sequence[float], others: Sequence[Sequence[float]]) -> bool:
-        """Whether a trial ends at a rung: its best score is below the best ``1 / reduction``.
+    def stops(self, best: float, others: Sequence[float]) -> bool:
+        """Whether a trial ends at a rung: its score is below the best ``1 / reduction``.
 
         Args:
-            own: the trial's scores, one per epoch, at least ``rung``.
-            others: the other trials' scores; those that have not reached the rung do not count.
+            best: the trial's best score up to the rung.
+            others: those of the other trials that have reached the rung.
         """
-        best = max(own[:rung])
-        reached = [max(scores[:rung]) for scores in others if len(scores) >= rung]
-        return best < float(np.quantile([best, *reached], 1 - 1 / self.reduction))
+        return best < float(np.quantile([best, *others], 1 - 1 / self.reduction))

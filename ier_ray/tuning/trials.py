@@ -2,7 +2,11 @@
 
 ``SWEEP/trials/trial-0000/trial.json`` is written when the trial is proposed, after each of its
 epochs and when it ends, each time completely or not at all. Nothing else has to survive a crash:
-the search, the stopping rule and the table of trials are functions of these records.
+the search and the table of trials are functions of these records.
+
+Trials are compared at rungs. One that reaches a rung leaves its best score there, in the name of an
+empty file: ``SWEEP/rungs/000002/trial-0000=0.75``. However many trials there are, one listing tells
+the scores of all. A trial that is started again reaches its rungs again, under the same names.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from ier_ray.tuning.halving import Halving
 from ier_ray.tuning.space import Point, with_values
 
 RECORD = "trial.json"
+RUNGS = "rungs"
 WEIGHTS = "best"
 """Directory of an ended trial's best epoch, without trainer state."""
 
@@ -122,6 +127,14 @@ class TrialStore:
         where = storage.join(self.directory(name), RECORD)
         return TrialRecord.model_validate(storage.read_json(where))
 
+    def reach(self, rung: int, name: str, score: float) -> list[float]:
+        """Leave a trial's score at a rung; returns those of the others that have reached it."""
+        directory = storage.join(self.location, RUNGS, f"{rung:06d}")
+        storage.write_bytes(storage.join(directory, f"{name}={score!r}"), b"")
+        left = [file for file in storage.list_files(directory) if not file.startswith(".")]
+        reached = dict(file.split("=") for file in left)  # others are being written
+        return [float(reached[other]) for other in reached if other != name]
+
     def all(self) -> list[TrialRecord]:
         """All records, in the order in which the trials were proposed."""
         found: list[TrialRecord] = []
@@ -167,11 +180,11 @@ class TrialLog:
         self.store.write(self.record)
 
     def should_stop(self, epoch: int) -> bool:
-        """Whether the scheduler stops the trial after an epoch, by all trials' records so far."""
+        """Whether the scheduler stops the trial after an epoch, by all that have come so far."""
         if self.halving is None or epoch not in self.halving.rungs:
             return False
-        others = [one for one in self.store.all() if one.name != self.record.name]
-        return self.halving.stops(epoch, scores(self.record), [scores(other) for other in others])
+        best = max(scores(self.record)[:epoch])
+        return self.halving.stops(best, self.store.reach(epoch, self.record.name, best))
 
     def end(self, progress: RunProgress, *, complete: bool) -> None:
         """Record the end of a trial whose weights are in place."""

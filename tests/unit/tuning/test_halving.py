@@ -21,24 +21,20 @@ def test_rungs(rule: Halving, rungs: tuple[int, ...]) -> None:
     assert rule.rungs == rungs
 
 
-def test_the_best_so_far_counts_and_only_up_to_the_rung() -> None:
+def test_a_trial_ends_below_the_better_half_and_equals_go_on() -> None:
     rule = Halving(2, 2, 8)
-    assert not rule.stops(2, [0.9, 0.1], [[0.5, 0.5]])
-    assert rule.stops(2, [0.1, 0.2], [[0.5, 0.1]])
-    assert not rule.stops(2, [0.4, 0.4, 0.0], [[0.3, 0.3, 0.9]])  # 0.9 came after the rung
-    assert not rule.stops(2, [0.1, 0.1], [[0.9]])  # has not reached it
-    assert not rule.stops(2, [0.1, 0.1], [])
-    assert not rule.stops(2, [0.5, 0.5], [[0.5, 0.5]] * 3)  # equals go on
+    assert not rule.stops(0.9, [0.5])
+    assert rule.stops(0.2, [0.5])
+    assert not rule.stops(0.5, [0.5, 0.1, 0.9])
+    assert not rule.stops(0.1, [])
+    assert not rule.stops(0.5, [0.5] * 3)
 
 
 @pytest.mark.parametrize("reduction", [2, 3, 4])
 def test_one_in_reduction_goes_on_if_all_are_compared_at_once(reduction: int) -> None:
     scores = np.random.default_rng(0).permutation(36) / 36
     rule = Halving(1, reduction, 4)
-    stopped = [
-        rule.stops(1, [own], [[other] for other in np.delete(scores, i)])
-        for i, own in enumerate(scores)
-    ]
+    stopped = [rule.stops(own, np.delete(scores, i).tolist()) for i, own in enumerate(scores)]
     assert 36 - sum(stopped) == 36 // reduction
     worst_kept = min(score for score, stop in zip(scores, stopped, strict=True) if not stop)
     assert all(score < worst_kept for score, stop in zip(scores, stopped, strict=True) if stop)

@@ -37,6 +37,9 @@ class Killed(BaseException):
     """Stands for kill -9: nothing after it runs."""
 
 
+RULE = Halving(2, 2, 4)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> TrialStore:
     return TrialStore(str(tmp_path / "sweep"))
@@ -185,12 +188,24 @@ def test_a_trial_behind_the_others_ends_by_itself_and_stays_ended(
     store: TrialStore, shards: dict[str, str]
 ) -> None:
     store.create(0, {})
-    with_scores(store, 1, *[2.0] * 4, state="finished")
-    with_scores(store, 2, 2.0, state="unfinished")
-    rule = Halving(2, 2, 4)
-    assert run_trial(store, shards, epochs=4, halving=rule).epoch == 2
-    assert run_trial(store, shards, epochs=4, halving=rule).epoch == 2
+    store.reach(2, trial_name(1), 2.0)
+    assert run_trial(store, shards, epochs=4, halving=RULE).epoch == 2
+    assert run_trial(store, shards, epochs=4, halving=RULE).epoch == 2
     assert run_trial(store, shards, epochs=4).epoch == 4
+
+
+def test_the_best_score_up_to_a_rung_is_left_there_once_whoever_asks_again(
+    store: TrialStore,
+) -> None:
+    log = TrialLog(store, with_scores(store, 0, 0.5, 0.25, 0.875, state="unfinished"), RULE)
+    assert not log.should_stop(1)  # no rung
+    assert not log.should_stop(2)
+    assert not log.should_stop(2)
+    assert store.reach(2, trial_name(1), 1e-30) == [0.5]
+    assert store.reach(2, trial_name(2), -0.1) == [0.5, 1e-30]
+    assert store.reach(4, trial_name(1), 0.1) == []
+    behind = with_scores(store, 3, -0.5, -0.25, state="unfinished")
+    assert TrialLog(store, behind, RULE).should_stop(2)
 
 
 def test_ended_trials_keep_weights_of_the_best_only(
