@@ -18,6 +18,7 @@ os.environ.update(
     RAY_USAGE_STATS_ENABLED="0",
     RAY_ENABLE_UV_RUN_RUNTIME_ENV="0",
     RAY_DATA_DISABLE_PROGRESS_BARS="1",
+    RAY_TRAIN_ENABLE_PREEMPTION_WATCHER="0",  # a process less in each run
     RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.2",  # runs here take seconds
     RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S="30",
 )

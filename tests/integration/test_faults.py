@@ -33,7 +33,6 @@ from ier_ray.cluster.failures import FailureNotice, fit, training_error
 from ier_ray.cluster.trainer import TrainResult, make_trainer, run_training
 from ier_ray.cluster.worker import RayTrainContext, gathered, local_copy
 from ier_ray.errors import (
-    DataError,
     DeviceMemoryError,
     IerRayError,
     LostWorkersError,
@@ -175,10 +174,9 @@ FULL = out_of_memory(TrainSettings.model_validate({"data": {"fer": "f", "ier": "
     ("error", "starts", "kind", "told"),
     [
         (FULL, 1, DeviceMemoryError, r"^epoch 3: .* optimizer.batch_size 16; lower it"),
-        (DataError("image 7 is unreadable now"), 1, DataError, "^image 7 is unreadable now$"),
         (StorageError("s3://b: away"), 2, TrainingError, "worker 1: StorageError: s3://b: away"),
     ],
-    ids=["full", "data", "storage"],
+    ids=["full", "storage"],
 )
 def test_only_an_error_that_may_pass_restarts_the_workers(
     cluster: None,

@@ -132,7 +132,7 @@ def test_trials_of_several_workers_end_by_themselves_two_at_once(
         shards,
         tmp_path,
         {"schedule__epochs": 2, "scaling": {"num_workers": 2, "cpus_per_worker": 0.5}},
-        trials=4,
+        trials=3,
         max_concurrent=2,
     )
     result = run_sweep(settings)
