@@ -23,13 +23,13 @@ from ier_ray.training.checkpoint import read_checkpoint_manifest
 
 
 @pytest.fixture(scope="module")
-def halves(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Both domains in two folds, and the generic images in four."""
-    root = tmp_path_factory.mktemp("halves")
+def thirds(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Both domains in three folds, and the generic images in four."""
+    root = tmp_path_factory.mktemp("thirds")
     source = SyntheticSource(samples=64, size=SIZE, seed=5)
     parts: dict[str, tuple[Domain, int]] = {
-        "fer": ("fer", 2),
-        "ier": ("ier", 2),
+        "fer": ("fer", 3),
+        "ier": ("ier", 3),
         "quarters": ("ier", 4),
     }
     return {
@@ -42,15 +42,15 @@ def halves(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 @pytest.mark.timeout(400)
 def test_each_fold_is_held_out_once_and_a_second_call_goes_on(
-    halves: dict[str, str], tmp_path: Path
+    thirds: dict[str, str], tmp_path: Path
 ) -> None:
-    data = {"fer": halves["fer"], "ier": halves["ier"]}
+    data = {"fer": thirds["fer"], "ier": thirds["ier"]}
     settings = tiny_settings(
         data, tmp_path, name="cv", scaling={"num_workers": 1}, schedule={"epochs": 1}
     )
     found = cross_validate(settings)
-    runs = [storage.read_json(f"{tmp_path}/cv/fold-{fold}/settings.json") for fold in range(2)]
-    assert [run["data"]["test_fold"] for run in runs] == [0, 1]
+    runs = [storage.read_json(f"{tmp_path}/cv/fold-{fold}/settings.json") for fold in range(3)]
+    assert [run["data"]["test_fold"] for run in runs] == [0, 1, 2]
     kept = Predictions.read(found.predictions)
     assert not kept.seen.any()
     for domain in ("fer", "ier"):
@@ -60,7 +60,7 @@ def test_each_fold_is_held_out_once_and_a_second_call_goes_on(
         own = kept.select(kept.domains == domain)
         assert len(own) == len(set(own.sample_ids)) == 64
         hits = own.probabilities.argmax(1) == own.labels
-        by_fold = [hits[own.folds == fold].mean() for fold in range(2)]
+        by_fold = [hits[own.folds == fold].mean() for fold in range(3)]
         assert table.mean["accuracy"] == pytest.approx(np.mean(by_fold))
         assert table.std["accuracy"] == pytest.approx(np.std(by_fold, ddof=1))
         assert table.pooled.accuracy == pytest.approx(hits.mean())
@@ -74,16 +74,16 @@ def test_each_fold_is_held_out_once_and_a_second_call_goes_on(
         cross_validate(settings.model_copy(update={"seed": 9}))
 
 
-def test_domains_in_different_folds_are_refused(halves: dict[str, str], tmp_path: Path) -> None:
-    data = {"fer": halves["fer"], "ier": halves["quarters"]}
-    with pytest.raises(SettingsError, match=r"data\.fer has 2 folds, data\.ier has 4"):
+def test_domains_in_different_folds_are_refused(thirds: dict[str, str], tmp_path: Path) -> None:
+    data = {"fer": thirds["fer"], "ier": thirds["quarters"]}
+    with pytest.raises(SettingsError, match=r"data\.fer has 3 folds, data\.ier has 4"):
         cross_validate(tiny_settings(data, tmp_path))
     assert not any(tmp_path.iterdir())
 
 
-def test_what_cannot_rotate_is_refused(halves: dict[str, str], tmp_path: Path) -> None:
-    data = {"fer": halves["fer"], "ier": halves["ier"]}
-    with pytest.raises(SettingsError, match=r"data\.val_fold is 1; in cross-validation every fold"):
-        cross_validate(tiny_settings(data, tmp_path, data__val_fold=1))
+def test_what_cannot_rotate_is_refused(thirds: dict[str, str], tmp_path: Path) -> None:
+    data = {"fer": thirds["fer"], "ier": thirds["ier"]}
+    with pytest.raises(SettingsError, match=r"data\.val_fold is 2; in cross-validation every fold"):
+        cross_validate(tiny_settings(data, tmp_path, data__val_fold=2))
     with pytest.raises(SettingsError, match=r"data\.split is own: .* cannot rotate"):
         cross_validate(tiny_settings(data, tmp_path, data__split="own"))
