@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 from ray.job_submission import JobSubmissionClient
 from support.heads import BIN, head_node
 from support.runs import ROOT
@@ -77,52 +74,3 @@ def test_a_submitted_job_with_a_bad_setting_fails_and_names_it(head: str) -> Non
     assert status == "FAILED"
     assert done.returncode != 0
     assert "loss.balance must be >= 0, got -1" in done.stdout + done.stderr
-
-
-@pytest.mark.parametrize(
-    ("script", "arguments", "code", "message"),
-    [
-        ("train", ["--config=nowhere.yaml"], 2, "nowhere.yaml: no such file"),
-        ("train", ["--los.balance=1"], 2, "did you mean --loss.balance?"),
-        ("train", ["--data.fer=x"], 2, "data.ier is required"),
-        ("explain", ["--checkpoint=x"], 2, "give either images or shards"),
-        ("ingest", ["--source=instagram"], 2, "source: must be one of auto, synthetic, emotic"),
-        ("ingest", ["--source=fi"], 2, "path is required: the dataset's folder"),
-    ],
-)
-def test_misuse_is_told_before_a_cluster_starts(
-    script: str, arguments: list[str], code: int, message: str
-) -> None:
-    done = subprocess.run(
-        [sys.executable, f"jobs/{script}.py", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == code
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
-
-
-def test_a_missing_checkpoint_ends_with_one_clear_line(cluster: None, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "jobs/explain.py",
-            f"--checkpoint={tmp_path}/none",
-            f"--output={tmp_path}/out",
-            "--images=[a.png]",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address},
-    )
-    assert done.returncode == 1
-    assert "none: no checkpoint here" in done.stderr.splitlines()[-1]
-    assert not (tmp_path / "out").exists()
