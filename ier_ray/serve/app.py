@@ -174,7 +174,8 @@ class Ingress:
             RefusedError: when none has come some time after the deadline.
         """
         try:
-            return await asyncio.wait_for(answer, self._args.deadline_s + MOST_OVERDUE_S)
+            async with asyncio.timeout(self._args.deadline_s + MOST_OVERDUE_S):
+                return await answer
         except TimeoutError as error:
             raise RefusedError(504, "deadline", "no explainer has answered", 1.0) from error
 
@@ -191,7 +192,9 @@ class Ingress:
         # Requests of one image go to one replica, which has its activations and scores.
         stream = self._explainer.options(session_id=image).explain.remote(asked)
         try:
-            await asyncio.wait_for(anext(stream), ACCEPTED_WITHIN_S)
+            # Python 3.11's wait_for may lose a cancellation that comes together with the answer.
+            async with asyncio.timeout(ACCEPTED_WITHIN_S):
+                await anext(stream)
             async for answer in stream:
                 if isinstance(answer, RefusedError):
                     raise answer

@@ -8,6 +8,9 @@ from fastapi import Request
 
 Result = TypeVar("Result")
 
+AGAIN_S = 0.5
+"""Seconds after which work that goes on is cancelled again."""
+
 
 async def unless_disconnected(request: Request, work: Awaitable[Result]) -> Result:
     """The result of some work, which is cancelled when the client disconnects.
@@ -28,8 +31,11 @@ async def unless_disconnected(request: Request, work: Awaitable[Result]) -> Resu
             raise asyncio.CancelledError("the client disconnected")
         return working.result()
     finally:
+        # Once is not enough: what waits for a cluster may meet its answer and lose the cancellation.
         for task in (working, gone):
-            task.cancel()
+            while not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=AGAIN_S)
         await asyncio.gather(working, gone, return_exceptions=True)
 
 

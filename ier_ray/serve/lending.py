@@ -89,7 +89,8 @@ class Lender:
         handle = serve.get_deployment_handle("Explainer", serve.get_replica_context().app_name)
         response = handle.options(session_id=f"{self._asked_by}-{slot}").score.remote(request)
         try:
-            logits: NDArray[np.float64] | None = await asyncio.wait_for(response, OVERDUE_S)
+            async with asyncio.timeout(OVERDUE_S):
+                logits: NDArray[np.float64] | None = await response
         except Exception as error:  # noqa: BLE001 (whatever it was, the replica scores them itself)
             logger.info("another replica did not help: %s", error)
             response.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import pickle
 import threading
@@ -193,6 +194,24 @@ def test_work_is_cancelled_when_the_client_disconnects() -> None:
         return happened
 
     assert asyncio.run(disconnect()) == ["cancelled"]
+
+
+def test_work_that_loses_a_cancellation_is_cancelled_again() -> None:
+    async def disconnect() -> float:
+        async def work() -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            await asyncio.sleep(60)
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.disconnect"}
+
+        before = asyncio.get_running_loop().time()
+        with pytest.raises(asyncio.CancelledError):
+            await unless_disconnected(Request({"type": "http"}, receive), work())
+        return asyncio.get_running_loop().time() - before
+
+    assert asyncio.run(disconnect()) < 30
 
 
 def test_work_of_a_client_that_stays_is_finished() -> None:
