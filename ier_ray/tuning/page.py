@@ -84,7 +84,8 @@ def plots(space: Space, records: Sequence[TrialRecord], name: str) -> Iterator[P
     curves.update_layout(xaxis_title="epoch", yaxis_title=score)
     yield Plot(
         "Learning curves",
-        "The score after each epoch. A curve that ends early is of a trial that was stopped.",
+        "The score after each epoch. A curve that ends early is of a trial that was stopped; "
+        "failed trials are in the table only.",
         embedded(curves, "curves"),
     )
     names = sorted(one.name for one in space.parameters)  # Optuna's order, but it cuts them
@@ -134,6 +135,7 @@ def embedded(figure: Any, identifier: str) -> str:
         include_plotlyjs=False,
         div_id=identifier,
         default_height="420px",
-        config={"displaylogo": False, "responsive": True},
+        # plotly.js would show a button that uploads the figure's data to plotly's server.
+        config={"displaylogo": False, "responsive": True, "showSendToCloud": False},
     )
     return html

@@ -79,7 +79,7 @@ def test_the_page_shows_the_sweep_and_loads_nothing() -> None:
     page = Page(html)
     assert page.loads == []
     assert not {"link", "img", "iframe", "object", "embed", "base"} & set(page.tags)
-    assert html.count("Plotly.newPlot(") == 5
+    assert html.count("Plotly.newPlot(") == html.count('"showSendToCloud": false') == 5
     for text in ("a <sweep> & its page", "best score, trial-0003", *SPACE.base_point, *LABEL_FREE):
         assert text in page.text
     names = [trial_name(index) for index in (3, 0, 1, 2)]  # best first, the failed one last
