@@ -49,7 +49,7 @@ def study_of(space: Space, records: Iterable[TrialRecord], *, name: str, **optio
 
 
 def write_study(location: str, space: Space, records: Iterable[TrialRecord], *, name: str) -> None:
-    """Write the study as an SQLite file, completely or not at all; about 1 ms per epoch.
+    """Write the study as an SQLite file, completely or not at all; takes milliseconds per epoch.
 
     Raises:
         StorageError: when it cannot be written.
