@@ -35,12 +35,16 @@ from ier_ray.training.sections import ScalingSettings
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.tracking import end_run_of
 from ier_ray.tuning.leaderboard import Row, as_text, rows_of, write_parquet
+from ier_ray.tuning.page import render_page
 from ier_ray.tuning.settings import SweepSettings
+from ier_ray.tuning.study import write_study
 from ier_ray.tuning.trials import TrialRecord, TrialStore, rank
 
 logger = logging.getLogger(__name__)
 
 TABLE = "trials.parquet"
+STUDY = "study.db"
+PAGE = "sweep.html"
 DRIVER_CPUS = 0.01
 """CPUs of a trial that runs Ray Train; its workers reserve their own. Tune does not accept 0."""
 CHANGEABLE = (
@@ -63,6 +67,10 @@ class SweepResult:
     """Best first."""
     table: str
     """Parquet file of the trials."""
+    study: str
+    """SQLite file of the trials as an Optuna study."""
+    page: str
+    """HTML page about the trials."""
     test: dict[Domain, Evaluation]
     """Metrics of the best trial on each domain's test part, which no trial was chosen by."""
     predictions: str
@@ -195,26 +203,34 @@ def concluded(settings: SweepSettings, store: TrialStore, started: float) -> Swe
     Raises:
         TrainingError: when every trial failed.
     """
-    records = sorted(store.all(), key=rank)
+    proposed = store.all()
+    records = sorted(proposed, key=rank)
     for record in records:
         if not record.ended:  # its process could not say so itself
             end_run_of(settings.train.tracking, store.directory(record.name), failed=True)
     best, rows = records[0], rows_of(records)
     if not best.ranked:
         raise TrainingError(f"{store.location}: every trial failed: {best.error}")
-    table = storage.join(store.location, TABLE)
+    table, study, page, predicted = (
+        storage.join(store.location, file) for file in (TABLE, STUDY, PAGE, PREDICTIONS)
+    )
     write_parquet(table, rows)
     logger.info("%s", as_text(rows, settings.train.criterion))
     exported = export_checkpoint(store.weights(best.name), storage.join(store.location, "best"))
     predictions = predict_held_out(exported, store.settings(settings.train, best))
-    predictions.write(storage.join(store.location, PREDICTIONS))
+    predictions.write(predicted)
+    space = settings.space
+    write_study(study, space, proposed, name=settings.name)
+    storage.write_bytes(page, render_page(space, proposed, name=settings.name).encode())
     return SweepResult(
         sweep=store.location,
         checkpoint=exported,
         best=rows[0],
         trials=rows,
         table=table,
+        study=study,
+        page=page,
         test=tested(predictions),
-        predictions=storage.join(store.location, PREDICTIONS),
+        predictions=predicted,
         seconds=time.perf_counter() - started,
     )

@@ -1,1 +1,1 @@
-"""Sweeps without Ray: the space, what to try next, when to stop a trial, the trials' records."""
+"""Sweeps without Ray: the space, what to try next, when to stop a trial, records, a page."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from ier_ray import storage
 from ier_ray.training.selection import LABEL_FREE
+from ier_ray.tuning.space import plain
 from ier_ray.tuning.trials import State, TrialRecord, rank
 
 VALIDATION = ("_accuracy", "_val_loss")
@@ -100,7 +101,7 @@ def write_parquet(location: str, rows: Sequence[Row]) -> None:
     columns = [
         {
             **{name: value for name, value in asdict(row).items() if not isinstance(value, dict)},
-            **plain(row.point),
+            **{name: plain(value) for name, value in row.point.items()},
             **{name: row.metrics.get(name) for name in names},
         }
         for row in rows
@@ -108,11 +109,3 @@ def write_parquet(location: str, rows: Sequence[Row]) -> None:
     file = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(columns), file)
     storage.write_bytes(location, file.getvalue())
-
-
-def plain(point: Mapping[str, Any]) -> dict[str, Any]:
-    """A point whose lists are texts: a column has values of one type."""
-    return {
-        name: value if value is None or isinstance(value, bool | int | float | str) else str(value)
-        for name, value in point.items()
-    }

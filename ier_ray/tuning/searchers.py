@@ -15,7 +15,8 @@ import optuna
 from optuna.trial import TrialState
 
 from ier_ray.errors import SettingsError
-from ier_ray.tuning.space import Parameter, Point, Range, Space
+from ier_ray.tuning.space import Point, Range, Space
+from ier_ray.tuning.study import as_value, distributions, empty_study, point_drawn
 from ier_ray.tuning.trials import TrialRecord
 
 Searcher = Literal["tpe", "random", "grid"]
@@ -66,12 +67,9 @@ def drawn_point(
     space: Space, searcher: Searcher, records: Sequence[TrialRecord], seed: int
 ) -> Point:
     """A point that Optuna draws."""
-    distributions = {one.name: distribution(one) for one in space.parameters}
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would log each study it makes
-    study = optuna.create_study(direction="maximize", sampler=sampler(searcher, seed))
-    for record in records:
-        study.add_trial(as_told(space, record, distributions))
-    drawn = study.ask(distributions).params
+    study = empty_study(sampler=sampler(searcher, seed))
+    study.add_trials([as_told(space, record) for record in records])
+    drawn = study.ask(distributions(space)).params
     return {one.name: as_value(one, drawn[one.name]) for one in space.parameters}
 
 
@@ -100,13 +98,12 @@ def sampler(searcher: Searcher, seed: int) -> Any:
         return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
 
-def as_told(space: Space, record: TrialRecord, distributions: dict[str, Any]) -> Any:
+def as_told(space: Space, record: TrialRecord) -> Any:
     """What Optuna is told of a trial: its best score so far, and whether it was cut short.
 
     A failed trial is the worst of those that were cut short.
     """
-    params = {one.name: as_drawn(one, record.point[one.name]) for one in space.parameters}
-    common = {"params": params, "distributions": distributions}
+    common = point_drawn(space, record)
     match record.state:
         case "finished":
             return optuna.create_trial(state=TrialState.COMPLETE, value=record.score, **common)
@@ -119,22 +116,3 @@ def as_told(space: Space, record: TrialRecord, distributions: dict[str, Any]) ->
             return optuna.create_trial(state=TrialState.PRUNED, **common)
         case "unfinished":
             return optuna.create_trial(state=TrialState.RUNNING, **common)
-
-
-def distribution(one: Parameter) -> Any:
-    """Optuna's distribution of a setting; choices are drawn by their index."""
-    if not isinstance(one, Range):
-        return optuna.distributions.CategoricalDistribution(range(len(one.ends)))
-    if isinstance(one.low, int):
-        return optuna.distributions.IntDistribution(one.low, int(one.high), log=one.log)
-    return optuna.distributions.FloatDistribution(one.low, one.high, log=one.log)
-
-
-def as_value(one: Parameter, drawn: Any) -> Any:
-    """The setting's value for what Optuna drew."""
-    return drawn if isinstance(one, Range) else one.ends[drawn]
-
-
-def as_drawn(one: Parameter, value: Any) -> Any:
-    """What Optuna draws for a value of the setting."""
-    return value if isinstance(one, Range) else one.ends.index(value)

@@ -277,6 +277,11 @@ def described(point: Point) -> str:
     )
 
 
+def plain(value: Any) -> Any:
+    """A setting's value as one that tables and Optuna know: a list is a text."""
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
 def value_at(values: Mapping[str, Any], name: str) -> Any:
     """The value of a dotted name in nested mappings."""
     found: Any = values

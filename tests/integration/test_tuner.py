@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pyarrow.parquet as pq
 import pytest
 import ray
@@ -40,6 +41,15 @@ def test_a_sweep_ranks_by_the_best_epoch_and_exports_it(swept: SweepResult) -> N
     assert [(row["name"], row["score"]) for row in rows] == [
         (t.name, t.score) for t in swept.trials
     ]
+    study = optuna.load_study(study_name="small", storage=f"sqlite:///{swept.study}")
+    by_name = {trial.user_attrs["trial"]: trial for trial in study.trials}
+    for trial in swept.trials:
+        assert by_name[trial.name].value == trial.score
+        assert by_name[trial.name].params == trial.point
+        assert len(by_name[trial.name].intermediate_values) == trial.epochs
+    page = Path(swept.page).read_text()
+    for text in ("Plotly.newPlot", *LABEL_FREE, *by_name):
+        assert text in page
 
 
 def test_trials_end_at_rungs_by_what_the_others_had_recorded(swept: SweepResult) -> None:
