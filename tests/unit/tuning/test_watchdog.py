@@ -146,3 +146,15 @@ def test_time_in_which_nobody_looked_does_not_count(sweep: Sweep) -> None:
     assert sweep.watchdog.look(sweep.now) == []
     assert sweep.wait(14.0 - LOOK_S) == []
     assert len(sweep.wait(1.0)) == 1
+
+
+def test_an_epoch_during_which_a_trial_was_alone_does_not_tell_what_sharing_costs(
+    sweep: Sweep,
+) -> None:
+    sweep.watchdog.started("b", epoch=0, work=1.0)
+    sweep.epoch("a", 2, 10.0)
+    sweep.watchdog.ended("b")
+    sweep.watchdog.started("c", epoch=0, work=1.0)  # in the same epoch
+    sweep.epoch("a", 3, 10.0)
+    assert sweep.wait(1.5 * 2 * 10.0 + MARGIN_S) == []
+    assert [stall.trial for stall in sweep.wait(1.0)] == ["a"]
