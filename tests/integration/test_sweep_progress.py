@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from support.sweeps import sweep
 
-from ier_ray.cluster.job import job_log
+from ier_ray.cluster.logs import job_log
 from ier_ray.cluster.packing import Group
 from ier_ray.cluster.sweep_forecast import SweepForecast
 from ier_ray.cluster.sweep_progress import SweepProgress

@@ -41,7 +41,7 @@ def start_job(
             [sys.executable, str(ROOT / "jobs" / script), "--config", str(config)],
             env={**os.environ, "RAY_ADDRESS": address, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
-            stderr=log and stack.enter_context(log.open("w")),
+            stderr=stack.enter_context(log.open("w")) if log else None,
             text=True,
             start_new_session=True,
         )
