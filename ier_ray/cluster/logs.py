@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ray._private.ray_constants import LOG_PREFIX_INFO_MESSAGE
 from ray._private.ray_logging import global_worker_stdstream_dispatcher
@@ -38,7 +38,7 @@ def job_log(program: str) -> Iterator[Path]:
     os.close(handle)
     everything = logging.FileHandler(name, encoding="utf-8")
     everything.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    console = logging.StreamHandler(sys.stderr)
+    console = StandardError()
     console.setLevel(logging.INFO)
     console.setFormatter(MessageOnly())
     console.addFilter(lambda record: not is_rays(record) or record.levelno == logging.WARNING)
@@ -64,6 +64,15 @@ def is_rays(record: logging.LogRecord) -> bool:
     return record.name.partition(".")[0] == "ray"
 
 
+class StandardError(logging.StreamHandler[TextIO]):
+    """Prints to what is standard error now: a live table takes its place while it is shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        self.setStream(sys.stderr)
+        super().emit(record)
+
+
 class MessageOnly(logging.Formatter):
     """Leaves out tracebacks, whoever attached them."""
 
@@ -81,10 +90,14 @@ class Marked(logging.Formatter):
         return "\n".join(f"{LOG_PREFIX_INFO_MESSAGE}{line}" for line in lines)
 
 
-def show_in_job() -> None:
-    """Show what the package logs in this worker process to the user of the job."""
+def show_in_job(trial: str | None = None) -> None:
+    """Show what the package logs in this worker process to the user of the job.
+
+    Args:
+        trial: the trial of a sweep that the process works for; each line begins with its name.
+    """
     handler = logging.StreamHandler()
-    handler.setFormatter(Marked("%(message)s"))
+    handler.setFormatter(Marked(f"{trial}: %(message)s" if trial else "%(message)s"))
     logger = logging.getLogger(OURS)
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)

@@ -1,9 +1,10 @@
-"""Tells how long a sweep takes when its first trial has ended."""
+"""Forecasts how long the rest of a sweep takes."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from statistics import fmean
 
 from ier_ray.cluster.forecast import Forecast, duration
 from ier_ray.cluster.packing import Group
@@ -13,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class SweepForecast:
-    """Logs the time and the cost of the remaining trials, once.
+    """The time and the cost of the remaining trials, logged once when the first one has ended.
 
     Args:
         run: what each trial holds.
@@ -37,14 +38,26 @@ class SweepForecast:
         if self.told or not done or not left:
             return
         self.told = True
-        seconds = sum(float(epoch["seconds"]) for epoch in ended.history)
-        forecast = Forecast.of(self.run, left, epoch_seconds=seconds / done, at_once=self.at_once())
+        seconds = sum(epoch_seconds([ended]))
         logger.info(
             "the first trial ended, %d epochs in %s; the other %d take %s",
             done,
             duration(seconds),
             len(left),
-            forecast,
+            Forecast.of(self.run, left, epoch_seconds=seconds / done, at_once=self.at_once()),
+        )
+
+    def remaining(self, records: Sequence[TrialRecord]) -> Forecast | None:
+        """What is left, by all epochs so far; None before the first one and after the last.
+
+        Args:
+            records: those of all trials so far.
+        """
+        known, left = epoch_seconds(records), self.epochs_left(records)
+        if not known or not left:
+            return None
+        return Forecast.of(
+            self.run, left, epoch_seconds=fmean(known), at_once=max(1, self.at_once())
         )
 
     def epochs_left(self, records: Sequence[TrialRecord]) -> list[int]:
@@ -52,3 +65,8 @@ class SweepForecast:
         begun = [self.epochs - len(one.history) for one in records if not one.ended]
         new = [self.epochs] * (self.trials - len(records))
         return [epochs for epochs in (*begun, *new) if epochs > 0]
+
+
+def epoch_seconds(records: Sequence[TrialRecord]) -> list[float]:
+    """Seconds of each epoch of some trials."""
+    return [float(epoch["seconds"]) for one in records for epoch in one.history]

@@ -6,6 +6,7 @@ that it would meet again is recorded, too; any other is raised, and the trial is
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ from ier_ray.cluster.streams import open_streams
 from ier_ray.cluster.trainer import train_tracked
 from ier_ray.errors import ClusterError, IerRayError, LostWorkersError, StorageError
 from ier_ray.training.checkpoint import export_checkpoint
-from ier_ray.training.loop import train
+from ier_ray.training.loop import epoch_logger, train
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.state import RunProgress
 from ier_ray.training.tracking import log_epochs, tracked, write_scalars
@@ -37,7 +38,8 @@ def trial_function(settings: SweepSettings, store: TrialStore) -> Callable[[dict
     """The function that Tune calls with the name of a trial."""
 
     def run_trial(config: dict[str, Any]) -> None:
-        show_in_job()
+        show_in_job(config["trial"])
+        epoch_logger.setLevel(logging.WARNING)  # the driver logs the trial's epochs
         quiet_data()
         log = TrialLog(store, store.read(config["trial"]), settings.halving)
         trial = store.settings(settings.train, log.record)

@@ -24,6 +24,7 @@ from ier_ray.cluster.packing import Group
 from ier_ray.cluster.preflight import check_cluster, footprint_of_sweep
 from ier_ray.cluster.runs import check_run, claim_settings, group_of
 from ier_ray.cluster.sweep_forecast import SweepForecast
+from ier_ray.cluster.sweep_progress import SweepProgress
 from ier_ray.cluster.trainer import PREDICTIONS
 from ier_ray.cluster.trial import trial_function
 from ier_ray.cluster.trial_queue import Losses, TrialActors, TrialQueue
@@ -150,10 +151,15 @@ def run_trials(settings: SweepSettings, store: TrialStore, room: TrialsThatFit) 
             f"{len(queue.records)} trials: it can only be raised"
         )
     if not queue.is_done:
-        make_tuner(settings, store, queue).fit()
+        progress = SweepProgress(queue)
+        tuner = make_tuner(settings, store, queue, progress)
+        with progress.shown():
+            tuner.fit()
 
 
-def make_tuner(settings: SweepSettings, store: TrialStore, queue: TrialQueue) -> tune.Tuner:
+def make_tuner(
+    settings: SweepSettings, store: TrialStore, queue: TrialQueue, progress: SweepProgress
+) -> tune.Tuner:
     """A tuner for what the queue holds."""
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the job
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # trials write their own
@@ -170,7 +176,7 @@ def make_tuner(settings: SweepSettings, store: TrialStore, queue: TrialQueue) ->
             name="tune",
             storage_path=path,
             storage_filesystem=fs,
-            callbacks=[Losses(queue)],
+            callbacks=[Losses(queue), progress],
             verbose=0,
         ),
     )

@@ -24,7 +24,7 @@ from ier_ray.cluster.logs import show_in_job
 from ier_ray.cluster.streams import open_streams
 from ier_ray.errors import DeviceMemoryError, IerRayError, StorageError, TrainingError
 from ier_ray.training.context import ProgressBar
-from ier_ray.training.loop import train
+from ier_ray.training.loop import epoch_logger, train
 from ier_ray.training.meters import LoggedProgress
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.state import RunProgress
@@ -44,7 +44,10 @@ def train_worker(config: dict[str, Any]) -> RunProgress | IerRayError:
     Any other is raised, since ranks that did not meet it wait for this one: only Ray can stop them.
     """
     logging.getLogger().setLevel(logging.WARNING)  # Ray logs every report through the root logger
-    show_in_job()
+    trial: TrialLog | None = config["trial"]
+    show_in_job(trial.record.name if trial else None)
+    if trial:
+        epoch_logger.setLevel(logging.WARNING)  # the driver logs the trial's epochs
     quiet_data()
     settings = TrainSettings.model_validate(config["settings"])
     run = storage.join(settings.storage, settings.name)
@@ -52,7 +55,7 @@ def train_worker(config: dict[str, Any]) -> RunProgress | IerRayError:
         run,
         terminal=config["terminal"],
         track=partial(log_epochs, settings.tracking, config["mlflow_run"]),
-        trial=config["trial"] and config["trial"].reopened(),
+        trial=trial and trial.reopened(),
     )
     try:
         streams = open_streams(settings, rank=context.rank, world_size=context.world_size)

@@ -38,6 +38,8 @@ from ier_ray.training.step import DeviceBatch, optimizer_step
 from ier_ray.training.trunk_cache import TrunkCache
 
 logger = logging.getLogger(__name__)
+epoch_logger = logging.getLogger(f"{__name__}.epochs")
+"""Logs one line per epoch; silenced where epochs are reported in another way."""
 
 
 def train(
@@ -61,7 +63,7 @@ def train(
         progress.epoch, progress.step = record["epoch"], record["step"]
         progress.history.append(record)
         if context.rank == 0:
-            logger.info(epoch_line(record, schedule.epochs))
+            epoch_logger.info(epoch_line(record, schedule.epochs))
         manifest = CheckpointManifest(
             model=settings.model,
             networks=settings.domains,

@@ -61,7 +61,7 @@ def rows_of(records: Iterable[TrialRecord]) -> list[Row]:
 
 def as_text(rows: Sequence[Row], criterion: str) -> str:
     """The rows as a table, with a column for each searched setting."""
-    metrics = [name for name in rows[0].metrics if name.endswith(VALIDATION)]
+    metrics = [one for one in rows[0].metrics if one.endswith(VALIDATION) and one != criterion]
     titles = ["trial", *rows[0].point, "state", "epochs", criterion, *metrics]
     lines = [titles]
     for row in rows:

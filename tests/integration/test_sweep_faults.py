@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -24,8 +26,11 @@ from ier_ray.cluster.tuner import SweepResult
 from ier_ray.serve.ports import free_port
 from ier_ray.tuning.leaderboard import Row, rows_of
 from ier_ray.tuning.trials import TrialRecord, TrialStore
+from ier_ray.tuning.watchdog import FACTOR, MARGIN_S
 
 NODE = {"object_store_memory": 100 * 2**20}
+SHORTEST_S = MARGIN_S / (2 - FACTOR)
+"""Seconds of the shortest epoch within twice of which a stall is named."""
 
 
 def rows_from(job: Job) -> list[Row]:
@@ -97,31 +102,77 @@ def test_a_driver_killed_at_any_moment_goes_on_under_the_same_name(
     assert trial_files(tmp_path)["trial-0000"][0] == finished[0]
 
 
-def trial_process() -> psutil.Process | None:
-    """The process of a trial that this session's cluster runs."""
-    found = [
+def processes(*titles: str) -> list[psutil.Process]:
+    """The processes of this session's cluster whose titles contain one of some texts."""
+    return [
         process
         for process in psutil.process_iter(["cmdline"])
-        if "ImplicitFunc" in " ".join(process.info["cmdline"] or [])
+        if any(title in " ".join(process.info["cmdline"] or []) for title in titles)
         and os.getpid() in [parent.pid for parent in process.parents()]
     ]
-    return found[0] if found else None
 
 
-@pytest.mark.timeout(400)
-def test_a_killed_trial_is_started_again_from_its_checkpoint(
-    shards: dict[str, str], tmp_path: Path, jobs: list[Job]
+@pytest.fixture
+def readers() -> Iterator[Readers]:
+    """The readers of this session's cluster, which run again when the test ends."""
+    readers = Readers()
+    yield readers
+    readers.resume()
+
+
+class Readers:
+    """Stops and continues the processes that read, or that wait for a task of reading."""
+
+    def __init__(self) -> None:
+        self.stopped: set[psutil.Process] = set()
+
+    def stop(self) -> None:
+        """Send SIGSTOP to all that run."""
+        for process in set(processes("RowReader.read", "ray::IDLE")) - self.stopped:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+                self.stopped.add(process)
+
+    def resume(self) -> None:
+        """Send SIGCONT to those that were stopped."""
+        for process in self.stopped:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+        self.stopped.clear()
+
+
+@pytest.mark.timeout(500)
+def test_a_trial_that_stands_still_is_named_and_one_that_is_killed_is_started_again(
+    shards: dict[str, str], tmp_path: Path, jobs: list[Job], readers: Readers
 ) -> None:
-    settings = sweep(shards, tmp_path, trials=1)
-    jobs.append(start_job(settings, tmp_path, ray.get_runtime_context().gcs_address))
+    settings = sweep(
+        shards, tmp_path, {"schedule__epochs": 4, "schedule__warmup_epochs": 0}, trials=1
+    )
+    log = tmp_path / "log"
+    jobs.append(start_job(settings, tmp_path, ray.get_runtime_context().gcs_address, log))
     wait_for(lambda: epochs_of(tmp_path, "trial-0000") == 1)
-    killed = trial_process()
-    assert killed is not None
-    killed.kill()
+    (epoch,) = records(tmp_path)[0].history
+
+    def is_named() -> bool:
+        readers.stop()
+        return "trial-0000 (loss.balance 1, optimizer.batch_size 8) stands still" in log.read_text()
+
+    wait_for(is_named, seconds=2 * max(epoch["seconds"], SHORTEST_S))
+    assert " in epoch 2 of 4: " in log.read_text()
+    assert len(records(tmp_path)[0].history) == 1
+    readers.resume()
+    wait_for(lambda: "trial-0000 goes on: epoch 2 ended after" in log.read_text())
+
+    (killed,) = processes("ImplicitFunc")
+    killed.kill()  # goes on from its checkpoint
     (row,) = rows_from(jobs[0])
-    assert (row.state, row.epochs, row.error) == ("finished", 3, None)
+    assert (row.state, row.epochs, row.error) == ("finished", 4, None)
     steps = [record["step"] for record in records(tmp_path)[0].history]
-    assert steps == [steps[0], 2 * steps[0], 3 * steps[0]]
+    assert steps == [steps[0], 2 * steps[0], 3 * steps[0], 4 * steps[0]]
+    told = log.read_text()
+    assert [told.count(f"trial-0000: epoch {epoch}/4") for epoch in (1, 2, 3, 4)] == [1, 1, 1, 1]
+    assert told.count("epoch 1/4") == 1  # the trial's own line is not shown as well
+    assert told.count("stands still") == 1
 
 
 @pytest.mark.timeout(400)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import yaml
@@ -24,15 +25,23 @@ def kill(job: Job) -> None:
     job.communicate(timeout=30)
 
 
-def start_job(settings: TrainSettings | SweepSettings, directory: Path, address: str) -> Job:
-    """`jobs/train.py` or `jobs/tune.py` on a cluster, in a process group of its own."""
+def start_job(
+    settings: TrainSettings | SweepSettings, directory: Path, address: str, log: Path | None = None
+) -> Job:
+    """`jobs/train.py` or `jobs/tune.py` on a cluster, in a process group of its own.
+
+    Args:
+        log: file for what it prints on standard error; by default it goes where ours goes.
+    """
     script = "tune.py" if isinstance(settings, SweepSettings) else "train.py"
     config = directory / f"{settings.name}.yaml"
     config.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "jobs" / script), "--config", str(config)],
-        env={**os.environ, "RAY_ADDRESS": address, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    with ExitStack() as stack:
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "jobs" / script), "--config", str(config)],
+            env={**os.environ, "RAY_ADDRESS": address, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=stack.enter_context(log.open("w")) if log else None,
+            text=True,
+            start_new_session=True,
+        )

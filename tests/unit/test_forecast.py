@@ -64,3 +64,13 @@ def test_a_sweep_tells_what_is_left_once(caplog: pytest.LogCaptureFixture) -> No
         "the first trial ended, 4 epochs in 2.0 min; the other 8 take about 5.0 min if none is "
         "stopped early: 0.5 CPU hours, 0 GPU hours"
     )
+
+
+def test_what_is_left_follows_all_epochs_so_far() -> None:
+    """Of four trials of four epochs on no node at present: one ended, one is half done."""
+    told = SweepForecast(Group(1, 2.0), trials=4, epochs=4, at_once=lambda: 0)
+    assert told.remaining([]) is None
+    assert told.remaining([record("a", 4, state="finished"), record("b", 0)]) is not None
+    found = told.remaining([record("a", 4, state="finished"), record("b", 2)])
+    assert found == Forecast(seconds=10 * 30.0, cpu_hours=10 * 30.0 * 2 / 3600, gpu_hours=0.0)
+    assert told.remaining([record(name, 4, state="finished") for name in "abcd"]) is None
