@@ -31,7 +31,7 @@ async def unless_disconnected(request: Request, work: Awaitable[Result]) -> Resu
             raise asyncio.CancelledError("the client disconnected")
         return working.result()
     finally:
-        # Once is not enough: what waits for a cluster may meet its answer and lose the cancellation.
+        # Once is not enough: what waits may meet its answer and lose the cancellation.
         for task in (working, gone):
             while not task.done():
                 task.cancel()
