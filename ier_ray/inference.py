@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -22,18 +20,14 @@ from ier_ray.errors import CheckpointError
 from ier_ray.evaluation.prior_shift import adjusted
 from ier_ray.explain.anytime import AnytimeExplainer, FirstAxis
 from ier_ray.explain.baselines import Baseline, before_normalization
-from ier_ray.explain.demands import Demands, recorded, scored
 from ier_ray.explain.dncshap import Contexts, Variant
-from ier_ray.explain.engine import Job, Lend, SharedNetwork
 from ier_ray.explain.evaluators import (
     SCORES,
     Interrupt,
     NetworkEvaluator,
-    logit,
     never_interrupt,
 )
 from ier_ray.explain.incremental import ExactInference
-from ier_ray.explain.masking import MaskedImages
 from ier_ray.explain.networks import FORWARD
 from ier_ray.models.classifier import EmotionClassifier
 from ier_ray.models.joint import last_dense
@@ -110,12 +104,6 @@ def shift_logits(
     last_dense(network).bias.add_(torch.from_numpy(offsets).float())
 
 
-def image_key_of(pixels: Pixels, settings: ExplainerSettings, domain: Domain) -> tuple[object, ...]:
-    """Equal for images with the same scores of masked versions."""
-    digest = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
-    return digest, settings.baseline, domain, settings.precision
-
-
 def compute_float32_in_full() -> None:
     """Turn TF32 off in this process: torch's default for convolutions on a card.
 
@@ -136,11 +124,6 @@ class Recognizer:
     _prepared: dict[tuple[Domain, Precision], ExactInference] = field(
         default_factory=dict, repr=False
     )
-    _shared: dict[tuple[Domain, Precision], SharedNetwork] = field(default_factory=dict, repr=False)
-    _macs: dict[tuple[AnytimeExplainer, SharedNetwork], float] = field(
-        default_factory=dict, repr=False
-    )
-    _lock: Lock = field(default_factory=Lock, repr=False)
 
     @classmethod
     def load(
@@ -217,12 +200,12 @@ class Recognizer:
 
         ``interrupt`` is called before each batch; an exception that it raises stops the evaluation.
         """
-        image, baseline, remark = self._normalized(pixels, settings, domain)
-        return self._exact(domain, settings.precision).evaluator(
+        image, baseline, remark = self.normalized(pixels, settings, domain)
+        return self.exact(domain, settings.precision).evaluator(
             image, baseline, score=SCORES[settings.score], interrupt=interrupt, remark=remark
         )
 
-    def _normalized(
+    def normalized(
         self, pixels: Pixels, settings: ExplainerSettings, domain: Domain
     ) -> tuple[Tensor, Tensor, str]:
         """The image and its baseline, and what to remark of their precision."""
@@ -232,7 +215,7 @@ class Recognizer:
         if settings.precision == "float32":
             return image, baseline, ""
         score, both = SCORES[settings.score], torch.stack([image, baseline])
-        prepared = self._exact(domain, settings.precision)
+        prepared = self.exact(domain, settings.precision)
         with torch.inference_mode(), FORWARD:
             exact = score(self._network(domain)(both).double())
             rounded = score(prepared.network(both.bfloat16()).double())
@@ -240,66 +223,7 @@ class Recognizer:
         remark = f"; in bfloat16, v(image) and v(baseline) are off by up to {error:.1e}"
         return image.bfloat16(), baseline.bfloat16(), remark
 
-    def job(
-        self,
-        pixels: Pixels,
-        settings: ExplainerSettings,
-        *,
-        domain: Domain = "ier",
-        target: int | None = None,
-        lend: Lend | None = None,
-    ) -> Job:
-        """The explanation of an image ``(S, S, 3)`` as a job of the engine.
-
-        Args:
-            target: class whose credits decide which regions are divided; by default the predicted
-                one.
-            lend: asks somebody else to score masked images.
-        """
-        image, baseline, remark = self._normalized(pixels, settings, domain)
-        explainer = settings.explainer(target)
-        network = self._together(domain, settings.precision, image, baseline)
-
-        def demands(interrupt: Interrupt) -> Demands:
-            dialog = explainer.demands(network.shape, by_level=True, interrupt=interrupt)
-            return recorded(dialog, network.inference + remark)
-
-        image_key = image_key_of(pixels, settings, domain)
-        return Job(
-            key=(image_key, settings, target),
-            image_key=image_key,
-            network=network,
-            image=image,
-            baseline=baseline,
-            demands=demands,
-            score=SCORES[settings.score],
-            macs=self._predicted_macs(explainer, network),
-            lend=lend,
-        )
-
-    def scoring_job(
-        self,
-        pixels: Pixels,
-        settings: ExplainerSettings,
-        masking: MaskedImages,
-        *,
-        domain: Domain = "ier",
-    ) -> Job:
-        """The logits of masked versions of an image ``(S, S, 3)`` as a job of the engine."""
-        image, baseline, _ = self._normalized(pixels, settings, domain)
-        network = self._together(domain, settings.precision, image, baseline)
-        return Job(
-            key=object(),
-            image_key=image_key_of(pixels, settings, domain),
-            network=network,
-            image=image,
-            baseline=baseline,
-            demands=lambda _: scored(masking),
-            score=logit,
-            macs=float(network.costs(masking).sum()),
-        )
-
-    def _exact(self, domain: Domain, precision: Precision) -> ExactInference:
+    def exact(self, domain: Domain, precision: Precision) -> ExactInference:
         """The network prepared for exact inference, once for each domain and precision."""
         if (domain, precision) not in self._prepared:
             network = self._network(domain)
@@ -307,23 +231,6 @@ class Recognizer:
                 network = copy.deepcopy(network).bfloat16()
             self._prepared[domain, precision] = ExactInference.of(network)
         return self._prepared[domain, precision]
-
-    def _together(
-        self, domain: Domain, precision: Precision, image: Tensor, baseline: Tensor
-    ) -> SharedNetwork:
-        """The network prepared for several images at once, once for each domain and precision."""
-        with self._lock:
-            if (domain, precision) not in self._shared:
-                prepared = self._exact(domain, precision)
-                self._shared[domain, precision] = SharedNetwork(prepared, image, baseline)
-            return self._shared[domain, precision]
-
-    def _predicted_macs(self, explainer: AnytimeExplainer, network: SharedNetwork) -> float:
-        """Predicted cost of an explanation, both backgrounds included."""
-        if (explainer, network) not in self._macs:
-            tree = explainer.macs(network.shape, network.costs, network.whole_macs)
-            self._macs[explainer, network] = tree + 2 * network.whole_macs
-        return self._macs[explainer, network]
 
     def _network(self, domain: Domain) -> nn.Module:
         """The network of a domain.

@@ -133,7 +133,7 @@ def engine_error(subject: Subject) -> float:
         subject.recognizer.evaluator(each, settings) for each in images
     ]
     alone = [settings.explainer().explain(each) for each in evaluators]
-    jobs = [subject.recognizer.job(each, settings) for each in images]
+    jobs = [subject.jobs.explanation(each, settings) for each in images]
     pairs = zip(explained_together(jobs), alone, strict=True)
     return max(
         float(np.abs(found.credits - expected.credits).max() / np.abs(expected.full).max())

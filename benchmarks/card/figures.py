@@ -216,6 +216,6 @@ def explain_once(subject: Subject, precision: Precision, contexts: Contexts = "b
 
 def explain_together(subject: Subject, precision: Precision, contexts: Contexts) -> None:
     """Explain several pictures in a new engine, which knows none of them."""
-    settings, recognizer = subject.settings(precision, contexts), subject.recognizer
+    settings = subject.settings(precision, contexts)
     images = subject.pictures[: subject.size.together]
-    explained_together([recognizer.job(each, settings) for each in images])
+    explained_together([subject.jobs.explanation(each, settings) for each in images])

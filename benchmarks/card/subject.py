@@ -22,6 +22,7 @@ from ier_ray.explain.dncshap import Contexts
 from ier_ray.inference import ExplainerSettings, Recognizer
 from ier_ray.models import EmotionClassifier, ModelSettings, build_network
 from ier_ray.models.joint import last_dense
+from ier_ray.serve.engine_jobs import EngineJobs
 from ier_ray.training.checkpoint import CheckpointManifest
 
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -95,6 +96,11 @@ class Subject:
         networks = nn.ModuleDict({"ier": copy.deepcopy(self.network)}).eval()
         networks = networks.to(self.device).to(memory_format=torch.channels_last)
         return Recognizer(networks, self._manifest, self.device)
+
+    @cached_property
+    def jobs(self) -> EngineJobs:
+        """What makes its explanations jobs of an engine."""
+        return EngineJobs(self.recognizer)
 
     def inputs(self, pixels: NDArray[np.uint8]) -> Tensor:
         """Normalized images ``(N, 3, S, S)`` on the CPU."""

@@ -35,7 +35,7 @@ class Running:
     ) -> None:
         self._updates: SimpleQueue[tuple[float, Update]] = SimpleQueue()
         self._started = time.perf_counter()
-        engine.submit(subject.recognizer.job(pixels, settings), self._notify)
+        engine.submit(subject.jobs.explanation(pixels, settings), self._notify)
 
     def _notify(self, update: Update) -> None:
         self._updates.put((time.perf_counter() - self._started, update))
@@ -90,7 +90,7 @@ def engine_lines(subject: Subject, rounds: int) -> Iterator[Line]:
     name, images = subject.name, [subject.new_pixels() for _ in range(TOGETHER)]
     adaptive = subject.settings.model_copy(update={"budget": 2**subject.depth})
     for settings in (subject.settings, adaptive, LARGE):
-        subject.recognizer.job(images[0], settings)  # predicts the cost, once for all images
+        subject.jobs.explanation(images[0], settings)  # predicts the cost, once for all images
     yield from first_level(subject)
     ratio = median_ratio(
         partial(adaptive_s, subject, images, adaptive, together=False),
@@ -188,7 +188,7 @@ class CountingNetwork(SharedNetwork):
 def deeper_rows(subject: Subject) -> tuple[int, int]:
     """Rows that depth 8 scores after depth 6 of the same image, and rows that are new in it."""
     pixels = subject.new_pixels()
-    jobs = [subject.recognizer.job(pixels, ExplainerSettings(depth=depth)) for depth in (6, 8)]
+    jobs = [subject.jobs.explanation(pixels, ExplainerSettings(depth=depth)) for depth in (6, 8)]
     prepared = ExactInference.of(subject.recognizer.networks["ier"])
     network = CountingNetwork(prepared, jobs[0].image, jobs[0].baseline, places=1)
     engine = Engine()

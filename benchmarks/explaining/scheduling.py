@@ -25,8 +25,9 @@ from ier_ray.explain.engine import SharedNetwork
 from ier_ray.explain.engine.shared import Logits, Portion
 from ier_ray.explain.evaluators import Interrupt, never_interrupt
 from ier_ray.explain.masking import MaskedImages
-from ier_ray.inference import ExplainerSettings, Recognizer
+from ier_ray.inference import ExplainerSettings
 from ier_ray.serve.deployments import Answer, Explainer, ExplainRequest
+from ier_ray.serve.engine_jobs import EngineJobs
 from ier_ray.serve.schemas import AppArgs, ExplainQuery
 
 ROW_S = 0.02
@@ -63,10 +64,10 @@ class SleepingExplainer(DEPLOYMENT.func_or_class):  # type: ignore[misc]
 
     def __init__(self, args: AppArgs) -> None:
         super().__init__(args)
-        recognizer: Recognizer = self._recognizer
-        prepared = ExactInference.of(recognizer.networks["ier"])
+        jobs: EngineJobs = self._jobs
+        prepared = ExactInference.of(jobs.recognizer.networks["ier"])
         image = torch.zeros(3, *self._sample.shape[:2])
-        recognizer._shared["ier", "float32"] = SleepingNetwork(prepared, image, image)
+        jobs._shared["ier", "float32"] = SleepingNetwork(prepared, image, image)
 
 
 def scheduler_lines(subject: Subject, rounds: int, *, replicas: int, each: int) -> Iterator[Line]:

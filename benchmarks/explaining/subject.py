@@ -6,6 +6,7 @@ import itertools
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from serving.contenders import ROOT
@@ -17,6 +18,7 @@ from ier_ray.config import parse_settings, read_settings_file
 from ier_ray.data.images import Pixels
 from ier_ray.inference import ExplainerSettings, Recognizer
 from ier_ray.models import ModelSettings
+from ier_ray.serve.engine_jobs import EngineJobs
 from ier_ray.training.settings import TrainSettings
 
 PAIRS = 5
@@ -63,6 +65,11 @@ class Subject:
             depth, model = 6, train.model
         checkpoint = save_untrained(directory / name, model, networks=("ier",))
         return cls(name, depth, checkpoint, Recognizer.load(checkpoint, device="cpu"))
+
+    @cached_property
+    def jobs(self) -> EngineJobs:
+        """What makes its explanations jobs of an engine."""
+        return EngineJobs(self.recognizer)
 
     @property
     def settings(self) -> ExplainerSettings:

@@ -21,6 +21,7 @@ from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.engine import Done, Engine, Failed, Job, Update
 from ier_ray.inference import ExplainerSettings, Recognizer
 from ier_ray.serve.decoding import Decoder
+from ier_ray.serve.engine_jobs import EngineJobs
 from ier_ray.serve.errors import RefusedError, complaint
 from ier_ray.serve.lending import Lender, ScoreRequest
 from ier_ray.serve.schemas import AppArgs, ExplainQuery
@@ -87,6 +88,7 @@ class Explainer:
             args.checkpoint, adjust_prior=args.adjust_prior, weights_sha256=args.weights_sha256
         )
         self._manifest = self._recognizer.manifest
+        self._jobs = EngineJobs(self._recognizer)
         self._decoder = Decoder(
             self._manifest.preprocessing,
             max_pixels=args.max_upload_pixels,
@@ -151,7 +153,7 @@ class Explainer:
         if others or request.asked_by == self._id or not self._engine.is_idle():
             return None
         job = await asyncio.to_thread(
-            self._recognizer.scoring_job, request.pixels, request.settings, request.masking
+            self._jobs.scores, request.pixels, request.settings, request.masking
         )
         loop = asyncio.get_running_loop()
         scored: asyncio.Future[Update] = loop.create_future()
@@ -185,7 +187,7 @@ class Explainer:
         pixels = await self._decoder.decode(request.encoded)
         lend = Lender(pixels, settings, self._manifest.weights_sha256, self._id)
         job = await asyncio.to_thread(
-            self._recognizer.job, pixels, settings, target=target, lend=lend
+            self._jobs.explanation, pixels, settings, target=target, lend=lend
         )
 
         def answer(explanation: Explanation, complete: bool, final: bool) -> Answer:

@@ -15,7 +15,10 @@ from support.runs import ROOT
 
 MIB = 2**20
 SENT = ["ier_ray", "jobs", "configs"]
-OF_THE_IMAGE = ["ier_ray/serve", "ier_ray/experiments", "jobs/demo.py"]
+OF_THE_IMAGE = [
+    *("ier_ray/serve", "ier_ray/explain/engine"),
+    *("ier_ray/experiments", "jobs/demo.py"),
+]
 WEIGHTS = ["vgg16.pth", "configs/best/model.safetensors", "jobs/trainer_state.pt"]
 LOCAL = [
     *(".venv/lib/torch.so", ".venv-uv/bin/uv", "venv/bin/python", "ier_ray/__pycache__/config.pyc"),

@@ -17,6 +17,7 @@ from ier_ray.explain.engine import Engine
 from ier_ray.explain.masking import Masking
 from ier_ray.inference import ExplainerSettings, Precision, Recognizer
 from ier_ray.models import ModelSettings, build_joint_model, build_network
+from ier_ray.serve.engine_jobs import EngineJobs
 from ier_ray.training.checkpoint import read_checkpoint_manifest, save_checkpoint
 
 MODEL = ModelSettings(image_size=32, width=0.05)
@@ -54,7 +55,7 @@ def test_a_job_of_the_engine_is_the_explanation_of_the_evaluator(precision: Prec
     settings = ExplainerSettings(depth=3, baseline="mean", score="logit", precision=precision)
     expected = settings.explainer().explain(model.evaluator(pixels, settings))
     waiting = Waiting()
-    engine.submit(model.job(pixels, settings), waiting)
+    engine.submit(EngineJobs(model).explanation(pixels, settings), waiting)
     found = waiting.explanation()
     tolerance = 1e-5 if precision == "float32" else 0.05
     np.testing.assert_allclose(found.credits, expected.credits, atol=tolerance)
@@ -68,7 +69,7 @@ def test_the_masked_images_of_another_replica_get_their_logits() -> None:
     settings = ExplainerSettings(score="probability")
     masking = Masking(np.array([[0, 32, 0, 16], [4, 9, 3, 30]]), np.array([True, False]))
     waiting = Waiting()
-    engine.submit(model.scoring_job(pixels, settings, masking), waiting)
+    engine.submit(EngineJobs(model).scores(pixels, settings, masking), waiting)
     expected = model.evaluator(pixels, ExplainerSettings(score="logit"))(masking)
     np.testing.assert_allclose(np.asarray(waiting.done().result), expected, atol=1e-5)
     engine.stop()
