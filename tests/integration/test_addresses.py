@@ -27,7 +27,7 @@ from ier_ray.serve.ports import free_port
 
 Server = Callable[[], AbstractContextManager[int]]
 
-WITHIN = 20.0
+WITHIN = 40.0
 """Seconds in which a job says that a cluster is dead, and has joined another."""
 JOIN = """
 import logging, time
@@ -188,7 +188,7 @@ def test_another_program_on_a_recorded_port_is_no_cluster(
         started = time.monotonic()
         assert address_to_join() == "local"
         assert time.monotonic() - started < WITHIN / 2
-    (message,) = caplog.messages
+    message = caplog.messages[-1]  # Ray names other instances on the machine
     assert message.startswith(f"{record} records a Ray cluster that cannot be joined: ")
     assert f":{port}: " in message
     assert record.exists()
@@ -210,7 +210,7 @@ def test_a_record_that_cannot_be_read_is_no_cluster(
 ) -> None:
     (alone / "ray_current_cluster").mkdir()
     assert address_to_join() == "local"
-    assert "Is a directory" in caplog.messages[0]
+    assert "Is a directory" in caplog.messages[-1]
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -48,9 +50,17 @@ def config_in(directory: Path) -> Path:
 
 @contextmanager
 def serving(
-    config: Path, temporary: Path, *, address: str | None = None
+    config: Path, *, address: str | None = None, record: str | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """The service in a process of its own, in a cluster of its own or one that runs."""
+    """The service in a process of its own, in a cluster of its own or one that runs.
+
+    Args:
+        record: the address of a cluster that is on record on the machine.
+    """
+    temporary = Path(tempfile.mkdtemp(prefix="ier-"))  # short: Ray puts sockets there
+    (temporary / "ray").mkdir()
+    if record is not None:
+        (temporary / "ray" / "ray_current_cluster").write_text(record)
     kept = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     if address is not None:
         kept["RAY_ADDRESS"] = address
@@ -68,6 +78,7 @@ def serving(
         finally:
             service.terminate()
             service.wait(60)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def healthy(port: int, *, seconds: float = 120) -> bool:
@@ -107,8 +118,7 @@ def service(
     directory = tmp_path_factory.mktemp("service")
     config = config_in(directory)
     port = yaml.safe_load(config.read_text())["http_options"]["port"]
-    (directory / "ray").mkdir()
-    with serving(config, directory) as process:
+    with serving(config) as process:
         assert healthy(port), (directory / "service.log").read_text()[-4000:]
         url = f"http://{HOST}:{port}"
         wait_for(lambda: explain(url, 0, depth=1).is_success)
@@ -248,7 +258,7 @@ def test_a_lost_node_takes_only_its_own_requests_with_it(tmp_path: Path) -> None
         statuses.append(explain(url, seed, depth=9, timeout=120).status_code)
 
     try:
-        with serving(config, tmp_path, address=cluster.address):
+        with serving(config, address=cluster.address):
             assert healthy(content["http_options"]["port"])
             wait_for(lambda: all(explain(url, seed, depth=1).is_success for seed in range(8)))
             threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(100, 108)]
@@ -271,14 +281,11 @@ def test_a_lost_node_takes_only_its_own_requests_with_it(tmp_path: Path) -> None
 
 @pytest.mark.timeout(300)
 def test_a_second_service_on_the_port_is_refused_and_a_dead_cluster_is_no_obstacle(
-    config: Path, tmp_path_factory: pytest.TempPathFactory
+    config: Path,
 ) -> None:
-    temporary = tmp_path_factory.mktemp("ray")
-    (temporary / "ray").mkdir()
-    (temporary / "ray" / "ray_current_cluster").write_text(f"{HOST}:{free_port()}")
     port = yaml.safe_load(config.read_text())["http_options"]["port"]
     log = config.parent / "service.log"
-    with serving(config, temporary):
+    with serving(config, record=f"{HOST}:{free_port()}"):
         wait_for(lambda: "records a Ray cluster that cannot be joined" in log.read_text())
         for _ in ("while the first starts", "while it serves"):
             second = subprocess.run(
