@@ -33,7 +33,8 @@ serve: $(READY) ## serve the demo's checkpoint on this machine, port 8000
 
 test: $(READY) ## the whole test suite, with coverage
 	$(PYTHON) -m pytest tests/unit --numprocesses auto --cov --cov-report=
-	$(PYTHON) -m pytest tests/integration --numprocesses 2 --dist loadfile --cov --cov-append
+	$(PYTHON) -m pytest tests/integration -m "not alone" --numprocesses 2 --dist loadfile --cov --cov-append --cov-report=
+	$(PYTHON) -m pytest tests/integration -m alone --cov --cov-append
 
 test-fast: $(READY) ## the tests that need no Ray, in parallel
 	$(PYTHON) -m pytest tests/unit --numprocesses auto

@@ -33,6 +33,8 @@ JOIN = """
 import logging, time
 import ray
 from ier_ray.cluster.connection import connect
+
+pytestmark = pytest.mark.alone
 logging.basicConfig(format="%(message)s")
 started = time.monotonic()
 try:

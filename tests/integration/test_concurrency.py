@@ -17,6 +17,8 @@ from support.runs import ROOT
 
 from ier_ray.serve.ports import free_port
 
+pytestmark = pytest.mark.alone
+
 NODE = {"object_store_memory": 100 * 2**20}
 ALIVE_S = 1.0
 """A trial that has given no sign for so long does not run."""

@@ -45,6 +45,8 @@ from ier_ray.training.checkpoint import load_checkpoint
 from ier_ray.training.loop import out_of_memory
 from ier_ray.training.settings import TrainSettings
 
+pytestmark = pytest.mark.alone
+
 NODE = {"object_store_memory": 100 * 2**20}
 
 

@@ -13,6 +13,8 @@ from ray.job_submission import JobSubmissionClient
 from support.heads import BIN, head_node
 from support.runs import ROOT
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[str]:

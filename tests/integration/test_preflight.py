@@ -39,6 +39,8 @@ from ier_ray.serve.ports import free_port
 from ier_ray.training.footprint import Footprint
 from ier_ray.training.settings import TrainSettings
 
+pytestmark = pytest.mark.alone
+
 NODE = {"object_store_memory": 100 * 2**20}
 SECONDS = 20.0
 """After joining, within which a run is refused."""

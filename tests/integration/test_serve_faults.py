@@ -29,6 +29,8 @@ from support.service import (
 from ier_ray.inference import ExplainerSettings, Recognizer
 from ier_ray.serve.schemas import AppArgs
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def served(checkpoints: tuple[Path, Path], tmp_path: Path) -> Path:

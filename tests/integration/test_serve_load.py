@@ -30,6 +30,8 @@ from support.service import (
 from ier_ray.inference import ExplainerSettings, Recognizer
 from ier_ray.serve.schemas import AppArgs
 
+pytestmark = pytest.mark.alone
+
 LONG: dict[str, str | int] = {"depth": 10, "contexts": "both"}
 """An explanation that takes many seconds."""
 

@@ -28,6 +28,8 @@ from support.service import EXPLAIN, PREDICT, events_of, explain, scene
 from ier_ray.errors import ServiceError
 from ier_ray.serve.ports import claimed_port, free_port
 
+pytestmark = pytest.mark.alone
+
 HOST = "127.0.0.1"
 
 

@@ -27,6 +27,8 @@ from ier_ray.evaluation.summary import evaluate_predictions
 from ier_ray.inference import Recognizer
 from ier_ray.training.checkpoint import load_trainer_state, read_checkpoint_manifest
 
+pytestmark = pytest.mark.alone
+
 
 def test_reading_on_the_cluster_gives_the_same_batches_as_reading_here(
     shards: dict[str, str],

@@ -22,6 +22,8 @@ from ier_ray.training.selection import LABEL_FREE
 from ier_ray.tuning.halving import Halving
 from ier_ray.tuning.trials import TrialStore, scores
 
+pytestmark = pytest.mark.alone
+
 
 def test_a_sweep_ranks_by_the_best_epoch_and_exports_it(swept: SweepResult) -> None:
     assert {trial.name for trial in swept.trials} == {f"trial-{i:04d}" for i in range(3)}
