@@ -27,7 +27,9 @@ COPY configs configs
 RUN uv pip install --system --no-cache --compile-bytecode --no-deps .
 
 # Ray's launcher reads HOME from here. Docker would make the directory of the token root's.
-ENV HOME=/home/ray RAY_USAGE_STATS_ENABLED=0
+# Serve starts HAProxy by this command, without splicing (ier_ray/serve/haproxy.py).
+ENV HOME=/home/ray RAY_USAGE_STATS_ENABLED=0 \
+    RAY_SERVE_HAPROXY_BINARY_PATH=/usr/local/bin/ier-ray-haproxy
 USER ray
 RUN mkdir --mode 700 /home/ray/.ray
 WORKDIR /home/ray
