@@ -17,7 +17,7 @@ import yaml
 from ier_ray.cluster.connection import join
 from ier_ray.errors import IerRayError
 from ier_ray.serve.front import ENVIRONMENT
-from ier_ray.serve.haproxy import COMMAND
+from ier_ray.serve.haproxy import COMMAND, VARIABLE
 from ier_ray.serve.ports import claimed_port, free_port
 
 
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
 def set_environment() -> None:
     """Environment of a cluster that this process starts, beside others on this machine."""
     own = {
-        "RAY_SERVE_HAPROXY_BINARY_PATH": str(COMMAND),
+        VARIABLE: str(COMMAND),
         "SERVE_SOCKET_REUSE_PORT_ENABLED": "1",  # HAProxy's too is bound beside the claim
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
