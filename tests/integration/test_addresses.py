@@ -25,6 +25,8 @@ from ier_ray.cluster.addresses import address_to_join
 from ier_ray.errors import ClusterError
 from ier_ray.serve.ports import free_port
 
+pytestmark = pytest.mark.alone
+
 Server = Callable[[], AbstractContextManager[int]]
 
 WITHIN = 40.0
@@ -33,8 +35,6 @@ JOIN = """
 import logging, time
 import ray
 from ier_ray.cluster.connection import connect
-
-pytestmark = pytest.mark.alone
 logging.basicConfig(format="%(message)s")
 started = time.monotonic()
 try:
