@@ -19,6 +19,7 @@ from pathlib import Path
 import grpc
 import pytest
 from support.heads import Head, head_node
+from support.processes import wait_for
 from support.runs import ROOT
 
 from ier_ray.cluster.addresses import address_to_join
@@ -132,8 +133,11 @@ def test_a_live_cluster_on_record_is_joined(head: Head) -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{head.port}", "{head.client}"])
 def test_a_live_cluster_that_is_named_is_joined(head: Head, address: str) -> None:
-    done = join(RAY_ADDRESS=address.format(head=head))
-    assert done.stdout.split()[0].endswith(f":{head.port}"), done.stdout
+    def joins() -> bool:
+        done = join(RAY_ADDRESS=address.format(head=head))
+        return done.stdout.split()[0].endswith(f":{head.port}")
+
+    wait_for(joins)  # Ray Client starts a process for each client, which may take long
 
 
 def test_local_means_a_new_cluster_whatever_is_on_record(head: Head) -> None:
