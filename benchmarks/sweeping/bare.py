@@ -6,23 +6,18 @@ trainer inside of Tune's function, as Ray documents it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray.train
-import torch
 from ray import tune
 from ray.train.torch import TorchConfig, TorchTrainer
-from torch import Tensor, nn
-from tqdm import tqdm
 
 from ier_ray import storage
 from ier_ray.cluster.connection import quiet_data
 from ier_ray.cluster.streams import open_streams
 from ier_ray.cluster.worker import RayTrainContext
-from ier_ray.training.context import ProgressBar
+from ier_ray.training.context import LocalContext
 from ier_ray.training.loop import train
 from ier_ray.training.settings import TrainSettings
 from ier_ray.tuning.settings import SweepSettings
@@ -31,34 +26,11 @@ from ier_ray.tuning.space import with_values
 NEWEST = tune.CheckpointConfig(num_to_keep=1)
 
 
-class TuneContext:
+class TuneContext(LocalContext):
     """One process, whose epochs are reported to Tune with their checkpoints."""
-
-    rank = 0
-    world_size = 1
-    device = torch.device("cpu")
-
-    def wrap(self, model: nn.Module) -> nn.Module:
-        return model
-
-    def sum(self, tensor: Tensor) -> Tensor:
-        return tensor
-
-    @contextmanager
-    def checkpoint(self) -> Iterator[Path | None]:
-        yield None
-
-    def last_checkpoint(self) -> str | None:
-        return None
-
-    def bar(self, label: str, total: int) -> ProgressBar:
-        return tqdm(disable=True)
 
     def report(self, metrics: dict[str, Any], directory: Path | None) -> None:
         tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(str(directory)))
-
-    def should_stop(self, epoch: int) -> bool:
-        return False
 
 
 def make_tuner(sweep: SweepSettings, points: list[dict[str, Any]]) -> tune.Tuner:
@@ -91,7 +63,7 @@ def train_here(settings: TrainSettings) -> None:
     """Train in Tune's process."""
     quiet_data()
     streams = open_streams(settings, rank=0, world_size=1)
-    train(settings, streams, streams.scheme, TuneContext())
+    train(settings, streams, streams.scheme, TuneContext(Path.cwd()))
 
 
 def train_nested(settings: TrainSettings) -> None:

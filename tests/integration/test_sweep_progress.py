@@ -26,8 +26,6 @@ from ier_ray.cluster.trial_queue import TrialQueue
 from ier_ray.tuning.settings import SweepSettings
 from ier_ray.tuning.trials import TrialStore
 
-pytestmark = pytest.mark.alone
-
 TRIAL = SimpleNamespace(config={"trial": "trial-0000"})
 UNREAD = {"fer": "fer", "ier": "ier"}
 ROWS, COLUMNS = 20, 100
