@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,15 @@ from ier_ray.cluster.connection import connect
 from ier_ray.cluster.trainer import TrainResult, run_training
 from ier_ray.cluster.tuner import SweepResult, run_sweep
 from ier_ray.training.checkpoint import load_checkpoint, read_seen_rows, save_checkpoint
+
+
+@pytest.fixture(autouse=True)
+def package_logger() -> Iterator[None]:
+    """What a worker's code that a test calls here does to the package's logger ends with it."""
+    logger = logging.getLogger("ier_ray")
+    before = (logger.handlers, logger.level, logger.propagate)
+    yield
+    logger.handlers, logger.level, logger.propagate = before
 
 
 @pytest.fixture(scope="session")
