@@ -44,7 +44,7 @@ from ier_ray.tuning.trials import TrialRecord, TrialStore, rank
 logger = logging.getLogger(__name__)
 
 TABLE = "trials.parquet"
-STUDY = "study.db"
+STUDY = "study.journal"
 PAGE = "sweep.html"
 DRIVER_CPUS = 0.01
 """CPUs of a trial that runs Ray Train; its workers reserve their own. Tune does not accept 0."""
@@ -69,7 +69,7 @@ class SweepResult:
     table: str
     """Parquet file of the trials."""
     study: str
-    """SQLite file of the trials as an Optuna study."""
+    """The trials as an Optuna study: a file of its journal storage."""
     page: str
     """HTML page about the trials."""
     test: dict[Domain, Evaluation]

@@ -11,6 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from ier_ray import storage
@@ -49,17 +51,17 @@ def study_of(space: Space, records: Iterable[TrialRecord], *, name: str, **optio
 
 
 def write_study(location: str, space: Space, records: Iterable[TrialRecord], *, name: str) -> None:
-    """Write the study as an SQLite file, completely or not at all; takes milliseconds per epoch.
+    """Write the study as a journal of Optuna's, completely or not at all.
+
+    Its SQLite files are as good to read, but take a hundred times as long to write.
 
     Raises:
         StorageError: when it cannot be written.
     """
     with TemporaryDirectory(prefix="ier_ray-study-") as directory:
-        file = Path(directory) / "study.db"
-        database = optuna.storages.RDBStorage(f"sqlite:///{file}")
-        study_of(space, records, name=name, storage=database)
-        database.remove_session()
-        database.engine.dispose()  # closes the file
+        file = Path(directory) / "journal"
+        journal = JournalStorage(JournalFileBackend(str(file)))
+        study_of(space, records, name=name, storage=journal)
         with storage.writing(location) as stream:
             stream.writelines(storage.read_pieces(str(file)))
 

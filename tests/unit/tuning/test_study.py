@@ -1,4 +1,4 @@
-"""A sweep as an Optuna study: its SQLite file says what the trials' records say."""
+"""A sweep as an Optuna study: its file says what the trials' records say."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from ier_ray.errors import StorageError
@@ -55,12 +57,14 @@ RECORDS = [
 
 
 def loaded(location: Path) -> Any:
-    return optuna.load_study(study_name="some sweep", storage=f"sqlite:///{location}")
+    return optuna.load_study(
+        study_name="some sweep", storage=JournalStorage(JournalFileBackend(str(location)))
+    )
 
 
 def test_the_file_has_what_the_records_have(tmp_path: Path) -> None:
-    write_study(f"{tmp_path}/study.db", SPACE, RECORDS, name="some sweep")
-    study = loaded(tmp_path / "study.db")
+    write_study(f"{tmp_path}/study.journal", SPACE, RECORDS, name="some sweep")
+    study = loaded(tmp_path / "study.journal")
     assert study.direction == optuna.study.StudyDirection.MAXIMIZE
     assert study.user_attrs == {"criterion": "ier_accuracy"}
     assert study.best_trial.number == 0
@@ -102,23 +106,23 @@ def test_the_file_has_what_the_records_have(tmp_path: Path) -> None:
 
 def test_a_later_file_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
     for count in (1, 3):
-        write_study(f"{tmp_path}/study.db", SPACE, RECORDS[:count], name="some sweep")
-        assert len(loaded(tmp_path / "study.db").trials) == count
-    assert [path.name for path in tmp_path.iterdir()] == ["study.db"]
+        write_study(f"{tmp_path}/study.journal", SPACE, RECORDS[:count], name="some sweep")
+        assert len(loaded(tmp_path / "study.journal").trials) == count
+    assert [path.name for path in tmp_path.iterdir()] == ["study.journal"]
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match=r"file/study.db: cannot be written"):
-        write_study(f"{tmp_path}/file/study.db", SPACE, RECORDS, name="some sweep")
+    with pytest.raises(StorageError, match=r"file/study.journal: cannot be written"):
+        write_study(f"{tmp_path}/file/study.journal", SPACE, RECORDS, name="some sweep")
 
 
 def test_lists_are_drawn_as_texts(tmp_path: Path) -> None:
     lists = Choice("some.lists", ([0], [0, 1], None))
     point = {"some.lists": [0, 1]}
     trial = TrialRecord(name="trial-0000", point=point, state="finished", history=[EPOCH])
-    write_study(f"{tmp_path}/study.db", Space(BASE, (lists,)), [trial], name="some sweep")
-    drawn = loaded(tmp_path / "study.db").trials[0].params["some.lists"]
+    write_study(f"{tmp_path}/study.journal", Space(BASE, (lists,)), [trial], name="some sweep")
+    drawn = loaded(tmp_path / "study.journal").trials[0].params["some.lists"]
     assert drawn == "[0, 1]"
     assert as_value(lists, drawn) == [0, 1]
     assert as_value(lists, None) is None
