@@ -164,6 +164,8 @@ def make_tuner(
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the job
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # trials write their own
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its banner ignores verbose=0
+    # The queue says how many may start; Tune alone would ask the cluster for one after another.
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "100000")
     tune_controller.RayActorManager = TrialActors
     # It misses the files of Tune's own loggers; the trials' records have the metrics.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)

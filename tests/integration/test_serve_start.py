@@ -131,6 +131,18 @@ def service(
     claimed_port(HOST, port).close()
 
 
+def test_haproxy_listens_where_the_service_does_and_nowhere_else(
+    service: tuple[subprocess.Popen[str], str],
+) -> None:
+    """Its statistics, too."""
+    process, url = service
+    (proxy,) = processes(process, "haproxy -dS")
+    listening = [one.laddr for one in proxy.net_connections("tcp") if one.status == "LISTEN"]
+    assert {address.ip for address in listening} == {HOST}
+    assert int(url.rpartition(":")[2]) in [address.port for address in listening]
+    assert len(listening) == 3
+
+
 @pytest.mark.timeout(300)
 def test_more_than_a_replica_can_bear_is_refused_and_the_rest_is_right(
     service: tuple[subprocess.Popen[str], str],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import optuna
@@ -11,10 +12,11 @@ import pytest
 import ray
 from mlflow import MlflowClient
 from ray import tune
+from support.processes import wait_for
 from support.sweeps import sweep, trial_files
 
 from ier_ray.cluster.concurrency import TrialsThatFit
-from ier_ray.cluster.tuner import SweepResult, run_sweep, trial_group, trial_resources
+from ier_ray.cluster.tuner import SweepResult, run_sweep, run_trials, trial_group, trial_resources
 from ier_ray.errors import SettingsError
 from ier_ray.training.checkpoint import load_checkpoint
 from ier_ray.training.sections import TrackingSettings
@@ -155,6 +157,31 @@ def test_trials_of_several_workers_end_by_themselves_two_at_once(
     kept = {name for name, (_, files) in trial_files(tmp_path).items() if "best" in files}
     assert kept == {result.best.name}
     assert not list(tmp_path.glob("small/trials/*/checkpoint_*/"))
+
+
+def test_the_cluster_is_asked_for_all_trials_at_once(
+    shards: dict[str, str], tmp_path: Path
+) -> None:
+    """So that its autoscaler starts nodes for all of them, not one after another."""
+    settings = sweep(shards, tmp_path, {"schedule__epochs": 1}, trials=2, max_concurrent=2)
+    store = TrialStore(f"{tmp_path}/small")
+    held = ray.util.placement_group([{"CPU": 5}])
+    ray.get(held.ready())
+    running = Thread(
+        target=run_trials, args=(settings, store, TrialsThatFit(trial_group(settings), most=2))
+    )
+    running.start()
+    try:
+        wait_for(lambda: waiting_groups() == 2)
+    finally:
+        ray.util.remove_placement_group(held)
+        running.join()
+    assert all(record.ended for record in store.all())
+
+
+def waiting_groups() -> int:
+    """Placement groups that the cluster has no room for yet."""
+    return sum(one["state"] == "PENDING" for one in ray.util.placement_group_table().values())
 
 
 def test_concurrency_is_what_the_cluster_holds(shards: dict[str, str], tmp_path: Path) -> None:
