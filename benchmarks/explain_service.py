@@ -61,7 +61,7 @@ def lines(section: str, directory: Path, *, quick: bool) -> Iterator[Line]:
         for name in ("demo",) if quick else ("demo", "quarter"):
             yield from engine_lines(Subject.of(name, directory), rounds)
     elif section == "scheduler":
-        replicas, each = (4, 8) if quick else (16, 24)
+        replicas, each = (4, 4) if quick else (16, 8)
         demo = Subject.of("demo", directory)
         yield from scheduler_lines(demo, rounds, replicas=replicas, each=each)
     else:

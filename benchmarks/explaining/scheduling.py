@@ -30,8 +30,9 @@ from ier_ray.serve.deployments import Answer, Explainer, ExplainRequest
 from ier_ray.serve.engine_jobs import EngineJobs
 from ier_ray.serve.schemas import AppArgs, ExplainQuery
 
-ROW_S = 0.02
-"""Sleep per masked image: long beside the CPU time that its scheduling takes."""
+ROW_S = 0.1
+"""Sleep per masked image: long beside the CPU time that its scheduling takes, which all replicas
+have from the cores of this machine."""
 DEPTH = 4
 AT_ONCE = 8
 """Requests under way per replica, which are as many as it takes."""
