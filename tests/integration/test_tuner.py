@@ -20,7 +20,8 @@ from ier_ray.training.checkpoint import load_checkpoint
 from ier_ray.training.sections import TrackingSettings
 from ier_ray.training.selection import LABEL_FREE
 from ier_ray.tuning.halving import Halving
-from ier_ray.tuning.trials import TrialStore, scores
+from ier_ray.tuning.history import curve
+from ier_ray.tuning.trials import TrialStore
 
 pytestmark = pytest.mark.alone
 
@@ -58,7 +59,7 @@ def test_trials_end_at_rungs_by_what_the_others_had_recorded(swept: SweepResult)
     rule = Halving(1, 2, 3)
     records = TrialStore(swept.sweep).all()
     for index, record in enumerate(records):  # one at a time: those before have ended
-        own, others = scores(record), [scores(other) for other in records[:index]]
+        own, *others = ([*curve(one.history).values()] for one in (record, *records[:index]))
         ends = [
             rung
             for rung in rule.rungs
