@@ -164,8 +164,8 @@ def test_trials_that_do_not_fit_are_refused(search: dict[str, Any], message: str
             {"split": "inner"},
             {},
             r"search\.folds is 3, but train\.data\.split is inner: what ier_accuracy is measured "
-            r"on would be the same in all of them\. Set train\.data\.split to folds, or search\.folds "
-            r"to 1",
+            r"on would be the same in all of them\. Set train\.data\.split to folds, or "
+            r"search\.folds to 1",
         ),
         (
             {"split": "own", "fer_split": "folds"},
