@@ -14,9 +14,13 @@ from ray import tune
 from support.sweeps import sweep, trial_files
 
 from ier_ray.cluster.concurrency import TrialsThatFit
+from ier_ray.cluster.folds import trial_runs
+from ier_ray.cluster.streams import open_splits, open_streams
 from ier_ray.cluster.tuner import SweepResult, run_sweep, trial_group, trial_resources
 from ier_ray.errors import SettingsError
 from ier_ray.training.checkpoint import load_checkpoint
+from ier_ray.training.context import LocalContext
+from ier_ray.training.loop import train
 from ier_ray.training.sections import TrackingSettings
 from ier_ray.training.selection import LABEL_FREE
 from ier_ray.tuning.halving import Halving
@@ -124,9 +128,7 @@ def test_divergence_is_final_and_does_not_end_the_sweep(
 
 def assert_in_mlflow(result: SweepResult, tracking: TrackingSettings) -> None:
     client = MlflowClient(tracking.mlflow)
-    experiment = client.get_experiment_by_name(tracking.experiment)
-    assert experiment is not None
-    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    runs = {run.info.run_name: run for run in runs_in_mlflow(tracking)}
     assert runs.keys() == {trial.name for trial in result.trials}
     for trial in result.trials:
         run = runs[trial.name]
@@ -135,6 +137,13 @@ def assert_in_mlflow(result: SweepResult, tracking: TrackingSettings) -> None:
             assert run.data.params[name] == str(value)
         logged = client.get_metric_history(run.info.run_id, "validation/ier_accuracy")
         assert [metric.step for metric in logged] == list(range(1, trial.epochs + 1))
+
+
+def runs_in_mlflow(tracking: TrackingSettings) -> list[Any]:
+    client = MlflowClient(tracking.mlflow)
+    experiment = client.get_experiment_by_name(tracking.experiment)
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id]))
 
 
 @pytest.mark.timeout(600)
@@ -156,6 +165,92 @@ def test_trials_of_several_workers_end_by_themselves_two_at_once(
     kept = {name for name, (_, files) in trial_files(tmp_path).items() if "best" in files}
     assert kept == {result.best.name}
     assert not list(tmp_path.glob("small/trials/*/checkpoint_*/"))
+
+
+@pytest.mark.timeout(400)
+def test_a_trial_trains_once_for_each_of_its_folds(shards: dict[str, str], tmp_path: Path) -> None:
+    settings = sweep(
+        shards,
+        tmp_path,
+        {"schedule__epochs": 2, "tracking": {"mlflow": f"sqlite:///{tmp_path}/mlflow.db"}},
+        folds=2,
+        trials=2,
+        max_concurrent=2,
+        scheduler="none",
+    )
+    result = run_sweep(settings)
+    store = TrialStore(result.sweep)
+    base, other = store.all()
+    assert (base.state, other.state) == ("finished", "finished")
+    runs = trial_runs(store.settings(settings.train, base), 2)
+    assert [run.data.val_fold for run in runs] == [1, 2]
+    for fold, run in enumerate(runs):
+        for split in open_splits(run).values():
+            train_rows, validation, test = (
+                set(rows.pixels.tolist()) for rows in (split.train, split.validation, split.test)
+            )
+            assert not validation & (train_rows | test)
+            assert not train_rows & test
+        # The trial's fold has the scores of a run that trains on these rows alone.
+        streams = open_streams(run, rank=0, world_size=1)
+        alone = train(run, streams, streams.scheme, LocalContext(tmp_path / run.name)).history
+        found = base.history[2 * fold : 2 * fold + 2]
+        assert [(one["epoch"], one["fold"]) for one in found] == [
+            (2 * fold + 1, fold),
+            (2 * fold + 2, fold),
+        ]
+        for name in ("score", "fer_val_loss", "ier_val_loss", "step"):
+            expected = [epoch[name] for epoch in alone]
+            assert [epoch[name] for epoch in found] == pytest.approx(expected, rel=1e-3)
+    for trial in result.trials:
+        scores = [epoch["score"] for epoch in store.read(trial.name).history]
+        assert trial.score == (max(scores[:2]) + max(scores[2:])) / 2
+        assert trial.metrics["ier_accuracy"] == trial.score
+    assert result.test["ier"].seen == 0
+    _, manifest = load_checkpoint(result.checkpoint)
+    assert (manifest.epoch, manifest.data["ier"].plan.val_fold) == (result.best.best_epoch, 1)
+    assert {name: kept for name, (_, kept) in trial_files(tmp_path).items()} == {
+        trial.name: {"fold-0", "fold-1"} | ({"best"} if trial == result.best else set())
+        for trial in result.trials
+    }
+    assert not list(tmp_path.glob("small/trials/*/fold-*/epoch-*"))
+    assert {
+        run.info.run_name: run.info.status for run in runs_in_mlflow(settings.train.tracking)
+    } == {f"{one.name}-fold-{fold}": "FINISHED" for one in (base, other) for fold in (0, 1)}
+    assert run_sweep(settings).trials == result.trials  # nothing is left to do
+    with pytest.raises(SettingsError, match=r"search\.folds was 2, is 3"):
+        run_sweep(
+            settings.model_copy(update={"search": settings.search.model_copy(update={"folds": 3})})
+        )
+
+
+def test_more_folds_than_the_data_have_are_refused_before_anything_starts(
+    shards: dict[str, str], tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=r"search\.folds is 5, but .* leave 4 beside the test"):
+        run_sweep(sweep(shards, tmp_path, folds=5))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.timeout(400)
+def test_folds_of_several_workers_are_runs_one_after_the_other(
+    shards: dict[str, str], tmp_path: Path
+) -> None:
+    settings = sweep(
+        shards,
+        tmp_path,
+        {"schedule__epochs": 1, "scaling": {"num_workers": 2, "cpus_per_worker": 0.5}},
+        folds=2,
+        trials=1,
+    )
+    result = run_sweep(settings)
+    (record,) = TrialStore(result.sweep).all()
+    assert [(one["epoch"], one["fold"]) for one in record.history] == [(1, 0), (2, 1)]
+    first, second = (one["score"] for one in record.history)
+    assert (record.state, record.score) == ("finished", (first + second) / 2)
+    _, manifest = load_checkpoint(result.checkpoint)
+    assert (manifest.score, manifest.data["ier"].plan.val_fold) == (first, 1)
+    assert not list(tmp_path.glob("small/trials/*/fold-*/checkpoint_*/"))
 
 
 def test_concurrency_is_what_the_cluster_holds(shards: dict[str, str], tmp_path: Path) -> None:
