@@ -156,7 +156,7 @@ def test_a_fold_that_begins_is_not_taken_for_a_stall(
     assert second.startswith("trial-0000: epoch 2/6  loss")
     driven.wait(10)
     assert (
-        " stands still in epoch 4 of 6: 34 s since its fold was started, where at most 10 s were "
+        " stands still in epoch 4 of 6: 33 s since its fold was started, where at most 10 s were "
         "expected by the first epochs of other folds; look at "
     ) in caplog.messages[2]
     driven.report(4, fold=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ier_ray.cluster.concurrency import TrialsThatFit
 from ier_ray.cluster.folds import trial_runs
 from ier_ray.cluster.streams import open_splits, open_streams
 from ier_ray.cluster.tuner import SweepResult, run_sweep, trial_group, trial_resources
+from ier_ray.data.streams import read_locally
 from ier_ray.errors import SettingsError
 from ier_ray.training.checkpoint import load_checkpoint
 from ier_ray.training.context import LocalContext
@@ -174,15 +176,12 @@ def test_a_trial_trains_once_for_each_of_its_folds(shards: dict[str, str], tmp_p
         tmp_path,
         {"schedule__epochs": 2, "tracking": {"mlflow": f"sqlite:///{tmp_path}/mlflow.db"}},
         folds=2,
-        trials=2,
-        max_concurrent=2,
-        scheduler="none",
+        trials=1,
     )
     result = run_sweep(settings)
     store = TrialStore(result.sweep)
-    base, other = store.all()
-    assert (base.state, other.state) == ("finished", "finished")
-    runs = trial_runs(store.settings(settings.train, base), 2)
+    (record,) = store.all()
+    runs = trial_runs(store.settings(settings.train, record), 2)
     assert [run.data.val_fold for run in runs] == [1, 2]
     for fold, run in enumerate(runs):
         for split in open_splits(run).values():
@@ -192,9 +191,9 @@ def test_a_trial_trains_once_for_each_of_its_folds(shards: dict[str, str], tmp_p
             assert not validation & (train_rows | test)
             assert not train_rows & test
         # The trial's fold has the scores of a run that trains on these rows alone.
-        streams = open_streams(run, rank=0, world_size=1)
+        streams = replace(open_streams(run, rank=0, world_size=1), execute=read_locally)
         alone = train(run, streams, streams.scheme, LocalContext(tmp_path / run.name)).history
-        found = base.history[2 * fold : 2 * fold + 2]
+        found = record.history[2 * fold : 2 * fold + 2]
         assert [(one["epoch"], one["fold"]) for one in found] == [
             (2 * fold + 1, fold),
             (2 * fold + 2, fold),
@@ -202,21 +201,18 @@ def test_a_trial_trains_once_for_each_of_its_folds(shards: dict[str, str], tmp_p
         for name in ("score", "fer_val_loss", "ier_val_loss", "step"):
             expected = [epoch[name] for epoch in alone]
             assert [epoch[name] for epoch in found] == pytest.approx(expected, rel=1e-3)
-    for trial in result.trials:
-        scores = [epoch["score"] for epoch in store.read(trial.name).history]
-        assert trial.score == (max(scores[:2]) + max(scores[2:])) / 2
-        assert trial.metrics["ier_accuracy"] == trial.score
+    scores = [epoch["score"] for epoch in record.history]
+    assert (result.best.state, result.best.epochs) == ("finished", 4)
+    assert result.best.score == (max(scores[:2]) + max(scores[2:])) / 2
+    assert result.best.metrics["ier_accuracy"] == result.best.score
     assert result.test["ier"].seen == 0
     _, manifest = load_checkpoint(result.checkpoint)
     assert (manifest.epoch, manifest.data["ier"].plan.val_fold) == (result.best.best_epoch, 1)
-    assert {name: kept for name, (_, kept) in trial_files(tmp_path).items()} == {
-        trial.name: {"fold-0", "fold-1"} | ({"best"} if trial == result.best else set())
-        for trial in result.trials
-    }
+    assert trial_files(tmp_path)["trial-0000"][1] == {"fold-0", "fold-1", "best"}
     assert not list(tmp_path.glob("small/trials/*/fold-*/epoch-*"))
     assert {
         run.info.run_name: run.info.status for run in runs_in_mlflow(settings.train.tracking)
-    } == {f"{one.name}-fold-{fold}": "FINISHED" for one in (base, other) for fold in (0, 1)}
+    } == {"trial-0000-fold-0": "FINISHED", "trial-0000-fold-1": "FINISHED"}
     assert run_sweep(settings).trials == result.trials  # nothing is left to do
     with pytest.raises(SettingsError, match=r"search\.folds was 2, is 3"):
         run_sweep(
