@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from ier_ray import storage
 from ier_ray.cluster.connection import connect
+from ier_ray.cluster.folds import fold_settings, number_of_folds
 from ier_ray.cluster.preflight import check_cluster, footprint_of_folds
 from ier_ray.cluster.runs import check_data, check_run, claim_settings
 from ier_ray.cluster.trainer import PREDICTIONS, TrainResult, run_training
 from ier_ray.data.schema import Domain
-from ier_ray.data.shards import ShardSet
 from ier_ray.errors import SettingsError
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.evaluation.summary import FoldTable, fold_table
@@ -51,11 +51,11 @@ def cross_validate(settings: TrainSettings) -> CrossValidation:
     started = time.perf_counter()
     settings = settings.located()
     domains = rotating_domains(settings)
-    count = number_of_folds(settings, domains)
+    count = number_of_folds(settings, domains, use="cross-validation tests")
     location = storage.join(settings.storage, settings.name)
-    check_run(fold_settings(settings, location, 0))
+    check_run(fold_settings(settings, location, 0, test_fold=0))
     for fold in range(1, count):  # what differs between folds
-        check_data(fold_settings(settings, location, fold))
+        check_data(fold_settings(settings, location, fold, test_fold=fold))
     connect()
     check_cluster(settings, location, footprint_of_folds(settings, count))
     claim_settings(
@@ -96,34 +96,10 @@ def rotating_domains(settings: TrainSettings) -> list[Domain]:
     return [domain for domain in domains if settings.split_plan(domain).rule != "own"]
 
 
-def number_of_folds(settings: TrainSettings, domains: list[Domain]) -> int:
-    """Number of folds, the same in all rotating domains.
-
-    Raises:
-        SettingsError: when two domains have different numbers of folds.
-    """
-    folds = {
-        domain: ShardSet.open(settings.data.location(domain)).manifest.folds for domain in domains
-    }
-    if len(set(folds.values())) > 1:
-        raise SettingsError(
-            f"data.fer has {folds['fer']} folds, data.ier has {folds['ier']}; cross-validation "
-            f"tests on the same fold of both: ingest one of them again with the other's --folds"
-        )
-    return folds[domains[0]]
-
-
 def run_fold(settings: TrainSettings, location: str, fold: int, count: int) -> TrainResult:
     """The run of one test fold."""
     logger.info("fold %d of %d", fold + 1, count)
-    return run_training(fold_settings(settings, location, fold))
-
-
-def fold_settings(settings: TrainSettings, location: str, fold: int) -> TrainSettings:
-    """The settings of one test fold's run."""
-    data = settings.data.model_copy(update={"test_fold": fold})
-    changes = {"name": f"fold-{fold}", "storage": location, "data": data}
-    return settings.model_copy(update=changes)
+    return run_training(fold_settings(settings, location, fold, test_fold=fold))
 
 
 def pooled_tests(results: list[TrainResult]) -> Predictions:

@@ -45,11 +45,11 @@ def footprint_of_folds(settings: TrainSettings, count: int) -> Footprint:
 
 
 def footprint_of_sweep(
-    settings: TrainSettings, *, trials: int, keep: int, at_once: int
+    settings: TrainSettings, *, trials: int, folds: int, keep: int, at_once: int
 ) -> Footprint:
     """What a sweep will write, whose trials have these settings."""
     size, rows = sizes(settings)
-    swept = sweep_footprint(settings, size, trials=trials, keep=keep, at_once=at_once)
+    swept = sweep_footprint(settings, size, trials=trials, folds=folds, keep=keep, at_once=at_once)
     return with_export(swept, size, rows=rows)
 
 

@@ -19,7 +19,7 @@ class SweepForecast:
     Args:
         run: what each trial holds.
         trials: trials of the sweep.
-        epochs: epochs of a trial that is not stopped.
+        epochs: epochs of a trial that is not stopped, over all its folds.
         at_once: the number of trials that may be live at the same time.
     """
 
@@ -62,7 +62,7 @@ class SweepForecast:
 
     def epochs_left(self, records: Sequence[TrialRecord]) -> list[int]:
         """Epochs that are left of each trial that has not ended, begun or not."""
-        begun = [self.epochs - len(one.history) for one in records if not one.ended]
+        begun = [self.epochs - one.time for one in records if not one.ended]
         new = [self.epochs] * (self.trials - len(records))
         return [epochs for epochs in (*begun, *new) if epochs > 0]
 

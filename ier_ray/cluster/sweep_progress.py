@@ -22,6 +22,7 @@ from ier_ray.errors import StorageError
 from ier_ray.training.loop import epoch_line
 from ier_ray.training.schedule import epoch_passes
 from ier_ray.training.settings import TrainSettings
+from ier_ray.tuning.history import next_epoch
 from ier_ray.tuning.live_table import live_table
 from ier_ray.tuning.space import described
 from ier_ray.tuning.trials import TrialRecord
@@ -44,6 +45,7 @@ class SweepProgress(Callback):
 
     def __init__(self, queue: TrialQueue) -> None:
         self.queue = queue
+        self.folds = queue.settings.search.folds
         self.watchdog = Watchdog()
         self.running: dict[str, TrialRecord] = {}
         """The trials that run, with their epochs so far."""
@@ -66,9 +68,11 @@ class SweepProgress(Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         """Called by Tune when a trial's process has started."""
         name = trial.config["trial"]
-        record = self.running[name] = self.queue.records[name]
-        epoch = len(record.history)
-        self.watchdog.started(name, epoch=epoch, work=work_of(self.settings(name), epoch + 1))
+        self.running[name] = self.queue.records[name]
+        settings = self.settings(name)
+        fold, epoch = next_epoch(self.running[name].history, settings.schedule, self.folds)
+        ended = fold * settings.schedule.epochs + epoch - 1
+        self.watchdog.started(name, epoch=ended, work=work_of(settings, epoch))
 
     def on_trial_result(
         self,
@@ -121,12 +125,19 @@ class SweepProgress(Callback):
             return
         self.running[name], settings = trial.with_epoch(dict(record)), self.settings(name)
         level = logging.INFO if self.live is None else logging.DEBUG
-        logger.log(level, "%s: %s", name, epoch_line(dict(record), settings.schedule.epochs))
-        epoch, seconds = int(record["epoch"]), float(record["seconds"])
-        work = work_of(settings, epoch + 1)
-        stood = self.watchdog.reported(name, epoch=epoch, seconds=seconds, work=work)
+        epochs = settings.schedule.epochs
+        logger.log(level, "%s: %s", name, epoch_line(dict(record), self.folds * epochs))
+        fold, epoch = next_epoch(self.running[name].history, settings.schedule, self.folds)
+        stood = self.watchdog.reported(
+            name,
+            epoch=fold * epochs + epoch - 1,
+            seconds=float(record["seconds"]),
+            work=work_of(settings, epoch),
+            starting=epoch == 1,
+        )
         if stood is not None:
-            logger.info("%s goes on: epoch %d ended after %s", name, epoch, duration(stood))
+            ended = record["epoch"]
+            logger.info("%s goes on: epoch %d ended after %s", name, ended, duration(stood))
 
     def ended(self, name: str) -> None:
         """Forget a trial whose attempt is over."""
@@ -136,14 +147,16 @@ class SweepProgress(Callback):
     def stall_line(self, stall: Stall) -> str:
         """What is logged of a trial that stands still."""
         trial = self.running[stall.trial]
-        since = "it was started" if stall.starting else f"epoch {stall.epoch} ended"
-        by = "the first epochs of other trials" if stall.starting else "its earlier epochs"
+        begun, others = ("it", "trials") if self.folds == 1 else ("its fold", "folds")
+        since = f"{begun} was started" if stall.starting else f"epoch {stall.epoch} ended"
+        by = f"the first epochs of other {others}" if stall.starting else "its earlier epochs"
         where = self.processes.get(stall.trial, "its process")
+        epochs = self.folds * self.settings(stall.trial).schedule.epochs
         return (
             f"{stall.trial} ({described(trial.point)}) stands still in epoch {stall.epoch + 1} of "
-            f"{self.settings(stall.trial).schedule.epochs}: {duration(stall.silent_s)} since "
-            f"{since}, where at most {duration(stall.expected_s)} were expected by {by}; look at "
-            f"{where}, and at what reads for it: ray list tasks --filter state=RUNNING"
+            f"{epochs}: {duration(stall.silent_s)} since {since}, where at most "
+            f"{duration(stall.expected_s)} were expected by {by}; look at {where}, and at what "
+            f"reads for it: ray list tasks --filter state=RUNNING"
         )
 
     def settings(self, name: str) -> TrainSettings:
@@ -160,6 +173,7 @@ class SweepProgress(Callback):
             standing_still=self.watchdog.standing_still,
             criterion=self.queue.settings.train.criterion,
             epochs=self.queue.settings.train.schedule.epochs,
+            folds=self.folds,
             trials=self.queue.settings.search.trials,
             forecast="" if forecast is None else f"left: {forecast}",
             height=live.console.size.height,

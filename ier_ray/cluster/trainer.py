@@ -112,13 +112,14 @@ def train_tracked(
     """Run Ray Train to its end, tracked in MLflow if that is configured.
 
     Args:
-        trial: the trial of a sweep that the run is.
+        trial: the trial of a sweep that the run is, or is a fold of.
 
     Raises:
         TrainingError: when the run ends with one.
     """
     run = storage.join(settings.storage, settings.name)
-    with tracked(settings, run, resumed=resumed) as mlflow_run, named_cluster():
+    name = trial.run_name if trial else None
+    with tracked(settings, run, resumed=resumed, name=name) as mlflow_run, named_cluster():
         result = fit(make_trainer(settings, mlflow_run, trial))
         log_epochs(settings.tracking, mlflow_run, outcome(result).history)
     return result

@@ -20,9 +20,10 @@ from ier_ray import storage
 from ier_ray.cluster.concurrency import TrialsThatFit
 from ier_ray.cluster.connection import connect
 from ier_ray.cluster.evaluation import predict_held_out, tested
+from ier_ray.cluster.folds import trial_runs
 from ier_ray.cluster.packing import Group
 from ier_ray.cluster.preflight import check_cluster, footprint_of_sweep
-from ier_ray.cluster.runs import check_run, claim_settings, group_of
+from ier_ray.cluster.runs import check_data, check_run, claim_settings, group_of
 from ier_ray.cluster.sweep_forecast import SweepForecast
 from ier_ray.cluster.sweep_progress import SweepProgress
 from ier_ray.cluster.trainer import PREDICTIONS
@@ -39,7 +40,7 @@ from ier_ray.tuning.leaderboard import Row, as_text, rows_of, write_parquet
 from ier_ray.tuning.page import render_page
 from ier_ray.tuning.settings import SweepSettings
 from ier_ray.tuning.study import write_study
-from ier_ray.tuning.trials import TrialRecord, TrialStore, rank
+from ier_ray.tuning.trials import TrialRecord, TrialStore, is_finished, rank
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,8 @@ def run_sweep(settings: SweepSettings) -> SweepResult:
     store = TrialStore(storage.absolute(storage.join(settings.storage, settings.name)))
     for trial in distinct_runs(settings, store):
         check_run(trial)
+        for run in trial_runs(trial, settings.search.folds)[1:]:  # what differs between folds
+            check_data(run)
     connect()
     room = TrialsThatFit(trial_group(settings), settings.search.max_concurrent)
     check_cluster(
@@ -99,6 +102,7 @@ def run_sweep(settings: SweepSettings) -> SweepResult:
         footprint_of_sweep(
             settings.train,
             trials=settings.search.trials,
+            folds=settings.search.folds,
             keep=settings.search.keep,
             at_once=room(),
         ),
@@ -141,7 +145,7 @@ def run_trials(settings: SweepSettings, store: TrialStore, room: TrialsThatFit) 
     forecast = SweepForecast(
         room.trial,
         trials=settings.search.trials,
-        epochs=settings.train.schedule.epochs,
+        epochs=settings.epochs,
         at_once=room,
     )
     queue = TrialQueue(settings, store, room, forecast)
@@ -215,7 +219,11 @@ def concluded(settings: SweepSettings, store: TrialStore, started: float) -> Swe
     records = sorted(proposed, key=rank)
     for record in records:
         if not record.ended:  # its process could not say so itself
-            end_run_of(settings.train.tracking, store.directory(record.name), failed=True)
+            trial = store.settings(settings.train, record)
+            for run in trial_runs(trial, settings.search.folds):
+                location = storage.join(run.storage, run.name)
+                if not is_finished(location):
+                    end_run_of(settings.train.tracking, location, failed=True)
     best, rows = records[0], rows_of(records)
     if not best.ranked:
         raise TrainingError(f"{store.location}: every trial failed: {best.error}")

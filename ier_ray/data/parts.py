@@ -53,6 +53,10 @@ class SplitPlan(Settings):
             )
         return self
 
+    def validation_fold(self, folds: int) -> int:
+        """The validation part of ``folds`` folds."""
+        return (self.test_fold + 1) % folds if self.val_fold is None else self.val_fold
+
     def parts(self, index: RowIndex, shards: ShardSet) -> Parts:
         """The part of each row of a shard set, whose index is given.
 
@@ -67,7 +71,7 @@ class SplitPlan(Settings):
 
     def _by_fold(self, index: RowIndex, shards: ShardSet) -> Parts:
         folds = shards.manifest.folds
-        val_fold = (self.test_fold + 1) % folds if self.val_fold is None else self.val_fold
+        val_fold = self.validation_fold(folds)
         asked = {"data.test_fold": self.test_fold, "data.val_fold": val_fold}
         for name, fold in asked.items():
             if fold >= folds:

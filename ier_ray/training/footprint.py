@@ -126,11 +126,19 @@ def runs_footprint(run: Footprint, count: int, *, at_once: int, what: str) -> Fo
 
 
 def sweep_footprint(
-    settings: TrainSettings, size: CheckpointSize, *, trials: int, keep: int, at_once: int
+    settings: TrainSettings,
+    size: CheckpointSize,
+    *,
+    trials: int,
+    folds: int,
+    keep: int,
+    at_once: int,
 ) -> Footprint:
     """What a sweep leaves: records of all its trials, and the weights of the best ones.
 
     Args:
+        folds: folds of a trial. They train one after the other: beside their checkpoints, a trial
+            has the first one's weights, which a trial of one fold has, too, when it ends.
         keep: trials whose weights are kept.
         at_once: trials that train at the same time. Only these have trainer state: in the newest
             checkpoint and in the next one; nested runs of several workers in the best one, too.
@@ -138,7 +146,7 @@ def sweep_footprint(
     live, kept = min(trials, at_once), min(trials, keep)
     copies = min(settings.schedule.epochs, 2 if settings.scaling.num_workers == 1 else 3)
     return Footprint(
-        kept=kept * size.served + trials * settings.schedule.epochs * EPOCH,
+        kept=kept * size.served + trials * folds * settings.schedule.epochs * EPOCH,
         passing=live * (copies * size.whole + size.served),
         what=f"records of {trials} trials; weights of {kept}, {gib(size.served)} each; "
         f"{live} at the same time with {copies} checkpoints of {gib(size.whole)}",

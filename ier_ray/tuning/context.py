@@ -1,7 +1,7 @@
 """The training loop's context for a trial of one worker: no process group, its own checkpoints.
 
-``TRIAL/epoch-000005`` is a checkpoint, complete when it has its manifest. The newest one resumes
-the trial; the best one keeps its weights only.
+``RUN/epoch-000005`` is a checkpoint, complete when it has its manifest; the run is the trial, or a
+fold of it. The newest one resumes the run; the best one keeps its weights only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from tqdm import tqdm
 from ier_ray import storage
 from ier_ray.training.checkpoint import MANIFEST, TRAINER_STATE
 from ier_ray.training.context import ProgressBar
-from ier_ray.tuning.trials import TrialLog, best_epoch
+from ier_ray.tuning.history import best_epoch
+from ier_ray.tuning.trials import TrialLog
 
 Tell = Callable[[dict[str, Any]], None]
 """Is told the record of each epoch."""
@@ -32,20 +33,17 @@ class TrialContext:
 
     Attributes:
         log: the trial's record.
+        directory: the run's, of the trial or of its fold.
         device: where the networks are.
         tell: told each epoch's record when its checkpoint is stored.
     """
 
     log: TrialLog
+    directory: str
     device: torch.device
     tell: Sequence[Tell] = ()
     rank: int = 0
     world_size: int = 1
-
-    @property
-    def directory(self) -> str:
-        """The trial's directory."""
-        return self.log.store.directory(self.log.record.name)
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model on the device."""
@@ -57,7 +55,7 @@ class TrialContext:
 
     @contextmanager
     def checkpoint(self) -> Iterator[Path | None]:
-        """The trial's newest checkpoint, as a local directory."""
+        """The run's newest checkpoint, as a local directory."""
         location = self.last_checkpoint()
         if location is None or not storage.is_remote(location):
             yield Path(location) if location else None
@@ -67,7 +65,7 @@ class TrialContext:
             yield Path(directory)
 
     def last_checkpoint(self) -> str | None:
-        """Where the trial's newest complete checkpoint is stored."""
+        """Where the run's newest complete checkpoint is stored."""
         for name in reversed(storage.list_directories(self.directory)):
             location = storage.join(self.directory, name)
             if name.startswith("epoch-") and storage.exists(storage.join(location, MANIFEST)):
@@ -88,7 +86,7 @@ class TrialContext:
         self.log.add(metrics)
         if directory is not None:
             storage.copy_directory(str(directory), self.epoch_checkpoint(epoch))
-        past = self.log.record.history[:-1]
+        past = self.log.trained[:-1]
         if past:
             for earlier in {past[-1]["epoch"], best_epoch(past)["epoch"]}:
                 self._thin_out(earlier)
@@ -106,7 +104,7 @@ class TrialContext:
     def _thin_out(self, epoch: int) -> None:
         """Delete the checkpoint of an epoch that is past, but for the weights of the best."""
         location = self.epoch_checkpoint(epoch)
-        if best_epoch(self.log.record.history)["epoch"] == epoch:
+        if best_epoch(self.log.trained)["epoch"] == epoch:
             storage.delete_file(storage.join(location, TRAINER_STATE))
         else:
             storage.delete_directory(location)

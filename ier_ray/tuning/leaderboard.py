@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 
 from ier_ray import storage
 from ier_ray.training.selection import LABEL_FREE
+from ier_ray.tuning.history import best_epochs
 from ier_ray.tuning.space import plain
 from ier_ray.tuning.trials import State, TrialRecord, rank
 
@@ -30,25 +32,30 @@ class Row:
     epochs: int
     """Epochs trained."""
     best_epoch: int | None
+    """Of the first fold, whose weights are kept."""
     score: float | None
-    """Value of ``schedule.criterion`` in the best epoch; None before the first epoch has ended."""
+    """Value of ``schedule.criterion`` in the best epoch, its mean over the folds begun; None before
+    the first epoch has ended."""
     metrics: dict[str, float]
-    """Validation metrics and label-free criteria of that epoch."""
+    """Validation metrics and label-free criteria, of the same epochs."""
     error: str | None
 
     @classmethod
     def of(cls, record: TrialRecord) -> Row:
         """The row of a trial's record."""
-        best = record.best or {}
+        bests = best_epochs(record.history)
+        first = bests[0] if bests else {}
         return cls(
             name=record.name,
             point=record.point,
             state=record.state,
             epochs=len(record.history),
-            best_epoch=best.get("epoch"),
+            best_epoch=first.get("epoch"),
             score=record.score,
             metrics={
-                name: best[name] for name in best if name.endswith(VALIDATION) or name in LABEL_FREE
+                name: fmean(best[name] for best in bests)
+                for name in first
+                if name.endswith(VALIDATION) or name in LABEL_FREE
             },
             error=record.error,
         )

@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from ier_ray.tuning.history import curve
 from ier_ray.tuning.leaderboard import short
 from ier_ray.tuning.trials import TrialRecord, rank
 
@@ -23,6 +24,7 @@ def live_table(
     standing_still: Collection[str],
     criterion: str,
     epochs: int,
+    folds: int,
     trials: int,
     forecast: str,
     height: int,
@@ -34,7 +36,8 @@ def live_table(
         running: names of the trials that run.
         standing_still: names of those that the watchdog has named.
         criterion: what ``score`` is.
-        epochs: epochs of a trial that is not stopped, where they are not searched.
+        epochs: epochs of a fold that is not stopped, where they are not searched.
+        folds: folds of a trial that is not stopped.
         trials: trials of the sweep.
         forecast: what is left, in words; empty while nothing is known.
         height: lines of the terminal. Trials for which there is none are left out.
@@ -53,12 +56,12 @@ def live_table(
     others = sorted((record for record in records if record.name not in running), key=rank)
     for record in [*now, *others][: max(1, room)]:
         state = state_of(record, running=running, standing_still=standing_still)
-        newest = float(record.history[-1]["score"]) if record.history else None
+        newest = curve(record.history).get(record.time)
         table.add_row(
             record.name,
             *map(short, record.point.values()),
             Text(state, STYLES.get(state, "")),
-            f"{len(record.history)}/{record.point.get('schedule.epochs', epochs)}",
+            f"{record.time}/{folds * record.point.get('schedule.epochs', epochs)}",
             *("-" if score is None else f"{score:.3f}" for score in (newest, record.score)),
         )
     below = f"{progress(records, running, trials)}\n{forecast}"

@@ -12,6 +12,7 @@ from optuna import visualization
 from plotly.offline import get_plotlyjs
 
 from ier_ray import __version__
+from ier_ray.tuning.history import by_fold
 from ier_ray.tuning.leaderboard import rows_of, short
 from ier_ray.tuning.selection_regret import oracle, selection_regrets
 from ier_ray.tuning.space import Space
@@ -53,6 +54,7 @@ def render_page(space: Space, records: Sequence[TrialRecord], *, name: str) -> s
         name=name,
         criterion=space.base.criterion,
         rows=rows,
+        has_folds=have_folds(records),
         metrics=list(dict.fromkeys(metric for row in rows for metric in row.metrics)),
         short=short,
         plots=list(plots(space, records, name)),
@@ -82,10 +84,14 @@ def plots(space: Space, records: Sequence[TrialRecord], name: str) -> Iterator[P
     )
     curves = visualization.plot_intermediate_values(study)
     curves.update_layout(xaxis_title="epoch", yaxis_title=score)
+    folds = (
+        "Epochs are those of all folds of a trial; in a later fold, the score is its mean with the "
+        "best scores of the folds before. "
+    )
     yield Plot(
         "Learning curves",
-        "The score after each epoch. A curve that ends early is of a trial that was stopped; "
-        "failed trials are in the table only.",
+        f"The score after each epoch. {folds if have_folds(records) else ''}A curve that ends "
+        f"early is of a trial that was stopped; failed trials are in the table only.",
         embedded(curves, "curves"),
     )
     names = sorted(one.name for one in space.parameters)  # Optuna's order, but it cuts them
@@ -106,6 +112,11 @@ def plots(space: Space, records: Sequence[TrialRecord], name: str) -> Iterator[P
         embedded(slices, "slices"),
         min_width=SETTING_WIDTH * len(names),
     )
+
+
+def have_folds(records: Sequence[TrialRecord]) -> bool:
+    """Whether a trial has more than one fold."""
+    return any(len(by_fold(record.history)) > 1 for record in records)
 
 
 def importances(study: Any, score: str) -> Plot:

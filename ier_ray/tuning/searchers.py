@@ -108,7 +108,7 @@ def as_told(space: Space, record: TrialRecord) -> Any:
         case "finished":
             return optuna.create_trial(state=TrialState.COMPLETE, value=record.score, **common)
         case "stopped":
-            reached = {len(record.history): record.score}
+            reached = {record.time: record.score}
             return optuna.create_trial(
                 state=TrialState.PRUNED, intermediate_values=reached, **common
             )

@@ -3,6 +3,7 @@
 A criterion chooses an epoch of each trial, and of these the trial: where its value is highest, as
 all criteria of :mod:`ier_ray.training.selection` are defined so that higher is better. The oracle
 chooses by the accuracy on IER validation labels itself. Only trials that ended well can be chosen.
+Of a trial of several folds, an epoch of each is chosen: value and accuracy are the means of these.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
 
 from ier_ray.training.selection import LABEL_FREE
+from ier_ray.tuning.history import by_fold
 from ier_ray.tuning.trials import TrialRecord
 
 ACCURACY = "ier_accuracy"
@@ -27,6 +30,7 @@ class Choice:
 
     trial: str
     epoch: int
+    """Of the first fold."""
     value: float
     """Of the criterion."""
     accuracy: float
@@ -82,13 +86,20 @@ def choices(records: Sequence[TrialRecord], criterion: str) -> list[Choice]:
     """
     found = []
     for record in records:
-        epochs = [
-            Choice(record.name, epoch["epoch"], epoch[criterion], epoch[ACCURACY])
+        usable = [
+            epoch
             for epoch in record.history
             if is_finite(epoch.get(criterion)) and is_finite(epoch.get(ACCURACY))
         ]
-        if record.ranked and epochs:
-            found.append(max(epochs, key=lambda choice: (choice.value, choice.epoch)))
+        if record.ranked and usable:
+            chosen = [
+                max(fold, key=lambda epoch: (epoch[criterion], epoch["epoch"]))
+                for fold in by_fold(usable)
+            ]
+            value, accuracy = (
+                fmean(epoch[name] for epoch in chosen) for name in (criterion, ACCURACY)
+            )
+            found.append(Choice(record.name, chosen[0]["epoch"], value, accuracy))
     return found
 
 

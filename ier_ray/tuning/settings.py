@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from ier_ray.config import Location, Settings
 from ier_ray.errors import SettingsError
+from ier_ray.training.selection import CRITERIA
 from ier_ray.training.settings import TrainSettings
 from ier_ray.tuning.halving import Halving
 from ier_ray.tuning.searchers import Searcher, require_trials
@@ -41,6 +42,10 @@ class SearchSettings(Settings):
     """Trials at the same time; by default as many as fit on the cluster's CPUs and GPUs."""
     trials_per_gpu: int = Field(1, ge=1)
     """Trials that share a GPU; for trials of one worker."""
+    folds: int = Field(1, ge=1)
+    """Validation folds of each trial: it trains once for each, one after the other, and its score
+    is the mean of their best epochs' scores. The first is data.val_fold, and its weights are kept;
+    the test fold is left out. grace_epochs and what follows it count the epochs of all folds."""
     keep: int = Field(1, ge=1)
     """Best trials whose weights are kept."""
 
@@ -68,10 +73,15 @@ class SweepSettings(Settings):
     @property
     def halving(self) -> Halving | None:
         """The rule that stops trials early, if there is one."""
-        search, epochs = self.search, self.train.schedule.epochs
+        search = self.search
         if search.scheduler == "none":
             return None
-        return Halving(search.grace_epochs, search.reduction, epochs)
+        return Halving(search.grace_epochs, search.reduction, self.epochs)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a trial that is not stopped, in all its folds, where they are not searched."""
+        return self.search.folds * self.train.schedule.epochs
 
     @model_validator(mode="after")
     def _every_trial_is_possible(self) -> SweepSettings:
@@ -83,9 +93,19 @@ class SweepSettings(Settings):
 
     @model_validator(mode="after")
     def _trials_can_be_ranked(self) -> SweepSettings:
-        if self.train.criterion == "last":
+        criterion, folds = self.train.criterion, self.search.folds
+        measured = CRITERIA[criterion].network
+        if measured is None:
             raise ValueError(
-                "train.schedule.criterion last gives all trials the same score: use another"
+                f"train.schedule.criterion {criterion} gives all trials the same score: use another"
+            )
+        rule = self.train.split_plan(measured).rule
+        if folds > 1 and rule != "folds":
+            apart = measured == "fer" and self.train.data.fer_split is not None
+            setting = f"train.data.{'fer_split' if apart else 'split'}"
+            raise ValueError(
+                f"search.folds is {folds}, but {setting} is {rule}: what {criterion} is measured "
+                f"on would be the same in all of them. Set {setting} to folds, or search.folds to 1"
             )
         return self
 

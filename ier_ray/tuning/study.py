@@ -16,6 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from ier_ray import storage
+from ier_ray.tuning.history import curve
 from ier_ray.tuning.leaderboard import Row
 from ier_ray.tuning.space import Parameter, Range, Space, plain
 from ier_ray.tuning.trials import State, TrialRecord
@@ -38,7 +39,8 @@ def study_of(space: Space, records: Iterable[TrialRecord], *, name: str, **optio
     """The trials of a sweep, numbered as they were proposed.
 
     A trial's value is its best epoch's score, its intermediate values are the scores of all epochs.
-    User attributes hold the metrics of the best epoch.
+    User attributes hold the metrics of the best epoch. Of a trial of several folds they are running
+    means (:func:`ier_ray.tuning.history.curve`).
 
     Args:
         name: of the study.
@@ -80,7 +82,7 @@ def as_trial(space: Space, record: TrialRecord) -> Any:
         **point_drawn(space, record),
         state=STATES[record.state],
         value=record.score if record.ranked else None,
-        intermediate_values={epoch["epoch"]: epoch["score"] for epoch in record.history},
+        intermediate_values=curve(record.history),
         user_attrs={name: value for name, value in attributes.items() if value is not None},
     )
 

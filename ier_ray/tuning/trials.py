@@ -4,9 +4,12 @@
 epochs and when it ends, each time completely or not at all. Nothing else has to survive a crash:
 the search and the table of trials are functions of these records.
 
-Trials are compared at rungs. One that reaches a rung leaves its best score there, in the name of an
+Trials are compared at rungs. One that reaches a rung leaves its score there, in the name of an
 empty file: ``SWEEP/rungs/000002/trial-0000=0.75``. However many trials there are, one listing tells
 the scores of all. A trial that is started again reaches its rungs again, under the same names.
+
+A trial of several folds has a run for each: ``trial-0000/fold-0`` validates on the fold of the base
+setting. The weights that are kept of a trial are those of that run's best epoch.
 """
 
 from __future__ import annotations
@@ -23,12 +26,15 @@ from ier_ray.config import Settings
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.state import RunProgress
 from ier_ray.tuning.halving import Halving
+from ier_ray.tuning.history import Record, running_mean
 from ier_ray.tuning.space import Point, with_values
 
 RECORD = "trial.json"
 RUNGS = "rungs"
 WEIGHTS = "best"
-"""Directory of an ended trial's best epoch, without trainer state."""
+"""Directory of the best epoch of a trial's first fold, without trainer state."""
+FINISHED = "finished"
+"""Empty file in the run of a fold that has ended and is followed by another."""
 
 State = Literal["unfinished", "finished", "stopped", "failed"]
 """unfinished: waits, runs or was interrupted; finished: trained all its epochs; stopped: by the
@@ -42,7 +48,7 @@ class TrialRecord(Settings):
     point: dict[str, Any]
     """The searched settings' values, by dotted name."""
     state: State = "unfinished"
-    history: list[dict[str, Any]] = Field([])
+    history: list[Record] = Field([])
     """One record per epoch."""
     error: str | None = None
     """Why it failed, or why it was interrupted last."""
@@ -58,24 +64,19 @@ class TrialRecord(Settings):
         return self.state in ("finished", "stopped")
 
     @property
-    def best(self) -> dict[str, Any] | None:
-        """The record of the epoch with the best score."""
-        return best_epoch(self.history) if self.history else None
+    def time(self) -> int:
+        """The newest epoch in folds x epochs; 0 before the first epoch has ended."""
+        return int(self.history[-1]["epoch"]) if self.history else 0
 
     @property
     def score(self) -> float | None:
-        """The best score so far; None before the first epoch has ended."""
-        return None if self.best is None else float(self.best["score"])
+        """The running mean of its folds' best scores; None before the first epoch has ended."""
+        return running_mean(self.history) if self.history else None
 
-    def with_epoch(self, metrics: dict[str, Any]) -> TrialRecord:
+    def with_epoch(self, metrics: Record) -> TrialRecord:
         """The record after an epoch. One that is trained again replaces itself and those after."""
-        history = [*self.history[: metrics["epoch"] - 1], metrics]
-        return self.model_copy(update={"history": history, "error": None})
-
-
-def best_epoch(history: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The record of the epoch with the best score; of equals, the latest."""
-    return max(history, key=lambda record: (record["score"], record["epoch"]))
+        before = [epoch for epoch in self.history if epoch["epoch"] < metrics["epoch"]]
+        return self.model_copy(update={"history": [*before, metrics], "error": None})
 
 
 def rank(record: TrialRecord) -> tuple[bool, float, str]:
@@ -103,7 +104,7 @@ class TrialStore:
         return storage.join(self.trials, name)
 
     def weights(self, name: str) -> str:
-        """The checkpoint of an ended trial's best epoch."""
+        """The checkpoint of the best epoch of a trial's first fold, once that has ended."""
         return storage.join(self.directory(name), WEIGHTS)
 
     def settings(self, base: TrainSettings, record: TrialRecord) -> TrainSettings:
@@ -145,9 +146,30 @@ class TrialStore:
     def tidy(self, record: TrialRecord, *, keep_weights: bool) -> None:
         """Delete the checkpoints of an ended trial, and its best epoch's weights unless kept."""
         directory = self.directory(record.name)
+        delete_checkpoints(directory)
         for name in storage.list_directories(directory):
-            if name.startswith(("epoch-", "checkpoint_")) or (name == WEIGHTS and not keep_weights):
+            if name.startswith("fold-"):
+                delete_checkpoints(storage.join(directory, name))
+            elif name == WEIGHTS and not keep_weights:
                 storage.delete_directory(storage.join(directory, name))
+
+
+def delete_checkpoints(run: str) -> None:
+    """Delete all checkpoints of a trial's run."""
+    for name in storage.list_directories(run):
+        if name.startswith(("epoch-", "checkpoint_")):
+            storage.delete_directory(storage.join(run, name))
+
+
+def finish_fold(run: str) -> None:
+    """Note that a fold needs no more training, and delete its checkpoints."""
+    storage.write_bytes(storage.join(run, FINISHED), b"")
+    delete_checkpoints(run)
+
+
+def is_finished(run: str) -> bool:
+    """Whether :func:`finish_fold` has noted it."""
+    return storage.exists(storage.join(run, FINISHED))
 
 
 def trial_name(index: int) -> str:
@@ -169,26 +191,71 @@ class TrialLog:
     record: TrialRecord
     halving: Halving | None
     """The scheduler; None: every trial trains all its epochs."""
+    fold: int | None = None
+    """The fold that trains; None: the trial has only one."""
+    start: int = 0
+    """The trial's time when the fold begins."""
+
+    @property
+    def run_name(self) -> str:
+        """Name of the fold's run among those of the sweep."""
+        return self.record.name if self.fold is None else f"{self.record.name}-fold-{self.fold}"
+
+    @property
+    def trained(self) -> list[Record]:
+        """The fold's records, numbered within the fold."""
+        return [
+            {**epoch, "epoch": epoch["epoch"] - self.start}
+            for epoch in self.record.history
+            if epoch["epoch"] > self.start
+        ]
+
+    def timed(self, metrics: Record) -> Record:
+        """The record of an epoch of the fold, in the trial's time."""
+        if self.fold is None:
+            return metrics
+        return {**metrics, "epoch": self.start + metrics["epoch"], "fold": self.fold}
 
     def reopened(self) -> TrialLog:
         """The same with the record as it is now: another process may have written it."""
         return replace(self, record=self.store.read(self.record.name))
 
-    def add(self, metrics: dict[str, Any]) -> None:
-        """Record an epoch."""
-        self.record = self.record.with_epoch(metrics)
+    def add(self, metrics: Record) -> None:
+        """Record an epoch of the fold."""
+        self.record = self.record.with_epoch(self.timed(metrics))
         self.store.write(self.record)
 
     def should_stop(self, epoch: int) -> bool:
-        """Whether the scheduler stops the trial after an epoch, by all that have come so far."""
-        if self.halving is None or epoch not in self.halving.rungs:
+        """Whether the scheduler stops the trial after an epoch of the fold (from 1)."""
+        return epoch > 0 and self._stops_at(self.start + epoch)
+
+    def should_not_begin(self) -> bool:
+        """Whether the scheduler stops the trial between the fold before and this one.
+
+        A fold that has been begun is not asked again.
+        """
+        return not self.trained and self._stops_at(self.start)
+
+    def _stops_at(self, time: int) -> bool:
+        """Whether it stops by all trials that have come so far.
+
+        After a fold that ended early, the trial is at all rungs up to the next fold.
+        """
+        past = [epoch for epoch in self.record.history if epoch["epoch"] <= time]
+        if self.halving is None or not past:
             return False
-        best = max(scores(self.record)[:epoch])
-        return self.halving.stops(best, self.store.reach(epoch, self.record.name, best))
+        halving, score = self.halving, running_mean(past)
+        return any(
+            halving.stops(score, self.store.reach(rung, self.record.name, score))
+            for rung in halving.rungs
+            if past[-1]["epoch"] <= rung <= time
+        )
 
     def end(self, progress: RunProgress, *, complete: bool) -> None:
-        """Record the end of a trial whose weights are in place."""
-        self._end("finished" if complete else "stopped", history=progress.history)
+        """Record the end of a trial, in this fold, whose weights are in place."""
+        before = [epoch for epoch in self.record.history if epoch["epoch"] <= self.start]
+        history = [*before, *map(self.timed, progress.history)]
+        self._end("finished" if complete else "stopped", history=history)
 
     def fail(self, error: str) -> None:
         """Record that a trial cannot go on."""
@@ -198,8 +265,3 @@ class TrialLog:
         now = self.reopened().record
         self.record = now.model_copy(update={"state": state, "error": None, **changes})
         self.store.write(self.record)
-
-
-def scores(record: TrialRecord) -> list[float]:
-    """The score of each epoch."""
-    return [float(epoch["score"]) for epoch in record.history]

@@ -9,7 +9,7 @@ it. What varies in a healthy sweep must not be taken for a stall:
   trials share the cluster, is compared with epochs of as much load. Without any, the time allowed
   grows in proportion to the load.
 - The first epoch after a start includes starting, and its network may be much larger than those of
-  other trials: it has three times the longest first epoch so far.
+  other trials: it has three times the longest first epoch so far. So has the first one of a fold.
 - Time during which nobody looked does not count: reports may be waiting to be read.
 - A stall is no measure of later epochs, unless the epoch after it is as slow.
 """
@@ -39,7 +39,8 @@ class Stall:
     expected_s: float
     """Seconds that the epoch was expected to take, at most."""
     starting: bool
-    """Whether no epoch has ended since the start: the comparison is with other first epochs."""
+    """Whether no epoch has ended since the start of the trial or of its fold: the comparison is
+    with other first epochs."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Running:
         work: what the epoch has to do, relative to other epochs of the trial.
         fewest: trials that have run at the same time during the epoch, at least.
         most: the same, at most.
-        starting: whether it is the first epoch of this start.
+        starting: whether it is the first epoch of this start, or of a fold.
         named: whether the trial has been found to stand still in this epoch.
         stalled_s: length of the epoch before if it was named in that; else 0.
     """
@@ -108,12 +109,15 @@ class Watchdog:
         for trial in self._running.values():
             trial.most = max(trial.most, count)
 
-    def reported(self, name: str, *, epoch: int, seconds: float, work: float) -> float | None:
+    def reported(
+        self, name: str, *, epoch: int, seconds: float, work: float, starting: bool = False
+    ) -> float | None:
         """A running trial has ended an epoch.
 
         Args:
             seconds: length of the epoch, without its checkpoint.
             work: what the next epoch has to do, relative to others of the trial.
+            starting: whether the next epoch is the first of a fold.
 
         Returns:
             Seconds that the epoch took if the trial was named in it; else None.
@@ -136,7 +140,7 @@ class Watchdog:
             work,
             fewest=count,
             most=count,
-            starting=False,
+            starting=starting,
             stalled_s=longer if trial.named else 0.0,
         )
         return took if trial.named else None

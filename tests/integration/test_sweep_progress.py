@@ -54,9 +54,9 @@ class Driven:
             self.now += 0.5
             self.progress.on_step_end(0, [])
 
-    def report(self, epoch: int, score: float = 0.5) -> None:
+    def report(self, epoch: int, score: float = 0.5, **more: Any) -> None:
         """The trial reports an epoch to Tune."""
-        result = {**record(epoch, score), "pid": 4242, "node_ip": "10.0.0.7"}
+        result = {**record(epoch, score), **more, "pid": 4242, "node_ip": "10.0.0.7"}
         self.progress.on_trial_result(0, [], TRIAL, result)
 
 
@@ -66,9 +66,10 @@ def record(epoch: int, score: float) -> dict[str, Any]:
     return {"epoch": epoch, "score": score, "ier_accuracy": score, **losses, **rates}
 
 
-def settings_of(directory: Path, workers: int) -> SweepSettings:
+def settings_of(directory: Path, workers: int, **search: Any) -> SweepSettings:
     scaling = {"num_workers": workers, "cpus_per_worker": 1.0}
-    return sweep(UNREAD, directory, {"scaling": scaling, "schedule__warmup_epochs": 0})
+    train = {"scaling": scaling, "schedule": {"epochs": 3, "warmup_epochs": 0, "patience": 1}}
+    return sweep(UNREAD, directory, train, **search)
 
 
 @contextmanager
@@ -137,6 +138,32 @@ def test_a_trial_that_stands_still_is_named_with_all_that_helps(
     driven.progress.on_trial_error(0, [], TRIAL)  # the trial is lost
     driven.wait(3600)
     assert len(caplog.messages) == 4
+
+
+def test_a_fold_that_begins_is_not_taken_for_a_stall(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of two folds of three epochs ends after two: its score is no better."""
+    driven = Driven(settings_of(tmp_path, 1, folds=2), monkeypatch)
+    caplog.set_level(logging.INFO, logger="ier_ray")
+    driven.wait(10)
+    driven.report(1, fold=0)
+    driven.wait(10)
+    driven.report(2, fold=0)
+    driven.wait(30)  # an epoch that is not a fold's first has 19 s
+    first, second = caplog.messages
+    assert first.startswith("trial-0000: epoch 1/6  loss")
+    assert second.startswith("trial-0000: epoch 2/6  loss")
+    driven.wait(10)
+    assert (
+        " stands still in epoch 4 of 6: 33 s since its fold was started, where at most 10 s were "
+        "expected by the first epochs of other folds; look at "
+    ) in caplog.messages[2]
+    driven.report(4, fold=1)
+    assert caplog.messages[3].startswith("trial-0000: epoch 4/6  loss")
+    assert caplog.messages[4] == "trial-0000 goes on: epoch 4 ended after 40 s"
+    driven.wait(30)
+    assert " stands still in epoch 5 of 6: 20 s since epoch 4 ended" in caplog.messages[5]
 
 
 def test_in_a_terminal_a_table_is_below_the_log(

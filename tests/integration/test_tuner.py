@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -16,13 +17,19 @@ from support.processes import wait_for
 from support.sweeps import sweep, trial_files
 
 from ier_ray.cluster.concurrency import TrialsThatFit
+from ier_ray.cluster.folds import trial_runs
+from ier_ray.cluster.streams import open_splits, open_streams
 from ier_ray.cluster.tuner import SweepResult, run_sweep, run_trials, trial_group, trial_resources
+from ier_ray.data.streams import read_locally
 from ier_ray.errors import SettingsError
 from ier_ray.training.checkpoint import load_checkpoint
+from ier_ray.training.context import LocalContext
+from ier_ray.training.loop import train
 from ier_ray.training.sections import TrackingSettings
 from ier_ray.training.selection import LABEL_FREE
 from ier_ray.tuning.halving import Halving
-from ier_ray.tuning.trials import TrialStore, scores
+from ier_ray.tuning.history import curve
+from ier_ray.tuning.trials import TrialStore
 
 pytestmark = pytest.mark.alone
 
@@ -60,7 +67,7 @@ def test_trials_end_at_rungs_by_what_the_others_had_recorded(swept: SweepResult)
     rule = Halving(1, 2, 3)
     records = TrialStore(swept.sweep).all()
     for index, record in enumerate(records):  # one at a time: those before have ended
-        own, others = scores(record), [scores(other) for other in records[:index]]
+        own, *others = ([*curve(one.history).values()] for one in (record, *records[:index]))
         ends = [
             rung
             for rung in rule.rungs
@@ -125,9 +132,7 @@ def test_divergence_is_final_and_does_not_end_the_sweep(
 
 def assert_in_mlflow(result: SweepResult, tracking: TrackingSettings) -> None:
     client = MlflowClient(tracking.mlflow)
-    experiment = client.get_experiment_by_name(tracking.experiment)
-    assert experiment is not None
-    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    runs = {run.info.run_name: run for run in runs_in_mlflow(tracking)}
     assert runs.keys() == {trial.name for trial in result.trials}
     for trial in result.trials:
         run = runs[trial.name]
@@ -136,6 +141,13 @@ def assert_in_mlflow(result: SweepResult, tracking: TrackingSettings) -> None:
             assert run.data.params[name] == str(value)
         logged = client.get_metric_history(run.info.run_id, "validation/ier_accuracy")
         assert [metric.step for metric in logged] == list(range(1, trial.epochs + 1))
+
+
+def runs_in_mlflow(tracking: TrackingSettings) -> list[Any]:
+    client = MlflowClient(tracking.mlflow)
+    experiment = client.get_experiment_by_name(tracking.experiment)
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id]))
 
 
 @pytest.mark.timeout(600)
@@ -182,6 +194,86 @@ def test_the_cluster_is_asked_for_all_trials_at_once(
 def waiting_groups() -> int:
     """Placement groups that the cluster has no room for yet."""
     return sum(one["state"] == "PENDING" for one in ray.util.placement_group_table().values())
+
+
+@pytest.mark.timeout(400)
+def test_a_trial_trains_once_for_each_of_its_folds(shards: dict[str, str], tmp_path: Path) -> None:
+    settings = sweep(
+        shards,
+        tmp_path,
+        {"schedule__epochs": 2, "tracking": {"mlflow": f"sqlite:///{tmp_path}/mlflow.db"}},
+        folds=2,
+        trials=1,
+    )
+    result = run_sweep(settings)
+    store = TrialStore(result.sweep)
+    (record,) = store.all()
+    runs = trial_runs(store.settings(settings.train, record), 2)
+    assert [run.data.val_fold for run in runs] == [1, 2]
+    for fold, run in enumerate(runs):
+        for split in open_splits(run).values():
+            train_rows, validation, test = (
+                set(rows.pixels.tolist()) for rows in (split.train, split.validation, split.test)
+            )
+            assert not validation & (train_rows | test)
+            assert not train_rows & test
+        # The trial's fold has the scores of a run that trains on these rows alone.
+        streams = replace(open_streams(run, rank=0, world_size=1), execute=read_locally)
+        alone = train(run, streams, streams.scheme, LocalContext(tmp_path / run.name)).history
+        found = record.history[2 * fold : 2 * fold + 2]
+        assert [(one["epoch"], one["fold"]) for one in found] == [
+            (2 * fold + 1, fold),
+            (2 * fold + 2, fold),
+        ]
+        for name in ("score", "fer_val_loss", "ier_val_loss", "step"):
+            expected = [epoch[name] for epoch in alone]
+            assert [epoch[name] for epoch in found] == pytest.approx(expected, rel=1e-3)
+    scores = [epoch["score"] for epoch in record.history]
+    assert (result.best.state, result.best.epochs) == ("finished", 4)
+    assert result.best.score == (max(scores[:2]) + max(scores[2:])) / 2
+    assert result.best.metrics["ier_accuracy"] == result.best.score
+    assert result.test["ier"].seen == 0
+    _, manifest = load_checkpoint(result.checkpoint)
+    assert (manifest.epoch, manifest.data["ier"].plan.val_fold) == (result.best.best_epoch, 1)
+    assert trial_files(tmp_path)["trial-0000"][1] == {"fold-0", "fold-1", "best"}
+    assert not list(tmp_path.glob("small/trials/*/fold-*/epoch-*"))
+    assert {
+        run.info.run_name: run.info.status for run in runs_in_mlflow(settings.train.tracking)
+    } == {"trial-0000-fold-0": "FINISHED", "trial-0000-fold-1": "FINISHED"}
+    assert run_sweep(settings).trials == result.trials  # nothing is left to do
+    with pytest.raises(SettingsError, match=r"search\.folds was 2, is 3"):
+        run_sweep(
+            settings.model_copy(update={"search": settings.search.model_copy(update={"folds": 3})})
+        )
+
+
+def test_more_folds_than_the_data_have_are_refused_before_anything_starts(
+    shards: dict[str, str], tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=r"search\.folds is 5, but .* leave 4 beside the test"):
+        run_sweep(sweep(shards, tmp_path, folds=5))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.timeout(400)
+def test_folds_of_several_workers_are_runs_one_after_the_other(
+    shards: dict[str, str], tmp_path: Path
+) -> None:
+    settings = sweep(
+        shards,
+        tmp_path,
+        {"schedule__epochs": 1, "scaling": {"num_workers": 2, "cpus_per_worker": 0.5}},
+        folds=2,
+        trials=1,
+    )
+    result = run_sweep(settings)
+    (record,) = TrialStore(result.sweep).all()
+    assert [(one["epoch"], one["fold"]) for one in record.history] == [(1, 0), (2, 1)]
+    first, second = (one["score"] for one in record.history)
+    assert (record.state, record.score) == ("finished", (first + second) / 2)
+    _, manifest = load_checkpoint(result.checkpoint)
+    assert (manifest.score, manifest.data["ier"].plan.val_fold) == (first, 1)
+    assert not list(tmp_path.glob("small/trials/*/fold-*/checkpoint_*/"))
 
 
 def test_concurrency_is_what_the_cluster_holds(shards: dict[str, str], tmp_path: Path) -> None:

@@ -66,6 +66,14 @@ def test_a_sweep_tells_what_is_left_once(caplog: pytest.LogCaptureFixture) -> No
     )
 
 
+def test_a_fold_that_ended_early_leaves_nothing() -> None:
+    """Two folds of four epochs: the first ended after two, the second has three left."""
+    told = SweepForecast(Group(1, 2.0), trials=1, epochs=8, at_once=lambda: 1)
+    one = record("a", 3)
+    one.history[-1].update(epoch=5, fold=1)
+    assert told.epochs_left([one]) == [3]
+
+
 def test_what_is_left_follows_all_epochs_so_far() -> None:
     """Of four trials of four epochs on no node at present: one ended, one is half done."""
     told = SweepForecast(Group(1, 2.0), trials=4, epochs=4, at_once=lambda: 0)

@@ -35,7 +35,9 @@ def require_tracking(tracking: TrackingSettings) -> None:
 
 
 @contextmanager
-def tracked(settings: TrainSettings, location: str, *, resumed: bool) -> Iterator[str | None]:
+def tracked(
+    settings: TrainSettings, location: str, *, resumed: bool, name: str | None = None
+) -> Iterator[str | None]:
     """The id of a training run's MLflow run; None if MLflow is not configured.
 
     When the block ends, the MLflow run becomes FINISHED, or FAILED if the block raised.
@@ -43,6 +45,7 @@ def tracked(settings: TrainSettings, location: str, *, resumed: bool) -> Iterato
     Args:
         location: location of the training run.
         resumed: whether to continue the MLflow run of an earlier start, if there is one.
+        name: of the MLflow run; by default that of the training run.
 
     Raises:
         SettingsError: when MLflow cannot be used.
@@ -50,7 +53,7 @@ def tracked(settings: TrainSettings, location: str, *, resumed: bool) -> Iterato
     if settings.tracking.mlflow is None:
         yield None
         return
-    run = open_run(settings, location, resumed=resumed)
+    run = open_run(settings, location, resumed=resumed, name=name)
     status = "FAILED"
     try:
         yield run
@@ -85,7 +88,9 @@ def log_epochs(
         )
 
 
-def open_run(settings: TrainSettings, location: str, *, resumed: bool) -> str:
+def open_run(
+    settings: TrainSettings, location: str, *, resumed: bool, name: str | None = None
+) -> str:
     """The id of a training run's MLflow run, newly created or continued, with status RUNNING.
 
     Its parameters are the settings of the first start: MLflow parameters cannot be changed.
@@ -98,7 +103,7 @@ def open_run(settings: TrainSettings, location: str, *, resumed: bool) -> str:
             client.update_run(run, status="RUNNING")
             return run
         run = client.create_run(
-            experiment, run_name=settings.name, tags={LOCATION_TAG: location}
+            experiment, run_name=name or settings.name, tags={LOCATION_TAG: location}
         ).info.run_id
         client.log_batch(run, params=parameters_of(settings))
     except store_errors() as error:

@@ -102,9 +102,9 @@ def test_only_runs_that_train_hold_a_passing_checkpoint() -> None:
     assert runs_footprint(one, 2, at_once=4, what="trials").peak == 26
 
 
-@pytest.mark.parametrize(("workers", "copies"), [(1, 2), (2, 3)])
+@pytest.mark.parametrize(("workers", "copies", "folds"), [(1, 2, 1), (2, 3, 1), (1, 2, 3)])
 def test_a_sweep_keeps_the_best_weights_and_the_state_of_trials_that_train(
-    tmp_path: Path, workers: int, copies: int
+    tmp_path: Path, workers: int, copies: int, folds: int
 ) -> None:
     settings = tiny_settings(
         {"fer": "f", "ier": "i"},
@@ -112,11 +112,11 @@ def test_a_sweep_keeps_the_best_weights_and_the_state_of_trials_that_train(
         schedule={"epochs": 5, "warmup_epochs": 0},
         scaling={"num_workers": workers},
     )
-    found = sweep_footprint(settings, SIZE, trials=200, keep=3, at_once=4)
-    assert found.kept == 3 * 100 + 200 * 5 * EPOCH
-    assert found.passing == 4 * (copies * 300 + 100)
-    few = sweep_footprint(settings, SIZE, trials=2, keep=3, at_once=4)
-    assert (few.kept, few.passing) == (200 + 2 * 5 * EPOCH, 2 * (copies * 300 + 100))
+    found = sweep_footprint(settings, SIZE, trials=200, folds=folds, keep=3, at_once=4)
+    assert found.kept == 3 * 100 + 200 * folds * 5 * EPOCH
+    assert found.passing == 4 * (copies * 300 + 100)  # one fold trains, the first left its weights
+    few = sweep_footprint(settings, SIZE, trials=2, folds=folds, keep=3, at_once=4)
+    assert (few.kept, few.passing) == (200 + 2 * folds * 5 * EPOCH, 2 * (copies * 300 + 100))
 
 
 def test_sizes_are_readable() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import StringIO
 from typing import Any
 
@@ -32,13 +33,20 @@ RECORDS = [
 ]
 
 
-def lines(height: int = 40, width: int = WIDTH, forecast: str = "left: 2.0 h") -> list[str]:
+def lines(
+    height: int = 40,
+    width: int = WIDTH,
+    forecast: str = "left: 2.0 h",
+    records: Sequence[TrialRecord] = RECORDS,
+    folds: int = 1,
+) -> list[str]:
     shown = live_table(
-        RECORDS,
+        records,
         running={"trial-0004", "trial-0005", "trial-0006"},
         standing_still={"trial-0005"},
         criterion="ier_accuracy",
         epochs=3,
+        folds=folds,
         trials=20,
         forecast=forecast,
         height=height,
@@ -60,6 +68,18 @@ def test_running_trials_come_first_then_the_best() -> None:
         ["trial-0002", *point, "failed", "1/3", "0.900", "0.900"],
         ["trial-0003", *point, "waiting", "0/3", "-", "-"],
     ]
+
+
+def test_epochs_are_those_of_all_folds() -> None:
+    """The first fold of three epochs ended after two; the best scores are 0.75 and 0.5."""
+    history: list[dict[str, Any]] = [
+        {"epoch": epoch, "score": score, "fold": fold}
+        for epoch, score, fold in ((1, 0.75, 0), (2, 0.5, 0), (4, 0.5, 1), (5, 0.25, 1))
+    ]
+    folded = RECORDS[4].model_copy(update={"history": history})
+    shown = lines(records=[folded], folds=2)
+    (row,) = [line.split() for line in shown if line.startswith(" trial-")]
+    assert row[-4:] == ["running", "5/6", "0.500", "0.625"]  # newest: (0.75 + 0.25) / 2
 
 
 def test_columns_name_the_settings_and_the_criterion() -> None:

@@ -157,6 +157,47 @@ def test_trials_that_do_not_fit_are_refused(search: dict[str, Any], message: str
     assert sweep(space, {"trials": 6, "searcher": "grid"}).search.trials == 6
 
 
+@pytest.mark.parametrize(
+    ("data", "train", "message"),
+    [
+        (
+            {"split": "inner"},
+            {},
+            r"search\.folds is 3, but train\.data\.split is inner: what ier_accuracy is measured "
+            r"on would be the same in all of them\. Set train\.data\.split to folds, or "
+            r"search\.folds to 1",
+        ),
+        (
+            {"split": "own", "fer_split": "folds"},
+            {},
+            r"folds is 3, but train\.data\.split is own: ",
+        ),
+        (
+            {"fer_split": "own"},
+            {"schedule": {"criterion": "fer_accuracy"}},
+            r"folds is 3, but train\.data\.fer_split is own: what fer_accuracy is measured on",
+        ),
+    ],
+)
+def test_folds_that_would_validate_on_the_same_images_are_refused(
+    data: dict[str, Any], train: dict[str, Any], message: str
+) -> None:
+    sections = {"data": {"fer": "a", "ier": "b", **data}, **train}
+    space = {"loss.balance": [0.0, 1.0]}
+    with pytest.raises(SettingsError, match=message):
+        sweep(space, {"trials": 1, "folds": 3}, **sections)
+    assert sweep(space, {"trials": 1}, **sections).search.folds == 1
+
+
+def test_rungs_are_in_folds_times_epochs() -> None:
+    space, schedule = {"loss.balance": [0.0, 1.0]}, {"epochs": 10}
+    rule = sweep(space, {"trials": 1, "folds": 3}, schedule=schedule).halving
+    assert rule is not None
+    assert rule.rungs == (5, 10, 20)
+    own = {"fer": "a", "ier": "b", "fer_split": "own"}  # the images of FER validate nothing
+    assert sweep(space, {"trials": 1, "folds": 3}, schedule=schedule, data=own).epochs == 30
+
+
 def test_a_grid_takes_no_range() -> None:
     with pytest.raises(SettingsError, match=r"loss\.balance has a range; .* list them, or use"):
         sweep({"loss.balance": {"low": 0, "high": 2}}, {"searcher": "grid"})

@@ -18,13 +18,13 @@ from ier_ray.training.selection import LABEL_FREE
 from ier_ray.training.state import RunProgress
 from ier_ray.tuning.context import TrialContext
 from ier_ray.tuning.halving import Halving
+from ier_ray.tuning.history import best_epoch
 from ier_ray.tuning.leaderboard import as_text, rows_of, write_parquet
 from ier_ray.tuning.trials import (
     State,
     TrialLog,
     TrialRecord,
     TrialStore,
-    best_epoch,
     kept,
     rank,
     trial_name,
@@ -74,7 +74,8 @@ def run_trial(
         scaling={"num_workers": 1},
         optimizer={"learning_rate": 1e-3, "batch_size": 8},
     )
-    context = TrialContext(TrialLog(store, store.read(trial_name(0)), halving), CPU, (killed,))
+    log = TrialLog(store, store.read(trial_name(0)), halving)
+    context = TrialContext(log, store.directory(trial_name(0)), CPU, (killed,))
     return train(settings, local_streams(shards, batch_size=8), FOUR, context)
 
 
@@ -102,7 +103,7 @@ def test_an_epoch_that_is_trained_again_replaces_itself_and_those_after() -> Non
         record = record.with_epoch({"epoch": epoch, "score": score})
     assert [(one["epoch"], one["score"]) for one in record.history] == [(1, 0.1), (2, 0.5)]
     assert record.error is None
-    assert record.best == {"epoch": 2, "score": 0.5}
+    assert (record.time, record.score) == (2, 0.5)
 
 
 def test_ranks_are_by_the_best_epoch_and_failed_trials_come_last(store: TrialStore) -> None:

@@ -133,6 +133,17 @@ def test_a_trial_that_is_started_again_has_the_time_to_start(sweep: Sweep) -> No
     assert [stall.expected_s for stall in sweep.wait(60.0)] == [10.0]
 
 
+def test_a_fold_has_the_time_to_start(sweep: Sweep) -> None:
+    """The first epoch of the trial took 15 s, with starting; its epochs take 10 s."""
+    sweep.wait(10.0)
+    sweep.watchdog.reported("a", epoch=2, seconds=10.0, work=1.0, starting=True)
+    assert sweep.wait(3 * 15.0 + MARGIN_S) == []
+    (stall,) = sweep.wait(1.0)
+    assert (stall.epoch, stall.expected_s, stall.starting) == (2, 15.0, True)
+    sweep.watchdog.reported("a", epoch=3, seconds=10.0, work=1.0)
+    assert [stall.expected_s for stall in sweep.wait(60.0)] == [10.0]
+
+
 def test_without_anything_to_compare_with_nobody_is_named() -> None:
     sweep = Sweep()
     sweep.watchdog.started("a", epoch=0, work=1.0)
