@@ -37,7 +37,8 @@ class Row:
     """Value of ``schedule.criterion`` in the best epoch, its mean over the folds begun; None before
     the first epoch has ended."""
     metrics: dict[str, float]
-    """Validation metrics and label-free criteria, of the same epochs."""
+    """Validation metrics and label-free criteria, of the same epochs; without those that an epoch
+    has no value of, as its logits were not finite."""
     error: str | None
 
     @classmethod
@@ -55,7 +56,8 @@ class Row:
             metrics={
                 name: fmean(best[name] for best in bests)
                 for name in first
-                if name.endswith(VALIDATION) or name in LABEL_FREE
+                if (name.endswith(VALIDATION) or name in LABEL_FREE)
+                and all(best[name] is not None for best in bests)
             },
             error=record.error,
         )

@@ -189,7 +189,7 @@ def test_a_lost_node_costs_no_trial(
             shards,
             tmp_path,
             # Long enough for both trials to have begun before one ends.
-            {"schedule__epochs": 20, "scaling": {"num_workers": 1, "cpus_per_worker": 2.0}},
+            {"schedule__epochs": 10, "scaling": {"num_workers": 1, "cpus_per_worker": 2.0}},
             trials=3,
             scheduler="none",
             max_concurrent=None,
@@ -201,7 +201,7 @@ def test_a_lost_node_costs_no_trial(
         rows = rows_from(jobs[0])
     finally:
         cluster.shutdown()
-    assert [(row.state, row.epochs, row.error) for row in rows] == [("finished", 20, None)] * 3
+    assert [(row.state, row.epochs, row.error) for row in rows] == [("finished", 10, None)] * 3
 
 
 @pytest.mark.timeout(600)
@@ -213,12 +213,12 @@ def test_two_sweeps_with_clusters_of_their_own_do_not_disturb_each_other(
     places = [tmp_path / "one", tmp_path / "two"]
     for place in places:
         place.mkdir()
-        changes = {"schedule__epochs": 2, "scaling": scaling}
+        changes = {"schedule__epochs": 1, "scaling": scaling}
         settings = sweep(shards, place, changes, trials=2, scheduler="none")
         jobs.append(start_job(settings, place, "local"))
     for job, place in zip(jobs, places, strict=True):
         rows = rows_from(job)
-        assert [(row.state, row.epochs, row.error) for row in rows] == [("finished", 2, None)] * 2
+        assert [(row.state, row.epochs, row.error) for row in rows] == [("finished", 1, None)] * 2
         assert rows == rows_of(records(place))
 
 

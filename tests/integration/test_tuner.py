@@ -158,7 +158,7 @@ def test_trials_of_several_workers_end_by_themselves_two_at_once(
         shards,
         tmp_path,
         {"schedule__epochs": 2, "scaling": {"num_workers": 2, "cpus_per_worker": 0.5}},
-        trials=3,
+        trials=2,
         max_concurrent=2,
     )
     result = run_sweep(settings)

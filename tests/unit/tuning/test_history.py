@@ -120,6 +120,15 @@ def test_the_table_has_the_means_over_the_folds() -> None:
     )
 
 
+def test_the_table_leaves_out_what_an_epoch_has_no_value_of() -> None:
+    """Logits that are not finite have no entropy, which JSON keeps as null."""
+    unknown = [one | {"entropy": None} if one["fold"] == 1 else one for one in HISTORY]
+    row = Row.of(RECORD.model_copy(update={"history": unknown}))
+    assert set(row.metrics) == {"ier_accuracy", "ier_val_loss"}
+    alone = [one | {"entropy": None} for one in ALONE.history]
+    assert "entropy" not in Row.of(ALONE.model_copy(update={"history": alone})).metrics
+
+
 def test_optuna_is_told_running_means_in_folds_times_epochs() -> None:
     shown, told = as_trial(SPACE, RECORD), as_told(SPACE, RECORD)
     assert shown.value == 0.75
