@@ -112,6 +112,22 @@ def rests(process: psutil.Process) -> bool:
     return sum(process.cpu_times()[:2]) - before < 0.5
 
 
+def explainers() -> list[psutil.Process]:
+    """The explainers of clusters that this process has started."""
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if "ServeReplica:ier:Explainer" in " ".join(process.cmdline())
+    ]
+
+
+def computes(process: psutil.Process) -> bool:
+    """Whether a process is busy for a fifth of a second."""
+    before = sum(process.cpu_times()[:2])
+    time.sleep(0.2)
+    return sum(process.cpu_times()[:2]) - before > 0.05
+
+
 @pytest.fixture(scope="module")
 def service(
     tmp_path_factory: pytest.TempPathFactory,
@@ -283,12 +299,12 @@ def test_a_lost_node_takes_only_its_own_requests_with_it(tmp_path: Path) -> None
             threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(100, 108)]
             for thread in threads:
                 thread.start()
-            time.sleep(1)
+            wait_for(lambda: all(computes(each) for each in explainers()))
             cluster.remove_node(second, allow_graceful=False)
             for thread in threads:
                 thread.join()
             assert len(statuses) == 8
-            assert set(statuses) == {200, 503}
+            assert set(statuses) == {200, 503}, statuses
             assert httpx.post(f"{url}{PREDICT}", content=scene(1), timeout=30).is_success
             # The other explainer takes all of them.
             wait_for(lambda: all(explain(url, seed, depth=2).is_success for seed in range(8)))
