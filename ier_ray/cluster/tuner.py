@@ -168,6 +168,8 @@ def make_tuner(
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the job
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # trials write their own
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its banner ignores verbose=0
+    # Nothing reads Tune's snapshots, each of which uploads something for every trial so far.
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "inf")
     # The queue says how many may start; Tune alone would ask the cluster for one after another.
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "100000")
     tune_controller.RayActorManager = TrialActors
