@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 from mlflow import MlflowClient
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from ray import tune
 from support.processes import wait_for
 from support.sweeps import sweep, trial_files
@@ -52,7 +54,8 @@ def test_a_sweep_ranks_by_the_best_epoch_and_exports_it(swept: SweepResult) -> N
     assert [(row["name"], row["score"]) for row in rows] == [
         (t.name, t.score) for t in swept.trials
     ]
-    study = optuna.load_study(study_name="small", storage=f"sqlite:///{swept.study}")
+    journal = JournalStorage(JournalFileBackend(swept.study))
+    study = optuna.load_study(study_name="small", storage=journal)
     by_name = {trial.user_attrs["trial"]: trial for trial in study.trials}
     for trial in swept.trials:
         assert by_name[trial.name].value == trial.score
