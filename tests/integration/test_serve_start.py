@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import os
 import shutil
 import socket
@@ -22,9 +20,9 @@ import pytest
 import yaml
 from ray.cluster_utils import Cluster
 from support.checkpoints import save_tiny
-from support.processes import wait_for
+from support.processes import cpu_s, descendants, wait_for
 from support.runs import ROOT
-from support.service import EXPLAIN, PREDICT, events_of, explain, scene
+from support.service import EXPLAIN, PREDICT, events_of, explain, replicas, scene
 
 from ier_ray.errors import ServiceError
 from ier_ray.serve.ports import claimed_port, free_port
@@ -96,39 +94,6 @@ def healthy(port: int, *, seconds: float = 120) -> bool:
     return False
 
 
-def processes(service: subprocess.Popen[str], title: str) -> list[psutil.Process]:
-    """Those of a service whose command line has a text."""
-    found = []
-    for process in psutil.Process(service.pid).children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if title in " ".join(process.cmdline()):
-                found.append(process)
-    return found
-
-
-def rests(process: psutil.Process) -> bool:
-    """Whether a process computes next to nothing for two seconds."""
-    before = sum(process.cpu_times()[:2])
-    time.sleep(2)
-    return sum(process.cpu_times()[:2]) - before < 0.5
-
-
-def explainers() -> list[psutil.Process]:
-    """The explainers of clusters that this process has started."""
-    return [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if "ServeReplica:ier:Explainer" in " ".join(process.cmdline())
-    ]
-
-
-def computes(process: psutil.Process) -> bool:
-    """Whether a process is busy for a fifth of a second."""
-    before = sum(process.cpu_times()[:2])
-    time.sleep(0.2)
-    return sum(process.cpu_times()[:2]) - before > 0.05
-
-
 @pytest.fixture(scope="module")
 def service(
     tmp_path_factory: pytest.TempPathFactory,
@@ -142,7 +107,7 @@ def service(
         url = f"http://{HOST}:{port}"
         wait_for(lambda: explain(url, 0, depth=1).is_success)
         yield process, url
-        proxies = processes(process, "haproxy")
+        proxies = descendants("haproxy", of=process.pid)
     assert proxies
     _, left = psutil.wait_procs(proxies, timeout=20)
     assert not left
@@ -156,7 +121,7 @@ def test_haproxy_listens_where_the_service_does_and_nowhere_else(
     process, url = service
     listening = [
         connection.laddr
-        for proxy in processes(process, "haproxy -dS")
+        for proxy in descendants("haproxy -dS", of=process.pid)
         for connection in proxy.net_connections("tcp")
         if connection.status == "LISTEN"
     ]
@@ -218,8 +183,9 @@ def test_a_client_cannot_turn_disconnections_or_time_limits_off(
                 headers=headers,
                 timeout=0.3,
             )
-    (explainer,) = processes(process, "ServeReplica:ier:Explainer")
-    wait_for(lambda: rests(explainer), seconds=20)  # at most a batch is still computed
+    (explainer,) = descendants("ServeReplica:ier:Explainer", of=process.pid)
+    # At most a batch is still computed.
+    wait_for(lambda: cpu_s(explainer, during=2) < 0.5, seconds=20)
 
 
 def test_levels_arrive_when_they_are_finished(
@@ -255,7 +221,7 @@ def test_any_process_may_be_killed(service: tuple[subprocess.Popen[str], str], t
     """Predictions and explanations come back, right, without anybody's help."""
     process, url = service
     before = httpx.post(f"{url}{PREDICT}", content=scene(3), timeout=60).json()
-    killed = processes(process, title)
+    killed = descendants(title, of=process.pid)
     assert killed
     for each in killed:
         each.kill()
@@ -270,7 +236,7 @@ def test_any_process_may_be_killed(service: tuple[subprocess.Popen[str], str], t
         return again.is_success and explained.is_success and again.json() == before
 
     wait_for(works)
-    wait_for(lambda: len(processes(process, title)) >= 1)
+    wait_for(lambda: len(descendants(title, of=process.pid)) >= 1)
 
 
 @pytest.mark.timeout(400)
@@ -289,13 +255,10 @@ def test_a_lost_node_takes_only_its_own_requests_with_it(tmp_path: Path) -> None
     config.write_text(yaml.safe_dump(content))
     url = f"http://{HOST}:{content['http_options']['port']}"
     statuses: list[int] = []
-    enough = threading.Event()
+    others = set(replicas("Explainer"))  # of the service beside
 
-    def ask(first: int) -> None:
-        for seed in itertools.count(first, 8):
-            statuses.append(explain(url, seed, depth=9, timeout=120).status_code)
-            if enough.is_set():
-                return
+    def ask(seed: int) -> None:
+        statuses.append(explain(url, seed, depth=9, timeout=120).status_code)
 
     try:
         with serving(config, address=cluster.address):
@@ -304,12 +267,13 @@ def test_a_lost_node_takes_only_its_own_requests_with_it(tmp_path: Path) -> None
             threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(100, 108)]
             for thread in threads:
                 thread.start()
-            wait_for(lambda: all(computes(each) for each in explainers()))
+            both = set(replicas("Explainer")) - others
+            assert len(both) == 2
+            wait_for(lambda: all(cpu_s(each, during=0.2) > 0.05 for each in both))
             cluster.remove_node(second, allow_graceful=False)
-            wait_for(lambda: 503 in statuses)
-            enough.set()
             for thread in threads:
                 thread.join()
+            assert len(statuses) == 8
             assert set(statuses) == {200, 503}
             assert httpx.post(f"{url}{PREDICT}", content=scene(1), timeout=30).is_success
             # The other explainer takes all of them.
@@ -317,7 +281,6 @@ def test_a_lost_node_takes_only_its_own_requests_with_it(tmp_path: Path) -> None
             cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
             wait_for(lambda: all(explain(url, seed, depth=2).is_success for seed in range(20, 28)))
     finally:
-        enough.set()
         cluster.shutdown()
 
 

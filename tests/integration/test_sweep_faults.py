@@ -17,7 +17,7 @@ from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.cluster_utils import Cluster
 from ray.exceptions import OutOfMemoryError, RayActorError
 from support.jobs import Job, start_job
-from support.processes import wait_for
+from support.processes import descendants, wait_for
 from support.sweeps import sweep, trial_files
 
 from ier_ray import storage
@@ -104,16 +104,6 @@ def test_a_driver_killed_at_any_moment_goes_on_under_the_same_name(
     assert trial_files(tmp_path)["trial-0000"][0] == finished[0]
 
 
-def processes(*titles: str) -> list[psutil.Process]:
-    """The processes of this session's cluster whose titles contain one of some texts."""
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if any(title in " ".join(process.info["cmdline"] or []) for title in titles)
-        and os.getpid() in [parent.pid for parent in process.parents()]
-    ]
-
-
 @pytest.fixture
 def readers() -> Iterator[Readers]:
     """The readers of this session's cluster, which run again when the test ends."""
@@ -130,7 +120,7 @@ class Readers:
 
     def stop(self) -> None:
         """Send SIGSTOP to all that run."""
-        for process in set(processes("RowReader.read", "ray::IDLE")) - self.stopped:
+        for process in set(descendants("RowReader.read", "ray::IDLE")) - self.stopped:
             with suppress(psutil.NoSuchProcess):
                 process.suspend()
                 self.stopped.add(process)
@@ -165,7 +155,7 @@ def test_a_trial_that_stands_still_is_named_and_one_that_is_killed_is_started_ag
     readers.resume()
     wait_for(lambda: "trial-0000 goes on: epoch 2 ended after" in log.read_text())
 
-    (killed,) = processes("ImplicitFunc")
+    (killed,) = descendants("ImplicitFunc")
     killed.kill()  # goes on from its checkpoint
     (row,) = rows_from(jobs[0])
     assert (row.state, row.epochs, row.error) == ("finished", 4, None)

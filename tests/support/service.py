@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from ier_ray.serve.deployments import Explainer
 from ier_ray.serve.ports import free_port
 from ier_ray.serve.schemas import AppArgs
 from ier_ray.training.checkpoint import read_checkpoint_manifest
+from support.processes import descendants
 
 MODEL = "/v1/models/ier"
 PREDICT, EXPLAIN = f"{MODEL}:predict", f"{MODEL}:explain"
@@ -55,12 +55,7 @@ def running(args: AppArgs, *, explainers: int = 1, **options: Any) -> Iterator[s
 
 def replicas(name: str) -> list[psutil.Process]:
     """The processes of a deployment's replicas in this session's cluster."""
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if f"ServeReplica:ier:{name}" in " ".join(process.info["cmdline"] or [])
-        and os.getpid() in [parent.pid for parent in process.parents()]
-    ]
+    return descendants(f"ServeReplica:ier:{name}")
 
 
 def expected_probabilities(recognizer: Recognizer, encoded: bytes) -> np.ndarray:
