@@ -70,8 +70,7 @@ class SweepProgress(Callback):
         name = trial.config["trial"]
         self.running[name] = self.queue.records[name]
         settings = self.settings(name)
-        fold, epoch = next_epoch(self.running[name].history, settings.schedule, self.folds)
-        ended = fold * settings.schedule.epochs + epoch - 1
+        ended, epoch = self.next_epoch(name, settings)
         self.watchdog.started(name, epoch=ended, work=work_of(settings, epoch))
 
     def on_trial_result(
@@ -125,19 +124,19 @@ class SweepProgress(Callback):
             return
         self.running[name], settings = trial.with_epoch(dict(record)), self.settings(name)
         level = logging.INFO if self.live is None else logging.DEBUG
-        epochs = settings.schedule.epochs
-        logger.log(level, "%s: %s", name, epoch_line(dict(record), self.folds * epochs))
-        fold, epoch = next_epoch(self.running[name].history, settings.schedule, self.folds)
+        epochs = self.folds * settings.schedule.epochs
+        logger.log(level, "%s: %s", name, epoch_line(dict(record), epochs))
+        ended, epoch = self.next_epoch(name, settings)
         stood = self.watchdog.reported(
             name,
-            epoch=fold * epochs + epoch - 1,
+            epoch=ended,
             seconds=float(record["seconds"]),
             work=work_of(settings, epoch),
             starting=epoch == 1,
         )
         if stood is not None:
-            ended = record["epoch"]
-            logger.info("%s goes on: epoch %d ended after %s", name, ended, duration(stood))
+            shown = duration(stood)
+            logger.info("%s goes on: epoch %d ended after %s", name, record["epoch"], shown)
 
     def ended(self, name: str) -> None:
         """Forget a trial whose attempt is over."""
@@ -158,6 +157,11 @@ class SweepProgress(Callback):
             f"{duration(stall.expected_s)} were expected by {by}; look at {where}, and at what "
             f"reads for it: ray list tasks --filter state=RUNNING"
         )
+
+    def next_epoch(self, name: str, settings: TrainSettings) -> tuple[int, int]:
+        """A running trial's time when its next epoch begins, and that epoch within its fold."""
+        fold, epoch = next_epoch(self.running[name].history, settings.schedule, self.folds)
+        return fold * settings.schedule.epochs + epoch - 1, epoch
 
     def settings(self, name: str) -> TrainSettings:
         """The settings of a running trial."""

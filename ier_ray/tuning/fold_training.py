@@ -39,7 +39,7 @@ def train_folds(runs: Sequence[TrainSettings], log: TrialLog, train: Train) -> N
         if len(runs) > 1:
             log = replace(log.reopened(), fold=fold, start=fold * settings.schedule.epochs)
         if log.should_not_begin():
-            log.end(RunProgress(epoch=0, step=0, history=[]), complete=False)
+            log.end([], complete=False)
             return
         try:
             progress, best = train(settings, log)
@@ -52,6 +52,6 @@ def train_folds(runs: Sequence[TrainSettings], log: TrialLog, train: Train) -> N
             export_checkpoint(best, log.store.weights(log.record.name))
         complete = progress.is_complete(settings.schedule)
         if not complete or settings is runs[-1]:
-            log.end(progress, complete=complete)
+            log.end(progress.history, complete=complete)
             return
         finish_fold(run)

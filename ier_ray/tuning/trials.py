@@ -24,7 +24,6 @@ from pydantic import Field
 from ier_ray import storage
 from ier_ray.config import Settings
 from ier_ray.training.settings import TrainSettings
-from ier_ray.training.state import RunProgress
 from ier_ray.tuning.halving import Halving
 from ier_ray.tuning.history import Record, running_mean
 from ier_ray.tuning.space import Point, with_values
@@ -251,10 +250,10 @@ class TrialLog:
             if past[-1]["epoch"] <= rung <= time
         )
 
-    def end(self, progress: RunProgress, *, complete: bool) -> None:
-        """Record the end of a trial, in this fold, whose weights are in place."""
+    def end(self, trained: Iterable[Record], *, complete: bool) -> None:
+        """Record the end of a trial whose weights are in place; what this fold has trained, too."""
         before = [epoch for epoch in self.record.history if epoch["epoch"] <= self.start]
-        history = [*before, *map(self.timed, progress.history)]
+        history = [*before, *map(self.timed, trained)]
         self._end("finished" if complete else "stopped", history=history)
 
     def fail(self, error: str) -> None:
