@@ -9,7 +9,7 @@ export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-fast lint bench gpu lock clean
+.PHONY: help setup demo serve test test-slow test-fast coverage lint bench gpu lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -31,10 +31,17 @@ serve: $(READY) ## serve the demo's checkpoint on this machine, port 8000
 	@test -e $(DEMO)/train/best/manifest.json || { echo "no checkpoint at $(DEMO)/train/best: run 'make demo' first" >&2; exit 1; }
 	$(PYTHON) -m ier_ray.serve.start serve_config.yaml
 
-test: $(READY) ## the whole test suite, with coverage
+test: $(READY) ## the test suite without the tests that take minutes each
+	$(PYTHON) -m pytest tests/unit --numprocesses auto
+	$(PYTHON) -m pytest tests/integration -m "not alone" --numprocesses 2 --dist loadfile
+	$(PYTHON) -m pytest tests/integration -m "alone and not slow"
+
+test-slow: $(READY) ## the tests that take minutes each: lost nodes, nested trials, several clusters
+	$(PYTHON) -m pytest tests/integration -m slow
+
+coverage: $(READY) ## all tests, and the lines that they do not reach
 	$(PYTHON) -m pytest tests/unit --numprocesses auto --cov --cov-report=
-	$(PYTHON) -m pytest tests/integration -m "not alone" --numprocesses 2 --dist loadfile --cov --cov-append --cov-report=
-	$(PYTHON) -m pytest tests/integration -m alone --cov --cov-append
+	$(PYTHON) -m pytest tests/integration --cov --cov-append
 
 test-fast: $(READY) ## the tests that need no Ray, in parallel
 	$(PYTHON) -m pytest tests/unit --numprocesses auto

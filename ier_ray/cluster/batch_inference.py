@@ -9,7 +9,7 @@ import ray
 from numpy.typing import NDArray
 
 from ier_ray.cluster.capacity import join_for
-from ier_ray.cluster.connection import DATA_CPUS
+from ier_ray.cluster.stream_limits import READ_CPUS
 from ier_ray.cluster.streams import decoded_rows, tasks_ahead
 from ier_ray.data.order import Columns, held_out_tasks
 from ier_ray.data.shards import RowIndex, RowReader
@@ -43,7 +43,7 @@ def infer(
     Raises:
         CapacityError: when the actors can never fit on the cluster.
     """
-    gpus = join_for(workers, others=DATA_CPUS)
+    gpus = join_for(workers, others=READ_CPUS)
     computed = decoded_rows(reader, tasks, ahead=tasks_ahead(reader, tasks)).map_batches(
         stage,
         fn_constructor_args=arguments,

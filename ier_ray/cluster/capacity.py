@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import ray
 
-from ier_ray.cluster.connection import DATA_CPUS, connect
+from ier_ray.cluster.connection import connect
 from ier_ray.cluster.nodes import UnknownGrowth, alive_nodes, growth_of_cluster
 from ier_ray.cluster.packing import Group, Growth, Room, groups_at_most, groups_that_fit
+from ier_ray.cluster.stream_limits import READ_CPUS
 from ier_ray.errors import CapacityError
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def join_for(workers: int, *, cpus: float = 1.0, others: float = 0.0) -> float:
     """
     connect()
     gpus = 1.0 if ray.cluster_resources().get("GPU") else 0.0
-    beside = f" and {others:g} CPU to read data" if others else ""
+    beside = f" and {others:g} CPUs to read data" if others else ""
     require(
         Group(workers, cpus, gpus),
         beside=others,
@@ -100,5 +101,5 @@ def concurrent_groups(group: Group, growth: Growth | UnknownGrowth | None) -> in
     """
     rooms = [node.room for node in alive_nodes()]
     if isinstance(growth, UnknownGrowth):
-        return groups_that_fit(rooms, group, beside=DATA_CPUS) + 1
-    return max(1, groups_at_most(rooms, growth, group, beside=DATA_CPUS))
+        return groups_that_fit(rooms, group, beside=READ_CPUS) + 1
+    return max(1, groups_at_most(rooms, growth, group, beside=READ_CPUS))

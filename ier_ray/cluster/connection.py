@@ -17,9 +17,6 @@ from ier_ray.cluster.addresses import address_to_join
 from ier_ray.cluster.logs import sort_worker_output
 from ier_ray.errors import ClusterError
 
-DATA_CPUS = 1.0
-"""CPUs that must stay free for reading data; without one, training would wait forever."""
-
 
 def connect() -> None:
     """Join the submitter's cluster, or start one on this machine, for a job.

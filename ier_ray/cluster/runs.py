@@ -11,8 +11,8 @@ import ray.train
 
 from ier_ray import storage
 from ier_ray.cluster.capacity import require
-from ier_ray.cluster.connection import DATA_CPUS
 from ier_ray.cluster.packing import Group
+from ier_ray.cluster.stream_limits import READ_CPUS
 from ier_ray.cluster.streams import open_splits
 from ier_ray.cluster.worker import checkpoint_location
 from ier_ray.config import flattened
@@ -100,9 +100,9 @@ def check_capacity(settings: TrainSettings, *, driver_cpus: float = 0.0) -> None
     scaling = settings.scaling
     require(
         replace(group_of(settings, driver_cpus=driver_cpus), workers=scaling.fewest_workers),
-        beside=DATA_CPUS,
+        beside=READ_CPUS,
         what=f"training with {scaling.fewest_workers} workers of {scaling.cpus_per_worker:g} CPUs "
-        f"and {DATA_CPUS:g} CPU to read data",
+        f"and {READ_CPUS:g} CPUs to read data",
         cure="lower scaling.num_workers or scaling.cpus_per_worker, or add nodes",
     )
 

@@ -17,8 +17,12 @@ Resources = Mapping[str, float]
 BUNDLE = re.compile(r"CPU_group_\d+_[0-9a-f]+")
 DRIVER = 0.1
 """CPUs of a placement group's part that holds a driver, at most."""
-READ_CPUS = 1.0
-"""CPUs of a read task."""
+READ_CPUS = 0.9
+"""CPUs of a read task, which must stay free beside training; without them, it would wait for ever.
+
+The rest of a whole CPU is room for the drivers of nested runs: otherwise two trials and a reader
+that fill a machine exactly would not fit, by the hundredth of a CPU that each driver holds.
+"""
 STORE_SHARE = 0.5
 """Fraction of the object store for what is read ahead; the rest is for what is being consumed."""
 

@@ -19,7 +19,7 @@ import ray
 from ray._private.state import total_resources_per_node
 
 from ier_ray.cluster.read_ahead import limit_read_ahead
-from ier_ray.cluster.stream_limits import Load
+from ier_ray.cluster.stream_limits import READ_CPUS, Load
 from ier_ray.data.order import Columns
 from ier_ray.data.schema import DOMAINS, Domain
 from ier_ray.data.shards import RowReader, ShardSet
@@ -79,7 +79,9 @@ def decoded_rows(reader: RowReader, tasks: list[Columns], *, ahead: int) -> ray.
     # A chunk is passed on as soon as it is read: neither merged with the next one nor split.
     dataset.context.target_max_block_size = reader.chunk_rows * reader.row_bytes
     limit_read_ahead(dataset.context, tasks=ahead, task_bytes=task_bytes(reader, tasks))
-    return dataset.map_batches(reader.read, batch_size=None, batch_format="numpy")
+    return dataset.map_batches(
+        reader.read, batch_size=None, batch_format="numpy", num_cpus=READ_CPUS
+    )
 
 
 def read_on_cluster(

@@ -130,6 +130,7 @@ def test_a_lost_node_is_replaced(
     assert_ends_as(result_of(jobs[0]), trained)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_an_elastic_run_goes_on_with_fewer_workers(
     shards: dict[str, str],
@@ -308,6 +309,7 @@ def test_two_workers_are_one_with_the_double_batch(cluster: None, tmp_path: Path
         assert (expected - start[weight]).abs().max() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_storage_that_fails_for_a_while(
     shards: dict[str, str], tmp_path: Path, trained: TrainResult

@@ -98,9 +98,9 @@ def test_too_many_workers_for_the_nodes(
     said = ask(two_workers(shards, tmp_path, scaling={"num_workers": 3}))
     assert_refused(
         said,
-        "CapacityError: training with 3 workers of 2 CPUs and 1 CPU to read data needs 7 CPUs and "
-        "0 GPUs, the cluster has 7 and 0; on its 3 nodes, each worker on one, 2 such workers fit; "
-        "lower scaling.num_workers or scaling.cpus_per_worker, or add nodes",
+        "CapacityError: training with 3 workers of 2 CPUs and 0.9 CPUs to read data needs 6.9 "
+        "CPUs and 0 GPUs, the cluster has 7 and 0; on its 3 nodes, each worker on one, 2 "
+        "such workers fit; lower scaling.num_workers or scaling.cpus_per_worker, or add nodes",
     )
     assert not any(tmp_path.iterdir())
 

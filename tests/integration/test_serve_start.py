@@ -239,6 +239,7 @@ def test_any_process_may_be_killed(service: tuple[subprocess.Popen[str], str], t
     wait_for(lambda: len(descendants(title, of=process.pid)) >= 1)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_lost_node_takes_only_its_own_requests_with_it(tmp_path: Path) -> None:
     """An explainer on each of two nodes; one is lost, and then replaced."""
@@ -284,6 +285,7 @@ def test_a_lost_node_takes_only_its_own_requests_with_it(tmp_path: Path) -> None
         cluster.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_second_service_on_the_port_is_refused_and_a_dead_cluster_is_no_obstacle(
     config: Path,

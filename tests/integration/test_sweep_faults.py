@@ -167,6 +167,7 @@ def test_a_trial_that_stands_still_is_named_and_one_that_is_killed_is_started_ag
     assert told.count("stands still") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_lost_node_costs_no_trial(
     shards: dict[str, str], tmp_path: Path, jobs: list[Job]
@@ -194,6 +195,7 @@ def test_a_lost_node_costs_no_trial(
     assert [(row.state, row.epochs, row.error) for row in rows] == [("finished", 10, None)] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_sweeps_with_clusters_of_their_own_do_not_disturb_each_other(
     shards: dict[str, str], tmp_path: Path, jobs: list[Job]

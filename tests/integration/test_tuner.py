@@ -153,6 +153,7 @@ def runs_in_mlflow(tracking: TrackingSettings) -> list[Any]:
     return list(client.search_runs([experiment.experiment_id]))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_trials_of_several_workers_end_by_themselves_two_at_once(
     shards: dict[str, str], tmp_path: Path
@@ -258,6 +259,7 @@ def test_more_folds_than_the_data_have_are_refused_before_anything_starts(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_folds_of_several_workers_are_runs_one_after_the_other(
     shards: dict[str, str], tmp_path: Path

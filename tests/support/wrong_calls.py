@@ -254,7 +254,7 @@ EVALUATE = {
     "no workers": ("--checkpoint {checkpoint} --ier {ier} --workers 0", "workers must be >= 1"),
     "too many workers": (
         "--checkpoint {checkpoint} --ier {ier} --workers 9",
-        "9 workers of 1 CPUs and 1 CPU to read data needs 10 CPUs and 0 GPUs, the cluster has",
+        "9 workers of 1 CPUs and 0.9 CPUs to read data needs 9.9 CPUs and 0 GPUs, the cluster has",
     ),
 }
 

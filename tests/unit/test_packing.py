@@ -18,6 +18,7 @@ from ier_ray.cluster.packing import (
     groups_at_most,
     groups_that_fit,
 )
+from ier_ray.cluster.stream_limits import READ_CPUS
 
 
 @cache
@@ -87,6 +88,11 @@ def test_readers_need_a_cpu_in_one_piece() -> None:
 def test_drivers_take_slivers_of_a_cpu(cpus: float, count: int) -> None:
     group = Group(workers=1, cpus=1.0, driver_cpus=0.01)
     assert groups_that_fit([Room(cpus)], group, beside=1.0) == count
+
+
+def test_two_nested_trials_and_a_reader_fill_a_machine() -> None:
+    trial = Group(workers=2, cpus=1.0, driver_cpus=0.01)
+    assert groups_that_fit([Room(5.0)], trial, beside=READ_CPUS) == 2
 
 
 def test_equal_nodes_may_be_given_together() -> None:

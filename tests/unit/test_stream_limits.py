@@ -30,6 +30,7 @@ def test_the_load_counts_parts_once_and_drivers_not() -> None:
     ("nodes", "can_read"),
     [
         ([node(4, 3.0)], True),
+        ([node(4, 1.5, 1.5, 0.01, 0.01)], True),  # drivers of two nested runs leave room
         ([node(4, 3.5)], False),
         ([node(4, 3.5), node(4, 3.5)], False),  # halves on two nodes are no CPU
         ([node(4, 4.0), node(1)], True),
