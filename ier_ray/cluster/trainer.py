@@ -30,7 +30,7 @@ from ier_ray.evaluation.summary import Evaluation
 from ier_ray.training.checkpoint import export_checkpoint, read_checkpoint_manifest
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.tracking import log_epochs, tracked
-from ier_ray.tuning.trials import TrialLog
+from ier_ray.tuning.trial_log import TrialLog
 
 PREDICTIONS = "predictions.parquet"
 START_RETRIES = 1

@@ -25,7 +25,8 @@ from ier_ray.tuning.context import TrialContext
 from ier_ray.tuning.fold_training import train_folds
 from ier_ray.tuning.history import best_epoch
 from ier_ray.tuning.settings import SweepSettings
-from ier_ray.tuning.trials import TrialLog, TrialStore
+from ier_ray.tuning.trial_log import TrialLog
+from ier_ray.tuning.trials import TrialStore
 
 
 def trial_function(settings: SweepSettings, store: TrialStore) -> Callable[[dict[str, Any]], None]:

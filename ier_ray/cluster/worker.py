@@ -29,7 +29,7 @@ from ier_ray.training.meters import LoggedProgress
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.state import RunProgress
 from ier_ray.training.tracking import log_epochs, write_scalars
-from ier_ray.tuning.trials import TrialLog
+from ier_ray.tuning.trial_log import TrialLog
 
 Track = Callable[[Sequence[Mapping[str, float]]], None]
 """Logs epochs' records to a tracking server."""

@@ -21,7 +21,7 @@ from ier_ray import storage
 from ier_ray.training.checkpoint import MANIFEST, TRAINER_STATE
 from ier_ray.training.context import ProgressBar
 from ier_ray.tuning.history import best_epoch
-from ier_ray.tuning.trials import TrialLog
+from ier_ray.tuning.trial_log import TrialLog
 
 Tell = Callable[[dict[str, Any]], None]
 """Is told the record of each epoch."""

@@ -14,7 +14,8 @@ from ier_ray.errors import ClusterError, IerRayError, LostWorkersError, StorageE
 from ier_ray.training.checkpoint import export_checkpoint
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.state import RunProgress
-from ier_ray.tuning.trials import TrialLog, finish_fold, is_finished
+from ier_ray.tuning.trial_log import TrialLog
+from ier_ray.tuning.trials import finish_fold, is_finished
 
 MAY_PASS = (StorageError, ClusterError, LostWorkersError)
 """Errors that another attempt may not meet."""

@@ -81,8 +81,8 @@ def selection_regrets(records: Sequence[TrialRecord]) -> list[SelectionRegret]:
 def choices(records: Sequence[TrialRecord], criterion: str) -> list[Choice]:
     """The epoch that a criterion chooses of each trial that ended well; of equals, the latest.
 
-    Epochs that lack the criterion's value or the accuracy are passed over, and so are trials that
-    have no others.
+    Epochs that lack the criterion's value or the accuracy are passed over, and so are trials with a
+    fold that has no others.
     """
     found = []
     for record in records:
@@ -91,10 +91,10 @@ def choices(records: Sequence[TrialRecord], criterion: str) -> list[Choice]:
             for epoch in record.history
             if is_finite(epoch.get(criterion)) and is_finite(epoch.get(ACCURACY))
         ]
-        if record.ranked and usable:
+        folds = by_fold(usable)
+        if record.ranked and folds and len(folds) == len(by_fold(record.history)):
             chosen = [
-                max(fold, key=lambda epoch: (epoch[criterion], epoch["epoch"]))
-                for fold in by_fold(usable)
+                max(fold, key=lambda epoch: (epoch[criterion], epoch["epoch"])) for fold in folds
             ]
             value, accuracy = (
                 fmean(epoch[name] for epoch in chosen) for name in (criterion, ACCURACY)

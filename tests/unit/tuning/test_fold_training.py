@@ -27,7 +27,8 @@ from ier_ray.tuning.context import TrialContext
 from ier_ray.tuning.fold_training import train_folds
 from ier_ray.tuning.halving import Halving
 from ier_ray.tuning.history import best_epoch, running_mean
-from ier_ray.tuning.trials import TrialLog, TrialRecord, TrialStore, trial_name
+from ier_ray.tuning.trial_log import TrialLog
+from ier_ray.tuning.trials import TrialRecord, TrialStore, trial_name
 
 NAME = trial_name(0)
 EPOCHS = 2

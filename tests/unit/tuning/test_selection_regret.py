@@ -84,6 +84,14 @@ def test_epochs_without_a_value_are_passed_over() -> None:
     assert (found.trials, found.rank_correlation) == (1, None)
 
 
+def test_a_trial_needs_a_value_in_each_of_its_folds() -> None:
+    whole, part = trial("a", (0.5, -0.4), (0.7, -0.8)), trial("b", (0.9, -0.1), (0.8, None))
+    for record in (whole, part):
+        for fold, epoch in enumerate(record.history):
+            epoch["fold"] = fold
+    assert choices([whole, part], "entropy") == [Choice("a", 1, pytest.approx(-0.6), 0.6)]
+
+
 def test_there_is_no_oracle_without_accuracies() -> None:
     assert oracle([trial("a", (None, -0.5))]) is None
     assert selection_regrets([trial("a", (None, -0.5))]) == []

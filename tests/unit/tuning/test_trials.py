@@ -20,9 +20,9 @@ from ier_ray.tuning.context import TrialContext
 from ier_ray.tuning.halving import Halving
 from ier_ray.tuning.history import best_epoch
 from ier_ray.tuning.leaderboard import as_text, rows_of, write_parquet
+from ier_ray.tuning.trial_log import TrialLog
 from ier_ray.tuning.trials import (
     State,
-    TrialLog,
     TrialRecord,
     TrialStore,
     kept,
