@@ -136,14 +136,14 @@ def test_an_autoscaler_is_judged_by_what_it_may_start(
     nodes: Cluster, ask: Asker, hidden: tuple[Path, int], shards: dict[str, str], tmp_path: Path
 ) -> None:
     gpus = two_workers(shards, tmp_path, scaling={"use_gpu": True, "num_workers": 4})
-    assert_refused(ask(gpus), ".*needs 9 CPUs and 4 GPUs, the cluster has 7 and 0; on its 3.*")
+    assert_refused(ask(gpus), ".*needs 8.9 CPUs and 4 GPUs, the cluster has 7 and 0; on its 3.*")
     assert ask(gpus).concurrent == 1
     report(nodes, group("head", 1, {"CPU": 1}), group("worker", 8, {"CPU": 16, "GPU": 1}))
     said = ask(gpus)
     assert (said.refused, said.warnings, said.concurrent) == ("", [], 2)
     assert_refused(
         ask(two_workers(shards, tmp_path, scaling={"use_gpu": True, "num_workers": 9})),
-        ".*needs 19 CPUs and 9 GPUs, the cluster has 129 and 8, with all that its autoscaler may "
+        ".*needs 18.9 CPUs and 9 GPUs, the cluster has 129 and 8, with all that its autoscaler may "
         "start; on its 9 nodes, each worker on one, 8 such workers fit; lower .*",
     )
     report(nodes)

@@ -357,7 +357,7 @@ PROBE = {
     ),
     "too many workers": (
         "--shards {ier} --checkpoint {checkpoint} --workers 9",
-        "needs 10 CPUs and 0 GPUs, the cluster has",
+        "needs 9.9 CPUs and 0 GPUs, the cluster has",
     ),
 }
 
