@@ -89,7 +89,9 @@ def test_a_trial_needs_a_value_in_each_of_its_folds() -> None:
     for record in (whole, part):
         for fold, epoch in enumerate(record.history):
             epoch["fold"] = fold
-    assert choices([whole, part], "entropy") == [Choice("a", 1, pytest.approx(-0.6), 0.6)]
+    (found,) = choices([whole, part], "entropy")
+    assert (found.trial, found.epoch) == ("a", 1)
+    assert (found.value, found.accuracy) == (pytest.approx(-0.6), pytest.approx(0.6))
 
 
 def test_there_is_no_oracle_without_accuracies() -> None:
