@@ -91,7 +91,8 @@ def test_a_trial_needs_a_value_in_each_of_its_folds() -> None:
             epoch["fold"] = fold
     (found,) = choices([whole, part], "entropy")
     assert (found.trial, found.epoch) == ("a", 1)
-    assert (found.value, found.accuracy) == (pytest.approx(-0.6), pytest.approx(0.6))
+    assert found.value == pytest.approx(-0.6)
+    assert found.accuracy == pytest.approx(0.6)
 
 
 def test_there_is_no_oracle_without_accuracies() -> None:
