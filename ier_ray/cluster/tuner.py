@@ -179,7 +179,8 @@ def make_tuner(
     fs, path = storage.filesystem(store.location)
     return tune.Tuner(
         tune.with_resources(trial_function(settings, store), trial_resources(settings)),
-        tune_config=tune.TuneConfig(num_samples=-1, search_alg=queue),
+        # A trial takes over the process of one that has ended: a new one imports for seconds.
+        tune_config=tune.TuneConfig(num_samples=-1, search_alg=queue, reuse_actors=True),
         run_config=tune.RunConfig(
             name="tune",
             storage_path=path,

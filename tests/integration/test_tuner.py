@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from ray import tune
+from ray._private.state import actors
 from support.processes import wait_for
 from support.sweeps import sweep, trial_files
 
@@ -97,17 +98,25 @@ def test_a_sweep_is_extended_without_running_a_trial_again(
     assert run_sweep(sweep(shards, directory)).trials == swept.trials  # nothing is left to do
     assert trial_files(directory) == before
 
-    extended = run_sweep(sweep(shards, directory, trials=4, max_concurrent=2))
-    assert {trial.name for trial in extended.trials} - set(before) == {"trial-0003"}
+    processes = trial_processes()
+    extended = run_sweep(sweep(shards, directory, trials=6, max_concurrent=2))
+    new = {trial.name for trial in extended.trials} - set(before)
+    assert new == {"trial-0003", "trial-0004", "trial-0005"}
+    assert trial_processes() - processes == 2  # the third takes over the process of one that ended
     assert [trial for trial in extended.trials if trial.name in before] == swept.trials
     after = trial_files(directory)
     assert {name: after[name][0] for name in before} == {n: time for n, (time, _) in before.items()}
     assert after[extended.best.name][1] == {"best"}
 
     with pytest.raises(SettingsError, match=r"'small' exists .*: search\.reduction was 2, is 3"):
-        run_sweep(sweep(shards, directory, trials=4, reduction=3))
-    with pytest.raises(SettingsError, match=r"search.trials is 3, but .* has 4 trials: it can"):
+        run_sweep(sweep(shards, directory, trials=6, reduction=3))
+    with pytest.raises(SettingsError, match=r"search.trials is 3, but .* has 6 trials: it can"):
         run_sweep(sweep(shards, directory, trials=3))
+
+
+def trial_processes() -> int:
+    """Processes that the cluster has started for trials so far."""
+    return sum(actor["ActorClassName"] == "ImplicitFunc" for actor in actors().values())
 
 
 @pytest.mark.timeout(400)
