@@ -2,9 +2,9 @@
 
 Ours is what `jobs/tune.py` runs between joining the cluster and the table of trials: each trial
 keeps a record, is ranked and tidied, and can be resumed. Beside it a plain Tune function calls the
-same training loop on the same streams and reports its checkpoints to Tune. Sides alternate, each
-sweep in a driver of its own on one local cluster; the clock runs from the start to the end of
-`fit()`. The scores of all trials must agree, which shows that it was the same training. `ratio` is
+same training loop on the same streams and reports its checkpoints to Tune, as Tune does by default: in
+a new process for each trial, where ours takes over one. Sides alternate, each sweep in a driver of
+its own on one local cluster; the clock runs from the start to the end of `fit()`. The scores of all trials must agree, which shows that it was the same training. `ratio` is
 of trials of one worker, which train in Tune's own processes; `nested_ratio` of trials of two
 workers, which run Ray Train inside. The best of the rounds counts for each side.
 
