@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-FACTOR, MARGIN_S = 1.5, 4.0
-"""A trial stands still after ``FACTOR`` times its longest epoch, and ``MARGIN_S`` seconds: within
-twice the epoch's time if that is 8 s or more."""
+FACTOR, MARGIN_S = 1.5, 2.0
+"""A trial stands still after ``FACTOR`` times its longest epoch, and ``MARGIN_S`` seconds: of an
+epoch of 8 s or more, two seconds before twice its time, as the driver hears of its end later."""
 FIRST_FACTOR = 3.0
 LOOK_S = 1.0
 """Seconds that a look counts at most."""

@@ -26,12 +26,11 @@ from ier_ray.cluster.tuner import SweepResult
 from ier_ray.serve.ports import free_port
 from ier_ray.tuning.leaderboard import Row, rows_of
 from ier_ray.tuning.trials import TrialRecord, TrialStore
-from ier_ray.tuning.watchdog import FACTOR, MARGIN_S
 
 pytestmark = pytest.mark.alone
 
 NODE = {"object_store_memory": 100 * 2**20}
-SHORTEST_S = MARGIN_S / (2 - FACTOR)
+SHORTEST_S = 8.0
 """Seconds of the shortest epoch within twice of which a stall is named."""
 
 
