@@ -1,12 +1,13 @@
 """A sweep beside bare trials under Ray Tune: the same training at the same concurrency.
 
 Ours is what `jobs/tune.py` runs between joining the cluster and the table of trials: each trial
-keeps a record, is ranked and tidied, and can be resumed. Beside it a plain Tune function calls the
-same training loop on the same streams and reports its checkpoints to Tune, as Tune does by default: in
-a new process for each trial, where ours takes over one. Sides alternate, each sweep in a driver of
-its own on one local cluster; the clock runs from the start to the end of `fit()`. The scores of all trials must agree, which shows that it was the same training. `ratio` is
-of trials of one worker, which train in Tune's own processes; `nested_ratio` of trials of two
-workers, which run Ray Train inside. The best of the rounds counts for each side.
+keeps a record, is ranked and tidied, can be resumed, and takes over the process of one that has
+ended. Beside it a plain Tune function calls the same training loop on the same streams and reports
+its checkpoints to Tune, which starts a process for each trial, as it does by default. Sides
+alternate, each sweep in a driver of its own on one local cluster; the clock runs from the start to
+the end of `fit()`. The scores of all trials must agree, which shows that it was the same training.
+`ratio` is of trials of one worker, which train in Tune's own processes; `nested_ratio` of trials of
+two workers, which run Ray Train inside. The best of the rounds counts for each side.
 
 The full run repeats ours with 10, 50 and 200 trials on an S3 server on this machine: seconds,
 driver memory and storage requests that one more trial costs, and what they come to with 10,000.
