@@ -187,7 +187,7 @@ def _training(job: str, prefix: str = "") -> list[WrongCall]:
         "no epochs": ("--P.schedule.epochs 0", "schedule.epochs must be >= 1, got 0"),
         "seed of 33 bits": ("--P.seed 4294967296", "seed must be < 4294967296"),
         "no such tracking": ("--P.tracking.mlflow mlflow.db", "must be the URI of an MLflow"),
-        "too many workers": ("--P.scaling.num-workers 10 --P.optimizer.batch-size 4", "needs 11"),
+        "too many workers": ("--P.scaling.num-workers 10 --P.optimizer.batch-size 4", "needs 10.9"),
         "no GPU": ("--P.scaling.use-gpu", "1 GPUs, the cluster has"),
     }
     if job == "crossvalidate":
