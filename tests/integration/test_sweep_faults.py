@@ -34,9 +34,9 @@ SHORTEST_S = 8.0
 """Seconds of the shortest epoch within twice of which a stall is named."""
 
 
-def rows_from(job: Job) -> list[Row]:
-    """The trials that a job prints, which ends well."""
-    output, _ = job.communicate()
+def rows_from(job: Job, *, seconds: float = 300) -> list[Row]:
+    """The trials that a job prints, which ends well and in time."""
+    output, _ = job.communicate(timeout=seconds)
     assert job.returncode == 0
     return [Row(**row) for row in json.loads(output.splitlines()[-1])["trials"]]
 
@@ -208,7 +208,7 @@ def test_two_sweeps_with_clusters_of_their_own_do_not_disturb_each_other(
         settings = sweep(shards, place, changes, trials=2, scheduler="none")
         jobs.append(start_job(settings, place, "local"))
     for job, place in zip(jobs, places, strict=True):
-        rows = rows_from(job)
+        rows = rows_from(job, seconds=600)  # four nested runs on the same cores
         assert [(row.state, row.epochs, row.error) for row in rows] == [("finished", 1, None)] * 2
         assert rows == rows_of(records(place))
 

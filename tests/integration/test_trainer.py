@@ -143,7 +143,8 @@ def test_what_can_never_fit_is_refused_before_anything_starts(
     shards: dict[str, str], tmp_path: Path
 ) -> None:
     greedy = tiny_settings(shards, tmp_path, scaling={"num_workers": 5})
-    with pytest.raises(CapacityError, match=r"needs 5.9 CPUs .* has 5 .* lower scaling.num_work"):
+    told = r"needs 5\.9 CPUs .* has 5 .* lower scaling.num_workers"
+    with pytest.raises(CapacityError, match=told):
         run_training(greedy)
     gpu = tiny_settings(shards, tmp_path, scaling={"use_gpu": True})
     if not ray.cluster_resources().get("GPU"):
