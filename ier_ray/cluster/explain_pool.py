@@ -158,14 +158,14 @@ class PoolEvaluator:
             worker.score.remote(self.request, name, masking_ref, index, count)
             for index, worker in enumerate(workers[:count])
         ]
-        left = running
-        while left:
-            if self.cancelled():
-                ray.get([worker.cancel.remote(name) for worker in workers])
-                break
+        left, cancelled = running, self.cancelled()
+        while left and not cancelled:
             _, left = ray.wait(left, num_returns=len(left), timeout=POLL_S)
-        results = [result for result in ray.get(running) if result is not None]
-        if len(results) < count:
+            cancelled = self.cancelled()
+        if cancelled:
+            ray.get([worker.cancel.remote(name) for worker in workers])
+        results: list[Scored] = ray.get(running)
+        if cancelled or None in results:  # also if all jobs ended before they were told
             raise CancelledError("the explanation was cancelled")
         return results
 

@@ -130,7 +130,7 @@ def test_a_trial_that_stands_still_is_named_with_all_that_helps(
     driven.report(2)
     _, named, _, goes_on = caplog.messages
     assert named == (
-        "trial-0000 (loss.balance 1, optimizer.batch_size 8) stands still in epoch 2 of 3: 20 s "
+        "trial-0000 (loss.balance 1, optimizer.batch_size 8) stands still in epoch 2 of 3: 18 s "
         "since epoch 1 ended, where at most 10 s were expected by its earlier epochs; look at "
         "process 4242 on 10.0.0.7, and at what reads for it: ray list tasks --filter state=RUNNING"
     )
@@ -150,20 +150,20 @@ def test_a_fold_that_begins_is_not_taken_for_a_stall(
     driven.report(1, fold=0)
     driven.wait(10)
     driven.report(2, fold=0)
-    driven.wait(30)  # an epoch that is not a fold's first has 19 s
+    driven.wait(30)  # an epoch that is not a fold's first has 17 s
     first, second = caplog.messages
     assert first.startswith("trial-0000: epoch 1/6  loss")
     assert second.startswith("trial-0000: epoch 2/6  loss")
     driven.wait(10)
     assert (
-        " stands still in epoch 4 of 6: 33 s since its fold was started, where at most 10 s were "
+        " stands still in epoch 4 of 6: 31 s since its fold was started, where at most 10 s were "
         "expected by the first epochs of other folds; look at "
     ) in caplog.messages[2]
     driven.report(4, fold=1)
     assert caplog.messages[3].startswith("trial-0000: epoch 4/6  loss")
     assert caplog.messages[4] == "trial-0000 goes on: epoch 4 ended after 40 s"
     driven.wait(30)
-    assert " stands still in epoch 5 of 6: 20 s since epoch 4 ended" in caplog.messages[5]
+    assert " stands still in epoch 5 of 6: 18 s since epoch 4 ended" in caplog.messages[5]
 
 
 def test_in_a_terminal_a_table_is_below_the_log(
