@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from functools import partial
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,10 @@ from ier_ray.training.settings import TrainSettings
 logger = logging.getLogger(__name__)
 
 PREFETCHED_BATCHES = 2
+SERIES = 16
+"""Names that a process's streams have, one after another; far fewer of them run at once."""
+
+_names = cycle(range(SERIES))
 
 
 def open_splits(settings: TrainSettings) -> dict[Domain, SplitIndex]:
@@ -79,9 +84,14 @@ def decoded_rows(reader: RowReader, tasks: list[Columns], *, ahead: int) -> ray.
     # A chunk is passed on as soon as it is read: neither merged with the next one nor split.
     dataset.context.target_max_block_size = reader.chunk_rows * reader.row_bytes
     limit_read_ahead(dataset.context, tasks=ahead, task_bytes=task_bytes(reader, tasks))
-    return dataset.map_batches(
+    decoded = dataset.map_batches(
         reader.read, batch_size=None, batch_format="numpy", num_cpus=READ_CPUS
     )
+    # Ray keeps a time series of every metric for every id of a dataset, as long as the cluster
+    # lives: with an id for each epoch, the node's agent would grow by half a MiB each.
+    process = ray.get_runtime_context().get_worker_id()[:12]
+    decoded._set_uuid(f"{process}_{next(_names):02d}")
+    return decoded
 
 
 def read_on_cluster(

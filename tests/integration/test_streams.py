@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import ray
 import ray.train
+from ray.data._internal.stats import get_or_create_stats_actor
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from ray.util import placement_group, remove_placement_group
@@ -21,7 +24,7 @@ from support.processes import wait_for
 from support.runs import SIZE, tiny_settings
 from support.streams import names_of_epoch
 
-from ier_ray.cluster import read_ahead
+from ier_ray.cluster import read_ahead, streams
 from ier_ray.cluster.batch_inference import tasks_of
 from ier_ray.cluster.read_ahead import ReadAhead
 from ier_ray.cluster.streams import (
@@ -186,6 +189,27 @@ def test_reading_stays_a_bounded_way_ahead_of_a_slow_consumer_and_rests(
     batches += stream
     assert len(list(tmp_path.iterdir())) == len(tasks)
     assert sum(len(batch["label"]) for batch in batches) == len(index)
+
+
+def test_a_process_keeps_few_time_series_however_many_streams_it_reads(
+    unbalanced: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node's agent keeps those of every dataset's id for ever."""
+    monkeypatch.setattr(streams, "_names", cycle(range(100, 103)))
+    shards = ShardSet.open(unbalanced["ier"])
+    reader, tasks = RowReader.of(shards, SIZE), tasks_of(shards.index())
+
+    def ids() -> set[str]:
+        return set(ray.get(get_or_create_stats_actor().get_datasets.remote()))
+
+    before = ids()
+    first = read_on_cluster(reader, tasks, 50, ahead=2)
+    rows = [next(first)]
+    for _ in range(4):  # the last has the first one's id while that still runs
+        assert sum(len(batch["label"]) for batch in read_on_cluster(reader, tasks, 50, ahead=2))
+    rows += first
+    assert sum(len(batch["label"]) for batch in rows) == len(shards.index())
+    assert len(ids() - before) == 3
 
 
 @contextmanager
