@@ -70,44 +70,38 @@ def gram_matrix(rows: Rows) -> Floats:
     return found
 
 
-def coordinates(gram: Floats) -> Floats:
+def coordinates(gram: Floats) -> tuple[Floats, float]:
     """All component scores ``(N, R)``: the embeddings about their mean, rotated into R axes.
 
+    ``V √λ`` of the eigenvectors and eigenvalues of a Gram matrix ``(N, N)`` about the mean.
     Distances, and so whatever a linear model with a spherical penalty does, are those of the
     embeddings themselves.
+
+    Returns:
+        The scores, and the total variance of the embeddings.
     """
     values, vectors = np.linalg.eigh(gram)
     values, vectors = values[::-1], vectors[:, ::-1]
     rank = _rank(values)
-    return _signed(vectors[:, :rank] * np.sqrt(values[:rank]))
+    return _signed(vectors[:, :rank] * np.sqrt(values[:rank])), float(np.trace(gram)) / len(gram)
 
 
-def principal_components(gram: Floats, *, count: int = COMPONENTS) -> Components:
-    """The first components, from a Gram matrix ``(N, N)`` about the mean.
-
-    ``V √λ`` of its eigenvectors and eigenvalues are the scores of the embeddings' own components.
-    """
-    scores = coordinates(gram)
-    return _components(scores, total=float(np.trace(gram)) / len(gram), count=count)
-
-
-def streamed_components(
-    blocks: Blocks,
-    *,
-    seed: int,
-    count: int = COMPONENTS,
-    dimensions: int = DIMENSIONS,
-    passes: int = PASSES,
-) -> Components:
-    """The first components of embeddings that are read block by block, ``passes + 2`` times.
+def streamed_coordinates(
+    blocks: Blocks, *, seed: int, dimensions: int = DIMENSIONS, passes: int = PASSES
+) -> tuple[Floats, float]:
+    """Scores ``(N, R)`` of the first components of embeddings that are read block by block.
 
     A random subspace is multiplied by the covariance once in each pass and made orthogonal again;
-    it turns towards the first components. Memory: ``dimensions`` vectors of D numbers.
+    it turns towards the first components. The embeddings are read ``passes + 3`` times. Memory:
+    ``dimensions`` vectors of D numbers.
 
     Source: H. Rutishauser, Simultaneous iteration method for symmetric matrices, 1970.
 
     Args:
-        dimensions: at least ``count + 1``, so that the last gap is known.
+        dimensions: more than the components that are wanted, which converge faster then.
+
+    Returns:
+        The scores, R at most ``dimensions``, and the total variance of the embeddings.
     """
     mean, total, images = _moments(blocks)
     size = min(dimensions, len(mean), images)
@@ -121,8 +115,7 @@ def streamed_components(
     inside = np.concatenate([(rows - mean) @ basis for rows in blocks()])
     values, vectors = np.linalg.eigh(inside.T @ inside)
     rank = _rank(values[::-1])
-    scores = inside @ vectors[:, ::-1][:, :rank]
-    return _components(_signed(scores), total=total, count=count)
+    return _signed(inside @ vectors[:, ::-1][:, :rank]), total
 
 
 def _moments(blocks: Blocks) -> tuple[Floats, float, int]:
@@ -139,7 +132,12 @@ def _moments(blocks: Blocks) -> tuple[Floats, float, int]:
     return mean, total, images
 
 
-def _components(scores: Floats, *, total: float, count: int) -> Components:
+def principal_components(scores: Floats, total: float, *, count: int = COMPONENTS) -> Components:
+    """The first of the components whose scores ``(N, R)`` are given, in descending order.
+
+    Args:
+        total: variance of the embeddings, in all directions.
+    """
     values = np.square(scores).mean(0)
     following = np.append(values[1:], 0.0)[: len(values)]
     gaps = 1 - following / values

@@ -14,7 +14,7 @@ from ier_ray.layerwise.intersections import (
     intersections,
     mean_intersection,
 )
-from ier_ray.layerwise.pca import Floats, gram_matrix, principal_components
+from ier_ray.layerwise.pca import Floats, coordinates, gram_matrix, principal_components
 from ier_ray.layerwise.separation import Separation
 
 SCORES = np.array([[1, 1, 1], [-1, -1, -1], [1, -1, 1], [5, 1, 3.0]])
@@ -63,7 +63,7 @@ def test_a_cloud_through_the_components_by_hand() -> None:
     padded = np.pad(CLOUD, ((0, 0), (0, 2)))
     rotation = np.linalg.qr(np.random.default_rng(5).normal(size=(5, 5)))[0]
     gram = gram_matrix(padded @ rotation + [3, -1, 4, 1, -5])
-    components = principal_components(gram)
+    components = principal_components(*coordinates(gram))
     assert components.eigenvalues == pytest.approx([4.75, 1, 0.625])
     ranges = class_ranges(components.scores, CLOUD_LABELS, 2)
     assert component_intersections(ranges)[0, 1] == pytest.approx([1 / 3, 1, 1 / 2])

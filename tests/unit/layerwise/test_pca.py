@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from ier_ray.layerwise.pca import (
     coordinates,
     gram_matrix,
     principal_components,
-    streamed_components,
+    streamed_coordinates,
 )
 
 IMAGES, WIDTH, CLASSES = 96, 1500, 4
@@ -50,6 +50,15 @@ def by_svd(rows: Rows, count: int = 3) -> Floats:
     return scores * np.sign(scores[largest, range(count)])
 
 
+def exact(rows: Rows) -> Components:
+    return principal_components(*coordinates(gram_matrix(rows)))
+
+
+def streamed(rows: Rows, seed: int = 0) -> Components:
+    blocks = blocks_of(rows, min(20, len(rows) // 2))
+    return principal_components(*streamed_coordinates(blocks, seed=seed, passes=20))
+
+
 def score(scores: Floats) -> Floats:
     return intersections(class_ranges(scores, LABELS, CLASSES))
 
@@ -57,7 +66,7 @@ def score(scores: Floats) -> Floats:
 @pytest.mark.parametrize("seed", range(5))
 def test_gram_and_singular_vectors_agree(seed: int) -> None:
     rows = layer(seed)
-    found = principal_components(gram_matrix(rows))
+    found = exact(rows)
     expected = by_svd(rows)
     assert np.abs(found.scores - expected).max() < 1e-4 * np.abs(expected).max()
     assert np.abs(score(found.scores) - score(expected)).max() < 1e-6
@@ -69,17 +78,17 @@ def test_gram_and_singular_vectors_agree(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_streaming_and_singular_vectors_agree(seed: int) -> None:
     rows = layer(seed)
-    found = streamed_components(blocks_of(rows), seed=seed, passes=20)
-    exact = principal_components(gram_matrix(rows))
+    found = streamed(rows, seed=seed)
+    reference = exact(rows)
     assert np.abs(score(found.scores) - score(by_svd(rows))).max() < 1e-3
-    assert found.eigenvalues == pytest.approx(exact.eigenvalues, rel=1e-3)
-    assert found.explained == pytest.approx(exact.explained, rel=1e-3)
-    assert found.gaps == pytest.approx(exact.gaps, abs=0.02)
+    assert found.eigenvalues == pytest.approx(reference.eigenvalues, rel=1e-3)
+    assert found.explained == pytest.approx(reference.explained, rel=1e-3)
+    assert found.gaps == pytest.approx(reference.gaps, abs=0.02)
 
 
 def test_half_precision_on_disk_changes_next_to_nothing() -> None:
     rows = layer(0)
-    half = principal_components(gram_matrix(rows.astype(np.float16)))
+    half = exact(rows.astype(np.float16))
     assert np.abs(score(half.scores) - score(by_svd(rows))).max() < 1e-3
 
 
@@ -93,14 +102,15 @@ def test_the_size_of_a_chunk_does_not_matter(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_common_shift_and_a_rotation_change_nothing() -> None:
     rows = np.random.default_rng(0).normal(size=(30, 6)) * [5, 4, 3, 2, 1, 0.5]
     rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0]
-    found = principal_components(gram_matrix(rows))
-    moved = principal_components(gram_matrix(rows @ rotation + 1000.0))
+    found = exact(rows)
+    moved = exact(rows @ rotation + 1000.0)
     np.testing.assert_allclose(found.scores, moved.scores, atol=1e-8)
 
 
 def test_all_coordinates_keep_all_distances() -> None:
     rows = np.random.default_rng(0).normal(size=(12, 40))
-    found = coordinates(gram_matrix(rows))
+    found, total = coordinates(gram_matrix(rows))
+    assert total == pytest.approx(rows.var(0).sum())
     assert found.shape == (12, 11)  # about their mean, 12 points span 11 dimensions
     np.testing.assert_allclose(
         np.linalg.norm(found[:, None] - found, axis=2),
@@ -109,13 +119,8 @@ def test_all_coordinates_keep_all_distances() -> None:
     )
 
 
-@pytest.mark.parametrize("streamed", [False, True])
-def test_there_are_as_many_components_as_there_can_be(streamed: bool) -> None:
-    def found(rows: Rows) -> Components:
-        if streamed:
-            return streamed_components(blocks_of(rows, 2), seed=0)
-        return principal_components(gram_matrix(rows))
-
+@pytest.mark.parametrize("found", [exact, streamed])
+def test_there_are_as_many_components_as_there_can_be(found: Callable[[Rows], Components]) -> None:
     line = np.outer([0.0, 1.0, 2.0, 5.0], [3.0, 4.0])
     one = found(line)
     np.testing.assert_allclose(one.scores[:, 0], [-10, -5, 0, 15], atol=1e-9)
@@ -128,17 +133,17 @@ def test_there_are_as_many_components_as_there_can_be(streamed: bool) -> None:
 
 def test_equal_eigenvalues_do_not_determine_axes() -> None:
     square = np.array([[1, 1, 0], [1, -1, 0], [-1, 1, 0], [-1, -1, 0], [0, 0, 3], [0, 0, -3.0]])
-    found = principal_components(gram_matrix(square))
+    found = exact(square)
     assert found.eigenvalues == pytest.approx([3, 2 / 3, 2 / 3])
     assert found.undetermined == [1]
 
 
 def test_the_entry_of_largest_magnitude_is_positive() -> None:
     for rows in (layer(3), -layer(3)):
-        scores = principal_components(gram_matrix(rows)).scores
+        scores = exact(rows).scores
         assert (scores.max(0) == np.abs(scores).max(0)).all()
 
 
 def test_there_must_be_embeddings() -> None:
     with pytest.raises(ValueError, match="no embeddings"):
-        streamed_components(lambda: iter(()), seed=0)
+        streamed_coordinates(lambda: iter(()), seed=0)

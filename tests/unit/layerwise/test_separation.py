@@ -13,9 +13,9 @@ LABELS = np.array([0, 2, 1, 0, 2, 2, 0, 1, 2])
 
 def test_both_ways_are_what_the_embeddings_say() -> None:
     rows = np.random.default_rng(0).normal(size=(9, 40)) + 100
-    means = [rows[LABELS == label].mean(0) for label in range(3)]
+    means = [rows[label == LABELS].mean(0) for label in range(3)]
     variances = [
-        np.square(rows[LABELS == label] - mean).sum(1).mean() for label, mean in enumerate(means)
+        np.square(rows[label == LABELS] - mean).sum(1).mean() for label, mean in enumerate(means)
     ]
     for found in (
         Separation.of_gram(gram_matrix(rows), LABELS, 3),
