@@ -40,9 +40,7 @@ class EmbeddingFiles:
 
     def write(self, layer: str, positions: NDArray[np.int64], rows: Halves) -> None:
         """The embeddings ``(n, D)`` of the images at some positions."""
-        file = self._open(layer, "r+")
-        file[positions] = rows
-        file.flush()
+        self._open(layer, "r+")[positions] = rows
 
     def rows(self, layer: str) -> Halves:
         """All embeddings ``(N, D)`` of a layer, read as they are used."""

@@ -67,7 +67,7 @@ def intersections(ranges: Ranges) -> Floats:
 
     A layer without components is constant: its classes coincide, and all is 1.
     """
-    found = component_intersections(ranges).prod(2)
+    found: Floats = component_intersections(ranges).prod(2)
     absent = ranges.counts == 0
     found[absent], found[:, absent] = np.nan, np.nan
     return found

@@ -1,4 +1,4 @@
-"""Outputs of several layers in one forward pass, and the layers that show an architecture's depth."""
+"""Outputs of several layers in one forward pass; for each architecture, layers along its depth."""
 
 from __future__ import annotations
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 from ier_ray.errors import SettingsError
+from ier_ray.models.classifier import EmotionClassifier
+from ier_ray.models.emotion_net import EmotionNet
 from ier_ray.models.layers import DEFAULT_LAYERS, default_layers, layer_outputs
 from ier_ray.models.registry import BUILDERS, ModelSettings, build_network
 
 SIDE = 64
 
 
-def network_of(architecture: str, **changes: object) -> nn.Module:
+def network_of(architecture: str) -> EmotionClassifier:
     torch.manual_seed(0)
-    settings = ModelSettings(architecture=architecture, image_size=SIDE, width=0.1, **changes)
+    settings = ModelSettings(architecture=architecture, image_size=SIDE, width=0.1)
     return build_network(settings, num_classes=4).eval()
 
 
@@ -48,6 +49,7 @@ def test_default_layers_run_once_and_in_this_order(architecture: str) -> None:
 @torch.no_grad()
 def test_in_place_layers_do_not_overwrite_what_was_seen() -> None:
     network = network_of("emotion_net")
+    assert isinstance(network, EmotionNet)
     images = torch.rand(2, 3, SIDE, SIDE)
     found = layer_outputs(network, images, ["features.0", "classifier.0", "classifier.0.input"])
     first = network.features[0](images)
