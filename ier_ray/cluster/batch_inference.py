@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,12 +34,27 @@ def infer(
     *,
     workers: int,
 ) -> dict[str, NDArray[Any]]:
-    """The columns that a stage computes from the rows of read tasks (at least one), concatenated.
+    """The columns that a stage computes, concatenated; see :func:`computed_batches`."""
+    batches = list(computed_batches(reader, tasks, stage, arguments, workers=workers))
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def computed_batches(
+    reader: RowReader,
+    tasks: list[Columns],
+    stage: type,
+    arguments: tuple[Any, ...],
+    *,
+    workers: int,
+    batch: int = BATCH,
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """What a stage computes from the rows of read tasks (at least one), batch by batch.
 
     Args:
         stage: class of the actors, called with batches of decoded rows.
         arguments: of its constructor.
         workers: number of actors.
+        batch: images of a call.
 
     Raises:
         CapacityError: when the actors can never fit on the cluster.
@@ -47,10 +63,9 @@ def infer(
     computed = decoded_rows(reader, tasks, ahead=tasks_ahead(reader, tasks)).map_batches(
         stage,
         fn_constructor_args=arguments,
-        batch_size=BATCH,
+        batch_size=batch,
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=1,
         num_gpus=gpus,
     )
-    batches = list(computed.iter_batches(batch_size=None, batch_format="numpy"))
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    yield from computed.iter_batches(batch_size=None, batch_format="numpy")

@@ -95,7 +95,7 @@ class CheckpointNetwork:
             CheckpointError: when the weights are missing, damaged, or do not fit it.
         """
         check_weights(self.location, self.manifest)
-        return _outline(self.model)
+        return _outline(self.model, len(self.manifest.classes))
 
     def load(self) -> EmotionClassifier:
         """Read the weights."""
@@ -113,6 +113,8 @@ class PretrainedNetwork:
     """See :func:`ier_ray.models.weights.load_pretrained`; None for the initial weights alone."""
     seed: int
     """Of the layers that are not pretrained; the same on every worker."""
+    classes: int = OUTPUTS
+    """Of the output layer."""
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -129,7 +131,7 @@ class PretrainedNetwork:
         Raises:
             CheckpointError: when the weights are missing or do not fit it.
         """
-        network = _outline(self.model)
+        network = _outline(self.model, self.classes)
         if self.weights is not None:
             load_pretrained([network], self.weights)
         return network
@@ -137,7 +139,7 @@ class PretrainedNetwork:
     def load(self) -> EmotionClassifier:
         """Initialize the network, then fill its backbone."""
         torch.manual_seed(self.seed)
-        network = build_network(self.model, num_classes=OUTPUTS)
+        network = build_network(self.model, num_classes=self.classes)
         if self.weights is not None:
             load_pretrained([network], self.weights)
         return network.eval()
@@ -184,9 +186,9 @@ def require_layer(source: NetworkSource, layer: str | None, pool: Pool) -> None:
         layer_named(network, layer)
 
 
-def _outline(model: ModelSettings) -> EmotionClassifier:
+def _outline(model: ModelSettings, classes: int) -> EmotionClassifier:
     with torch.device("meta"):
-        return build_network(model, num_classes=OUTPUTS).eval()
+        return build_network(model, num_classes=classes).eval()
 
 
 def extract_features(

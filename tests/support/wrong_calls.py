@@ -409,6 +409,36 @@ DEMO = {
     "no GPU": ("--train-config {gpu}", "1 GPUs, the cluster has"),
 }
 
+LAYERWISE = {
+    "no set": ("--checkpoint {checkpoint}", "give either fer or ier"),
+    "both sets": ("--checkpoint {checkpoint} --ier {ier} --fer {fer}", "give either fer or ier"),
+    "no checkpoint": ("--ier {ier}", "checkpoint is required"),
+    "checkpoint missing": ("--checkpoint {none} --ier {ier}", "none: no checkpoint here"),
+    "checkpoint damaged": ("--checkpoint {damaged} --ier {ier}", "sha256 is"),
+    "no such network": ("--checkpoint {fer_only} --ier {ier}", "there is no ier network"),
+    "other domain": ("--checkpoint {checkpoint} --ier {fer}", "give one of domain 'ier'"),
+    "no such layer": (
+        "--checkpoint {checkpoint} --ier {ier} --layers features.99",
+        "layer 'features.99' is not one of the network's",
+    ),
+    "layer that does not run": (
+        "--checkpoint {checkpoint} --ier {ier} --layers features.4 features",
+        "layer 'features' runs 0 times in a forward pass",
+    ),
+    "seen rows": ("--checkpoint {checkpoint} --ier {ier} --part train", "trained or selected"),
+    "no images": ("--checkpoint {checkpoint} --ier {ier} --per_class 0", "per_class must be >= 1"),
+    "few shuffles": ("--checkpoint {checkpoint} --ier {ier} --shuffles 3", "shuffles must be >= 20"),
+    "no such spread": ("--checkpoint {checkpoint} --ier {ier} --spread range", "spread must be"),
+    "scratch missing": (
+        "--checkpoint {checkpoint} --ier {ier} --scratch {none}",
+        "scratch {none}: no directory of this machine",
+    ),
+    "too many workers": (
+        "--checkpoint {checkpoint} --ier {ier} --workers 9",
+        "needs 9.9 CPUs and 0 GPUs, the cluster has",
+    ),
+}
+
 CALLS: list[WrongCall] = [
     *_training("train"),
     *_training("crossvalidate"),
@@ -422,6 +452,8 @@ CALLS: list[WrongCall] = [
     *_calls("ingest", "--output {root}/new", INGEST),
     *_common("probe", "--shards {ier} --checkpoint {checkpoint}"),
     *_calls("probe", "", PROBE),
+    *_common("layerwise", "--checkpoint {checkpoint} --ier {ier}"),
+    *_calls("layerwise", "--output {root}/new", LAYERWISE),
     *_common("caption", f"--shards {{ier}} {MODELS} --output {{root}}/new"),
     *_calls("caption", "", CAPTION),
     *_common("demo", "--samples 50 --train-config {demo_config}"),

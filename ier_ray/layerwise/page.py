@@ -1,0 +1,206 @@
+"""One self-contained HTML page about the layers of networks, with interactive plots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import plotly.io
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from ier_ray import __version__
+from ier_ray.layerwise.analysis import LayerScores
+from ier_ray.layerwise.pca import COMPONENTS
+from ier_ray.layerwise.record import Layerwise, defined, mean_separation
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000")
+"""Of classes and networks; told apart by people who do not see all colors (Okabe and Ito)."""
+SYMBOLS = ("circle", "square", "diamond", "cross", "circle-open", "square-open", "diamond-open", "x")
+"""Of classes: those that plotly has in three dimensions."""
+CHANCE_FILL = "rgba(120, 130, 140, 0.2)"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot with its heading."""
+
+    title: str
+    note: str
+    figure: str
+    """HTML in which plotly has escaped all names."""
+
+
+def render_page(result: Layerwise, *, title: str) -> str:
+    """The page; it loads nothing."""
+    environment = Environment(
+        loader=PackageLoader("ier_ray.layerwise", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+    )
+    trained = [name for name in result.networks if name != result.random]
+    return environment.get_template("layerwise.html").render(
+        title=title,
+        result=result,
+        layers=result.networks[trained[-1]],
+        random={layer.layer: layer for layer in result.networks[result.random]},
+        shown=trained[-1],
+        trained=trained,
+        clouds=json.dumps(clouds(result)).replace("<", "\\u003c"),
+        plots=list(plots(result)),
+        separation=lambda layer: defined(mean_separation(layer)),
+        defined=defined,
+        plotly_js=get_plotlyjs(),
+        version=__version__,
+    )
+
+
+def clouds(result: Layerwise) -> dict[str, Any]:
+    """What the page's own script draws: the images of each layer of each network."""
+    return {
+        "classes": [
+            {"name": name, "color": each(COLORS, index), "symbol": each(SYMBOLS, index)}
+            for index, name in enumerate(result.classes)
+        ],
+        "labels": result.labels.tolist(),
+        "images": list(result.sample_ids),
+        "networks": {
+            network: {layer.layer: cloud(layer) for layer in layers}
+            for network, layers in result.networks.items()
+        },
+    }
+
+
+def cloud(layer: LayerScores) -> dict[str, Any]:
+    """A layer's scores in units of the first component's standard deviation, as all layers have
+    the same axes then; components that are not there are 0."""
+    scores = layer.components.scores
+    unit = np.sqrt(layer.components.eigenvalues[0]) if scores.shape[1] else 1.0
+    whole = np.zeros((len(scores), COMPONENTS))
+    whole[:, : scores.shape[1]] = scores / unit
+    return {
+        "points": np.round(whole, 4).tolist(),
+        "explained": np.round(layer.components.explained, 4).tolist(),
+    }
+
+
+def plots(result: Layerwise) -> Iterator[Plot]:
+    """Figures over depth, each network a line."""
+    yield Plot(
+        "Intersection over depth",
+        "The mean over all pairs of classes: 0, the classes' ranges do not meet; 1, they are the "
+        "same. The band is where the last checkpoint's mean falls with shuffled labels: only below "
+        "it do the classes differ.",
+        over_depth(result, "mean intersection", lambda layer: layer.mean, with_chance),
+    )
+    yield Plot(
+        "Separation over depth",
+        "The distance between the means of two classes in the whole space, in units of their "
+        "images' distance to these; the mean over all pairs.",
+        over_depth(result, "mean separation", mean_separation),
+    )
+    yield Plot(
+        "Linear probe over depth",
+        "Accuracy of a linear classifier on images of other folds, with its 95 % interval. The "
+        "dashed line is chance.",
+        over_depth(
+            result,
+            "accuracy of the probe",
+            lambda layer: layer.probe.accuracy if layer.probe else float("nan"),
+            with_probe,
+        ),
+    )
+
+
+def over_depth(
+    result: Layerwise,
+    title: str,
+    value: Callable[[LayerScores], float],
+    decorate: Callable[[go.Figure, Layerwise], None] | None = None,
+) -> str:
+    """A plot of a figure of each layer, a line for each network."""
+    figure = go.Figure()
+    if decorate is not None:
+        decorate(figure, result)
+    for index, (network, layers) in enumerate(result.networks.items()):
+        figure.add_scatter(
+            x=[layer.layer for layer in layers],
+            y=[defined(value(layer)) for layer in layers],
+            name=network,
+            mode="lines+markers",
+            line={
+                "color": "#66717d" if network == result.random else each(COLORS, index),
+                "dash": "dot" if network == result.random else "solid",
+            },
+        )
+    figure.update_layout(xaxis_title="layer", yaxis_title=title, legend={"orientation": "h", "y": 1.1})
+    figure.update_yaxes(rangemode="tozero")
+    return embedded(figure, title.replace(" ", "-"))
+
+
+def with_chance(figure: go.Figure, result: Layerwise) -> None:
+    """The band of the last checkpoint's mean intersection with shuffled labels."""
+    layers = last_trained(result)
+    names = [layer.layer for layer in layers]
+    for ends, fill in (("mean_high", None), ("mean_low", "tonexty")):
+        figure.add_scatter(
+            x=names,
+            y=[defined(getattr(layer.chance, ends)) for layer in layers],
+            mode="lines",
+            line={"width": 0},
+            fill=fill,
+            fillcolor=CHANCE_FILL,
+            name="by chance, 95 %",
+            showlegend=fill is not None,
+            hoverinfo="skip",
+        )
+
+
+def with_probe(figure: go.Figure, result: Layerwise) -> None:
+    """The interval of the last checkpoint's probe, and chance."""
+    layers = [layer for layer in last_trained(result) if layer.probe is not None]
+    names = [layer.layer for layer in layers]
+    for ends, fill in (("high", None), ("low", "tonexty")):
+        figure.add_scatter(
+            x=names,
+            y=[getattr(layer.probe, ends) for layer in layers],
+            mode="lines",
+            line={"width": 0},
+            fill=fill,
+            fillcolor="rgba(0, 114, 178, 0.15)",
+            name="95 % interval",
+            showlegend=fill is not None,
+            hoverinfo="skip",
+        )
+    present = len(np.unique(result.labels))
+    figure.add_hline(y=1 / present, line_dash="dash", line_color="#66717d")
+
+
+def last_trained(result: Layerwise) -> list[LayerScores]:
+    """The layers of the last network that is not the randomly initialized one."""
+    name = [name for name in result.networks if name != result.random][-1]
+    return list(result.networks[name])
+
+
+def each(values: tuple[str, ...], index: int) -> str:
+    """One of a cycle of values."""
+    return values[index % len(values)]
+
+
+def embedded(figure: go.Figure, identifier: str) -> str:
+    """A figure as HTML that needs plotly.js."""
+    figure.update_layout(margin={"t": 40, "b": 110, "l": 70, "r": 30}, template="plotly_white")
+    html: str = plotly.io.to_html(
+        figure,
+        full_html=False,
+        include_plotlyjs=False,
+        div_id=identifier,
+        default_height="420px",
+        # plotly.js would show a button that uploads the figure's data to plotly's server.
+        config={"displaylogo": False, "responsive": True, "showSendToCloud": False},
+    )
+    return html
