@@ -106,7 +106,9 @@ def main(settings: LayerwiseSettings) -> dict[str, Any]:
     )
     print(as_text(result), file=sys.stderr)
     record = result.as_json()
-    files = {kind: storage.join(output, f"layerwise.{kind}") for kind in ("json", "parquet", "html")}
+    files = {
+        kind: storage.join(output, f"layerwise.{kind}") for kind in ("json", "parquet", "html")
+    }
     storage.write_json(files["json"], record)
     result.write_parquet(files["parquet"])
     storage.write_bytes(files["html"], render_page(result, title=places[-1]).encode())

@@ -47,7 +47,9 @@ class Embed:
             DataError: when a layer's numbers are beyond half precision.
         """
         pixels = torch.tensor(batch["image"], device=self._device)  # a copy: Ray's is read-only
-        outputs = layer_outputs(self._network, self.source.preprocessing.inputs(pixels), self.layers)
+        outputs = layer_outputs(
+            self._network, self.source.preprocessing.inputs(pixels), self.layers
+        )
         found = {column(number): halves(*item) for number, item in enumerate(outputs.items())}
         return {"sample_id": batch["sample_id"], **found}
 

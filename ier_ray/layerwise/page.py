@@ -20,7 +20,16 @@ from ier_ray.layerwise.record import Layerwise, defined, mean_separation
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000")
 """Of classes and networks; told apart by people who do not see all colors (Okabe and Ito)."""
-SYMBOLS = ("circle", "square", "diamond", "cross", "circle-open", "square-open", "diamond-open", "x")
+SYMBOLS = (
+    "circle",
+    "square",
+    "diamond",
+    "cross",
+    "circle-open",
+    "square-open",
+    "diamond-open",
+    "x",
+)
 """Of classes: those that plotly has in three dimensions."""
 CHANCE_FILL = "rgba(120, 130, 140, 0.2)"
 
@@ -137,7 +146,9 @@ def over_depth(
                 "dash": "dot" if network == result.random else "solid",
             },
         )
-    figure.update_layout(xaxis_title="layer", yaxis_title=title, legend={"orientation": "h", "y": 1.1})
+    figure.update_layout(
+        xaxis_title="layer", yaxis_title=title, legend={"orientation": "h", "y": 1.1}
+    )
     figure.update_yaxes(rangemode="tozero")
     return embedded(figure, title.replace(" ", "-"))
 

@@ -137,7 +137,10 @@ def as_text(result: Layerwise) -> str:
     """A table of the layers of each network."""
     lines = []
     for network, layers in result.networks.items():
-        lines += [network, f"  {'layer':<32}{'I':>7}{'by chance':>16}{'separation':>12}{'probe':>8}"]
+        lines += [
+            network,
+            f"  {'layer':<32}{'I':>7}{'by chance':>16}{'separation':>12}{'probe':>8}",
+        ]
         for layer in layers:
             chance = f"{layer.chance.mean_low:.2f} to {layer.chance.mean_high:.2f}"
             probe = "–" if layer.probe is None else f"{layer.probe.accuracy:.3f}"

@@ -14,13 +14,14 @@ import pytest
 import torch
 from support.runs import ROOT
 
+from ier_ray.cluster.embeddings import halves, require_space
 from ier_ray.cluster.evaluation import Rows, choose_rows
 from ier_ray.cluster.features import CheckpointNetwork, NetworkSource, PretrainedNetwork
 from ier_ray.cluster.layerwise import layerwise_scores
 from ier_ray.cluster.trainer import TrainResult
 from ier_ray.data.order import held_out_tasks
 from ier_ray.data.streams import read_locally
-from ier_ray.errors import SettingsError
+from ier_ray.errors import DataError, SettingsError, StorageError
 from ier_ray.layerwise.analysis import analyze_layer
 from ier_ray.layerwise.embeddings import EmbeddingFiles
 from ier_ray.layerwise.record import Layerwise
@@ -42,9 +43,7 @@ def networks(trained: TrainResult) -> dict[str, NetworkSource]:
 @pytest.fixture(scope="module")
 def rows(trained: TrainResult, shards: dict[str, str]) -> Rows:
     manifest = read_checkpoint_manifest(trained.checkpoint)
-    return choose_rows(
-        trained.checkpoint, manifest, shards["ier"], domain="ier", parts=["test"]
-    )
+    return choose_rows(trained.checkpoint, manifest, shards["ier"], domain="ier", parts=["test"])
 
 
 def computed(
@@ -137,6 +136,20 @@ def test_the_job_leaves_figures_a_table_and_a_page(
     assert len(rows) == 3 * 3 * 6
     assert "classifier.0.input" in Path(record["files"]["html"]).read_text()
     assert "classifier.0.input" in done.stderr
+
+
+def test_numbers_beyond_half_precision_are_refused() -> None:
+    np.testing.assert_array_equal(halves("x", torch.tensor([[-60000.0, 0.5]])), [[-60000, 0.5]])
+    with pytest.raises(DataError, match=r"layer 'x' gives numbers up to 7e\+04; .* leave it out"):
+        halves("x", torch.tensor([[0.0, -70000.0]]))
+
+
+def test_embeddings_that_do_not_fit_on_the_disk_are_refused(tmp_path: Path) -> None:
+    require_space(EmbeddingFiles(tmp_path, 10, {"x": 10}))
+    with pytest.raises(
+        StorageError, match=r"the embeddings of 10 images in 2 layers take \d+ .*GiB"
+    ):
+        require_space(EmbeddingFiles(tmp_path, 10, {"x": 10**13, "y": 1}))
 
 
 def test_networks_of_other_settings_are_refused(

@@ -427,7 +427,10 @@ LAYERWISE = {
     ),
     "seen rows": ("--checkpoint {checkpoint} --ier {ier} --part train", "trained or selected"),
     "no images": ("--checkpoint {checkpoint} --ier {ier} --per_class 0", "per_class must be >= 1"),
-    "few shuffles": ("--checkpoint {checkpoint} --ier {ier} --shuffles 3", "shuffles must be >= 20"),
+    "few shuffles": (
+        "--checkpoint {checkpoint} --ier {ier} --shuffles 3",
+        "shuffles must be >= 20",
+    ),
     "no such spread": ("--checkpoint {checkpoint} --ier {ier} --spread range", "spread must be"),
     "scratch missing": (
         "--checkpoint {checkpoint} --ier {ier} --scratch {none}",

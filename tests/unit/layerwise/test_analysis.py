@@ -18,7 +18,9 @@ LABELS = np.repeat(np.arange(4), 15)
 
 def files_of(directory: Path, **layers: NDArray[np.float64]) -> EmbeddingFiles:
     images = len(next(iter(layers.values())))
-    files = EmbeddingFiles(directory, images, {name: rows.shape[1] for name, rows in layers.items()})
+    files = EmbeddingFiles(
+        directory, images, {name: rows.shape[1] for name, rows in layers.items()}
+    )
     files.create()
     for name, rows in layers.items():
         files.write(name, np.arange(images), rows.astype(np.float16))
@@ -91,7 +93,10 @@ def test_what_a_reader_must_know(tmp_path: Path) -> None:
     square = np.array([[3.0, 0], [-3, 0], [0, 3], [0, -3]] * 3)
     files = files_of(tmp_path, constant=np.ones((12, 4)), plane=square)
     constant, plane = (analyzed(files, layer, labels) for layer in ("constant", "plane"))
-    absent = ["one image of happy: its scores are left out of means", "no image of sad: it has no scores"]
+    absent = [
+        "one image of happy: its scores are left out of means",
+        "no image of sad: it has no scores",
+    ]
     assert constant.notes(CLASSES) == [
         "the layer is constant: all images have the same embedding",
         *absent,
