@@ -14,6 +14,7 @@ from ier_ray.cluster.job import run_job
 from ier_ray.cluster.layerwise import layerwise_scores
 from ier_ray.config import Location, Locations, Seed, Settings
 from ier_ray.data.schema import Domain
+from ier_ray.layerwise.analysis import Scoring
 from ier_ray.layerwise.intersections import Spread
 from ier_ray.layerwise.page import render_page
 from ier_ray.layerwise.record import as_text
@@ -98,10 +99,8 @@ def main(settings: LayerwiseSettings) -> dict[str, Any]:
         random=RANDOM,
         layers=settings.layers or default_layers(last.model.architecture),
         per_class=settings.per_class,
-        seed=settings.seed,
+        scoring=Scoring(settings.seed, settings.spread, settings.shuffles),
         scratch=settings.scratch,
-        spread=settings.spread,
-        shuffles=settings.shuffles,
         workers=settings.workers,
     )
     print(as_text(result), file=sys.stderr)

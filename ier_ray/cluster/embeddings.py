@@ -103,8 +103,8 @@ def require_space(files: EmbeddingFiles) -> None:
     if files.bytes + SPARE_BYTES > free:
         raise StorageError(
             f"the embeddings of {files.images} images in {len(files.widths)} layers take "
-            f"{gib(files.bytes)}, and {files.directory} has {gib(free)} free: lower per_class, name "
-            f"fewer layers, or give another directory as scratch"
+            f"{gib(files.bytes)}, and {files.directory} has {gib(free)} free: lower per_class, "
+            f"name fewer layers, or give another directory as scratch"
         )
 
 

@@ -13,10 +13,8 @@ from ier_ray.cluster.embeddings import embed, layer_widths, require_space
 from ier_ray.cluster.evaluation import Rows
 from ier_ray.cluster.features import NetworkSource
 from ier_ray.errors import DataError, SettingsError
-from ier_ray.layerwise.analysis import LayerScores, analyze_layer
-from ier_ray.layerwise.chance import SHUFFLES
+from ier_ray.layerwise.analysis import LayerScores, Scoring, analyze_layer
 from ier_ray.layerwise.embeddings import EmbeddingFiles
-from ier_ray.layerwise.intersections import Spread
 from ier_ray.layerwise.record import Layerwise
 from ier_ray.layerwise.sample import balanced_sample
 
@@ -28,10 +26,8 @@ def layerwise_scores(
     random: str,
     layers: Sequence[str],
     per_class: int,
-    seed: int,
+    scoring: Scoring,
     scratch: str | None = None,
-    spread: Spread = "deviation",
-    shuffles: int = SHUFFLES,
     workers: int = 1,
 ) -> Layerwise:
     """The scores of each layer of each network, on the same images.
@@ -42,7 +38,7 @@ def layerwise_scores(
         random: name of the randomly initialized network among them.
         layers: see :func:`ier_ray.models.layers.layer_outputs`.
         per_class: most images of each class.
-        seed: of the drawn images, and as in :func:`analyze_layer`.
+        scoring: see :func:`analyze_layer`; its seed also draws the images.
         scratch: directory of this machine for the embeddings, which are deleted when a network's
             scores are computed; by default that for temporary files.
         workers: copies of the network.
@@ -61,9 +57,9 @@ def layerwise_scores(
     for name, source in networks.items():
         if (source.model, source.preprocessing) != (first.model, first.preprocessing):
             raise SettingsError(f"{name} is a network of other settings; give one run's epochs")
-    widths = [layer_widths(source, layers) for source in networks.values()][0]
+        widths = layer_widths(source, layers)
     chosen = np.zeros(len(rows.index), dtype=bool)
-    chosen[balanced_sample(rows.index.label, most=per_class, seed=seed)] = True
+    chosen[balanced_sample(rows.index.label, most=per_class, seed=scoring.seed)] = True
     index = rows.index.select(chosen)
     if len(index) < 2:
         raise DataError(f"{rows.shards.location}: {len(index)} images; components need two")
@@ -76,15 +72,7 @@ def layerwise_scores(
             require_space(files)
             embed(source, reader, index, files, label=f"embed {name}", workers=workers)
             found[name] = [
-                analyze_layer(
-                    files,
-                    layer,
-                    index.label,
-                    len(classes),
-                    seed=seed,
-                    spread=spread,
-                    shuffles=shuffles,
-                )
+                analyze_layer(files, layer, index.label, len(classes), scoring)
                 for layer in tqdm(layers, unit="layer", desc=f"score {name}", disable=None)
             ]
     ids = tuple(rows.shards.described(index)["sample_id"].to_pylist())

@@ -94,22 +94,26 @@ class LayerScores:
         return found
 
 
+@dataclass(frozen=True)
+class Scoring:
+    """How scores are computed."""
+
+    seed: int
+    """Of the shuffled labels, the probe's folds and a stream's first subspace."""
+    spread: Spread = "deviation"
+    shuffles: int = SHUFFLES
+    """Times that the labels are shuffled."""
+
+
 def analyze_layer(
-    files: EmbeddingFiles,
-    layer: str,
-    labels: NDArray[np.int64],
-    classes: int,
-    *,
-    seed: int,
-    spread: Spread = "deviation",
-    shuffles: int = SHUFFLES,
+    files: EmbeddingFiles, layer: str, labels: NDArray[np.int64], classes: int, scoring: Scoring
 ) -> LayerScores:
     """Components, intersections and what is beside them as evidence.
 
     Args:
         labels: ``(N,)`` of the images in the files.
-        seed: of the shuffled labels, the probe's folds and the stream's first subspace.
     """
+    seed, spread = scoring.seed, scoring.spread
     method: Method = "gram" if files.images <= MOST_BY_GRAM else "streaming"
     if method == "gram":
         gram = gram_matrix(files.rows(layer))
@@ -132,7 +136,12 @@ def analyze_layer(
         intersections=found,
         mean=mean_intersection(found, ranges.counts),
         chance=chance_intersections(
-            components.scores, labels, classes, seed=seed, shuffles=shuffles, spread=spread
+            components.scores,
+            labels,
+            classes,
+            seed=seed,
+            shuffles=scoring.shuffles,
+            spread=spread,
         ),
         separation=separation,
         probe=_probed(scores, labels, seed),

@@ -22,7 +22,7 @@ from ier_ray.cluster.trainer import TrainResult
 from ier_ray.data.order import held_out_tasks
 from ier_ray.data.streams import read_locally
 from ier_ray.errors import DataError, SettingsError, StorageError
-from ier_ray.layerwise.analysis import analyze_layer
+from ier_ray.layerwise.analysis import Scoring, analyze_layer
 from ier_ray.layerwise.embeddings import EmbeddingFiles
 from ier_ray.layerwise.record import Layerwise
 from ier_ray.models.layers import default_layers, layer_outputs
@@ -31,6 +31,7 @@ from ier_ray.training.checkpoint import read_checkpoint_manifest
 PER_CLASS = 5
 RANDOM = "random"
 LAYERS = default_layers("emotion_net")
+SCORING = Scoring(3, shuffles=50)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def computed(
         networks,
         rows,
         random=RANDOM,
-        **{"layers": LAYERS, "per_class": PER_CLASS, "seed": 3, "shuffles": 50} | changes,
+        **{"layers": LAYERS, "per_class": PER_CLASS, "scoring": SCORING} | changes,
         scratch=str(scratch),
     )
 
@@ -85,7 +86,7 @@ def test_scores_are_those_computed_here_image_by_image(
     for layer, expected in zip(LAYERS, result.networks["best"], strict=True):
         found = torch.cat([each[layer] for each in outputs]).half().numpy()
         files.write(layer, np.arange(len(index)), found)
-        here = analyze_layer(files, layer, index.label, 4, seed=3, shuffles=50)
+        here = analyze_layer(files, layer, index.label, 4, SCORING)
         assert (expected.layer, expected.width) == (layer, widths[layer])
         np.testing.assert_allclose(expected.intersections, here.intersections, atol=5e-3)
         np.testing.assert_allclose(

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ier_ray.layerwise import analysis, embeddings
-from ier_ray.layerwise.analysis import LayerScores, analyze_layer
+from ier_ray.layerwise.analysis import LayerScores, Scoring, analyze_layer
 from ier_ray.layerwise.embeddings import EmbeddingFiles, bytes_of
 
 CLASSES = ("angry", "happy", "sad", "neutral")
@@ -28,7 +28,7 @@ def files_of(directory: Path, **layers: NDArray[np.float64]) -> EmbeddingFiles:
 
 
 def analyzed(files: EmbeddingFiles, layer: str, labels: NDArray[np.int64] = LABELS) -> LayerScores:
-    return analyze_layer(files, layer, labels, 4, seed=0, shuffles=100)
+    return analyze_layer(files, layer, labels, 4, Scoring(0, shuffles=100))
 
 
 def apart(distance: float) -> NDArray[np.float64]:
@@ -80,7 +80,8 @@ def test_classes_apart_are_below_chance_and_the_probe_reads_them(tmp_path: Path)
     assert far.mean < far.chance.mean_low
     assert far.probe is not None
     assert near.probe is not None
-    assert far.probe.accuracy > 0.95 > 0.5 > near.probe.accuracy
+    assert far.probe.accuracy > 0.95
+    assert near.probe.accuracy < 0.5
     assert far.probe.low < far.probe.accuracy <= far.probe.high
     # Wilson's interval of 60 right of 60: the lower end is 60 / (60 + 1.96²).
     if far.probe.accuracy == 1:

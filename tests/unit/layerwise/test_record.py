@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from ier_ray.layerwise.analysis import LayerScores, analyze_layer
+from ier_ray.layerwise.analysis import LayerScores, Scoring, analyze_layer
 from ier_ray.layerwise.embeddings import EmbeddingFiles
 from ier_ray.layerwise.page import cloud, clouds, render_page
 from ier_ray.layerwise.record import Layerwise, as_text, mean_separation
@@ -27,7 +27,9 @@ def scores_of(directory: Path, distance: float) -> list[LayerScores]:
         rows = chance.normal(size=(16, width))
         rows[LABELS == 2, 0] += distance
         files.write(layer, np.arange(16), rows.astype(np.float16))
-    return [analyze_layer(files, layer, LABELS, 3, seed=0, shuffles=50) for layer in files.widths]
+    return [
+        analyze_layer(files, layer, LABELS, 3, Scoring(0, shuffles=50)) for layer in files.widths
+    ]
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_without_a_pair_there_is_no_mean(tmp_path: Path) -> None:
     files = EmbeddingFiles(tmp_path, 4, {"layer": 3})
     files.create()
     files.write("layer", np.arange(4), np.random.default_rng(0).normal(size=(4, 3)).astype("f2"))
-    alone = analyze_layer(files, "layer", np.zeros(4, np.int64), 2, seed=0, shuffles=20)
+    alone = analyze_layer(files, "layer", np.zeros(4, np.int64), 2, Scoring(0, shuffles=20))
     assert math.isnan(alone.mean)
     assert math.isnan(mean_separation(alone))
     assert alone.probe is None
