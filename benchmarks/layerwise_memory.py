@@ -1,0 +1,192 @@
+"""Components of a wide layer: memory and time of ours beside scikit-learn's PCA.
+
+The layer is B1 of the paper's network at 224, 802,816 numbers an image, of random weights on drawn
+scenes. Its embeddings are in a file of half precision, as the job leaves them. Each row is a
+process of its own: ``gram`` reads the file some columns at a time, ``in_memory`` does the same with
+all rows in memory, ``streaming`` reads blocks of images, as the job does beyond some thousand
+images; ``randomized`` is scikit-learn's PCA of all rows in memory, ``incremental`` its
+IncrementalPCA of the file, block by block. Memory is the peak of what the process allocated: pages
+of the file belong to the system. ``intersection`` is the mean over the classes, ``error`` its
+distance to that of ``gram``. Seconds are of the components and the intersections; reading is
+included, extraction is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ier_ray.data.preprocessing import Preprocessing
+from ier_ray.data.sources import SyntheticSource
+from ier_ray.emotions import FOUR
+from ier_ray.layerwise.embeddings import EmbeddingFiles
+from ier_ray.layerwise.intersections import class_ranges, intersections, mean_intersection
+from ier_ray.layerwise.pca import (
+    COMPONENTS,
+    Floats,
+    coordinates,
+    gram_matrix,
+    principal_components,
+    streamed_coordinates,
+)
+
+LAYER = "features.4"
+SIDE = 224
+BATCH = 10
+BLOCK = 50
+MIB = 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="60 images instead of 1,000")
+    parser.add_argument("--images", type=int, help="another number of images")
+    arguments = parser.parse_args()
+    images = arguments.images or (60 if arguments.quick else 1000)
+    with tempfile.TemporaryDirectory() as directory:
+        started = time.perf_counter()
+        files, labels = extracted(images, Path(directory))
+        print(json.dumps({"images": images, "bytes": files.bytes, "extract_s": since(started)}))
+        rows = {name: measured(way, files, labels) for name, way in WAYS.items()}
+        for name, row in rows.items():
+            row["error"] = abs(row["intersection"] - rows["gram"]["intersection"])
+            row["memory_ratio"] = row["peak_mib"] / rows["gram"]["peak_mib"]
+            row["seconds_ratio"] = row["seconds"] / rows["gram"]["seconds"]
+            print(json.dumps({"way": name, **row}))
+
+
+def extracted(images: int, directory: Path) -> tuple[EmbeddingFiles, NDArray[np.int64]]:
+    """The layer's embeddings of drawn scenes, and their class indices."""
+    import torch  # noqa: PLC0415 (the ways need no torch, and its memory would count)
+
+    from ier_ray.models.registry import ModelSettings, build_network  # noqa: PLC0415
+
+    torch.manual_seed(0)
+    network = build_network(ModelSettings(image_size=SIDE), num_classes=4).eval()
+    block, preprocessing = network.features[:5], Preprocessing(SIDE)
+    source = SyntheticSource(samples=images, size=SIDE, seed=0)
+    samples = list(source.list("ier"))
+    with torch.inference_mode():
+        width = block(torch.zeros(1, 3, SIDE, SIDE)).numel()
+        files = EmbeddingFiles(directory, images, {LAYER: width})
+        files.create()
+        for start in range(0, images, BATCH):
+            chosen = samples[start : start + BATCH]
+            pixels = np.stack([preprocessing.decode(source.load("ier", s).image) for s in chosen])
+            outputs = block(preprocessing.inputs(torch.from_numpy(pixels))).flatten(1)
+            files.write(LAYER, np.arange(start, start + len(chosen)), outputs.half().numpy())
+    return files, np.arange(images) % len(FOUR.classes)  # emotions alternate
+
+
+def gram(files: EmbeddingFiles) -> Floats:
+    return of_rows(files.rows(LAYER))
+
+
+def in_memory(files: EmbeddingFiles) -> Floats:
+    return of_rows(np.array(files.rows(LAYER), dtype=np.float32))
+
+
+def of_rows(rows: NDArray[Any]) -> Floats:
+    return principal_components(*coordinates(gram_matrix(rows))).scores
+
+
+def streaming(files: EmbeddingFiles) -> Floats:
+    scores, total = streamed_coordinates(partial(files.blocks, LAYER), seed=0)
+    return principal_components(scores, total).scores
+
+
+def randomized(files: EmbeddingFiles) -> Floats:
+    from sklearn.decomposition import PCA  # noqa: PLC0415 (its memory is of this way only)
+
+    found: Floats = PCA(COMPONENTS, svd_solver="randomized", random_state=0).fit_transform(
+        np.array(files.rows(LAYER), dtype=np.float32)
+    )
+    return found
+
+
+def incremental(files: EmbeddingFiles) -> Floats:
+    from sklearn.decomposition import IncrementalPCA  # noqa: PLC0415
+
+    model, rows = IncrementalPCA(COMPONENTS), files.rows(LAYER)
+    starts = range(0, files.images, BLOCK)
+    for start in starts:
+        model.partial_fit(rows[start : start + BLOCK].astype(np.float32))
+    parts = [model.transform(rows[start : start + BLOCK].astype(np.float32)) for start in starts]
+    return np.concatenate(parts)
+
+
+Way = Callable[[EmbeddingFiles], Floats]
+WAYS: dict[str, Way] = {
+    "gram": gram,
+    "in_memory": in_memory,
+    "streaming": streaming,
+    "randomized": randomized,
+    "incremental": incremental,
+}
+
+
+def measured(way: Way, files: EmbeddingFiles, labels: NDArray[np.int64]) -> dict[str, Any]:
+    """What a way takes in a process of its own, and what it finds."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(way, files, labels, sender))
+    process.start()
+    sender.close()
+    found: dict[str, Any] = receiver.recv()
+    process.join()
+    return found
+
+
+def _measure(way: Way, files: EmbeddingFiles, labels: NDArray[np.int64], sender: Any) -> None:
+    with Peak() as peak:
+        started = time.perf_counter()
+        ranges = class_ranges(way(files), labels, 4)
+        seconds = since(started)
+    intersection = mean_intersection(intersections(ranges), ranges.counts)
+    sender.send({"peak_mib": peak.mib, "seconds": seconds, "intersection": intersection})
+
+
+class Peak:
+    """The most that this process allocated while the block ran, beyond what it had before."""
+
+    def __enter__(self) -> Peak:
+        self._base = self._most = allocated()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self.mib = (self._most - self._base) / MIB
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.01):
+            self._most = max(self._most, allocated())
+
+
+def allocated() -> int:
+    """Resident bytes of this process that are no pages of files."""
+    status = Path("/proc/self/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("RssAnon")]
+    return int(line.split()[1]) * 1024
+
+
+def since(started: float) -> float:
+    return round(time.perf_counter() - started, 2)
+
+
+if __name__ == "__main__":
+    main()
