@@ -74,7 +74,8 @@ def extracted(images: int, directory: Path) -> tuple[EmbeddingFiles, NDArray[np.
 
     torch.manual_seed(0)
     network = build_network(ModelSettings(image_size=SIDE), num_classes=4).eval()
-    block, preprocessing = network.features[:5], Preprocessing(SIDE)
+    block = torch.nn.Sequential(*list(network.get_submodule("features").children())[:5])
+    preprocessing = Preprocessing(SIDE)
     source = SyntheticSource(samples=images, size=SIDE, seed=0)
     samples = list(source.list("ier"))
     with torch.inference_mode():
