@@ -31,6 +31,8 @@ SYMBOLS = (
     "x",
 )
 """Of classes: those that plotly has in three dimensions."""
+REACH = 4.0
+"""Ends of the axes of scatter plots, in standard deviations of the first component."""
 CHANCE_FILL = "rgba(120, 130, 140, 0.2)"
 
 
@@ -57,8 +59,9 @@ def render_page(result: Layerwise, *, title: str) -> str:
         result=result,
         layers=result.networks[trained[-1]],
         random={layer.layer: layer for layer in result.networks[result.random]},
-        shown=trained[-1],
-        trained=trained,
+        shown=labels(result)[trained[-1]],
+        networks=list(labels(result).values()),
+        reach=REACH,
         clouds=json.dumps(clouds(result)).replace("<", "\\u003c"),
         plots=list(plots(result)),
         separation=lambda layer: defined(mean_separation(layer)),
@@ -66,6 +69,12 @@ def render_page(result: Layerwise, *, title: str) -> str:
         plotly_js=get_plotlyjs(),
         version=__version__,
     )
+
+
+def labels(result: Layerwise) -> dict[str, str]:
+    """What the networks are called in plots: the ends of their locations, where these differ."""
+    ends = {name: "/".join(name.rstrip("/").split("/")[-2:]) for name in result.networks}
+    return ends if len(set(ends.values())) == len(ends) else {name: name for name in ends}
 
 
 def clouds(result: Layerwise) -> dict[str, Any]:
@@ -77,8 +86,9 @@ def clouds(result: Layerwise) -> dict[str, Any]:
         ],
         "labels": result.labels.tolist(),
         "images": list(result.sample_ids),
+        "reach": REACH,
         "networks": {
-            network: {layer.layer: cloud(layer) for layer in layers}
+            labels(result)[network]: {layer.layer: cloud(layer) for layer in layers}
             for network, layers in result.networks.items()
         },
     }
@@ -86,13 +96,13 @@ def clouds(result: Layerwise) -> dict[str, Any]:
 
 def cloud(layer: LayerScores) -> dict[str, Any]:
     """A layer's scores in units of the first component's standard deviation, as all layers have
-    the same axes then; components that are not there are 0."""
+    the same axes then; at most at the axes' ends. Components that are not there are 0."""
     scores = layer.components.scores
     unit = np.sqrt(layer.components.eigenvalues[0]) if scores.shape[1] else 1.0
     whole = np.zeros((len(scores), COMPONENTS))
     whole[:, : scores.shape[1]] = scores / unit
     return {
-        "points": np.round(whole, 4).tolist(),
+        "points": np.round(whole.clip(-REACH, REACH), 3).tolist(),
         "explained": np.round(layer.components.explained, 4).tolist(),
     }
 
@@ -139,7 +149,7 @@ def over_depth(
         figure.add_scatter(
             x=[layer.layer for layer in layers],
             y=[defined(value(layer)) for layer in layers],
-            name=network,
+            name=labels(result)[network],
             mode="lines+markers",
             line={
                 "color": "#66717d" if network == result.random else each(COLORS, index),
@@ -147,7 +157,9 @@ def over_depth(
             },
         )
     figure.update_layout(
-        xaxis_title="layer", yaxis_title=title, legend={"orientation": "h", "y": 1.1}
+        xaxis_title="layer",
+        yaxis_title=title,
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02},
     )
     figure.update_yaxes(rangemode="tozero")
     return embedded(figure, title.replace(" ", "-"))
@@ -204,14 +216,14 @@ def each(values: tuple[str, ...], index: int) -> str:
 
 def embedded(figure: go.Figure, identifier: str) -> str:
     """A figure as HTML that needs plotly.js."""
-    figure.update_layout(margin={"t": 40, "b": 110, "l": 70, "r": 30}, template="plotly_white")
+    figure.update_layout(margin={"t": 20, "b": 60, "l": 60, "r": 20}, template="plotly_white")
     html: str = plotly.io.to_html(
         figure,
         full_html=False,
         include_plotlyjs=False,
         div_id=identifier,
         default_height="420px",
-        # plotly.js would show a button that uploads the figure's data to plotly's server.
-        config={"displaylogo": False, "responsive": True, "showSendToCloud": False},
+        # The bar of buttons covers legends on phones, and may offer to upload the figure's data.
+        config={"displayModeBar": False, "responsive": True},
     )
     return html

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from ier_ray.layerwise.analysis import LayerScores, Scoring, analyze_layer
 from ier_ray.layerwise.embeddings import EmbeddingFiles
-from ier_ray.layerwise.page import cloud, clouds, render_page
+from ier_ray.layerwise.page import cloud, clouds, labels, render_page
 from ier_ray.layerwise.record import Layerwise, as_text, mean_separation
 
 CLASSES = ("angry", "<happy>", "sad")
@@ -98,6 +99,30 @@ def test_the_cloud_of_each_layer_has_the_same_unit_and_three_axes(result: Layerw
         assert points[:, 0].std() == pytest.approx(1, abs=1e-3)
     assert (points[:, 2] == 0).all()  # the logits have two dimensions
     assert clouds(result)["labels"] == LABELS.tolist()
+
+
+def test_points_beyond_the_axes_are_at_their_ends(tmp_path: Path) -> None:
+    rows = np.zeros((40, 1))
+    rows[0] = 1.0  # 6.2 standard deviations from the mean
+    files = EmbeddingFiles(tmp_path, 40, {"layer": 1})
+    files.create()
+    files.write("layer", np.arange(40), rows.astype(np.float16))
+    layer = analyze_layer(files, "layer", np.arange(40) % 2, 2, Scoring(0, shuffles=20))
+    points = np.array(cloud(layer)["points"])
+    assert points[0].tolist() == [4, 0, 0]
+    assert points[1, 0] == pytest.approx(-1 / np.sqrt(39), abs=1e-3)
+
+
+def test_networks_are_named_by_the_ends_of_their_locations(result: Layerwise) -> None:
+    named: dict[str, list[LayerScores]] = {
+        "/runs/a/epoch-1": [],
+        "s3://b/runs/a/epoch-2/": [],
+        "random": [],
+    }
+    found = labels(replace(result, networks=named))
+    assert list(found.values()) == ["a/epoch-1", "a/epoch-2", "random"]
+    alike: dict[str, list[LayerScores]] = {"/runs/a/best": [], "/other/a/best": [], "random": []}
+    assert labels(replace(result, networks=alike)) == {name: name for name in alike}
 
 
 def test_the_page_loads_nothing_and_names_cannot_break_it(result: Layerwise) -> None:
