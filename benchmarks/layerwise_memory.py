@@ -58,12 +58,13 @@ def main() -> None:
         started = time.perf_counter()
         files, labels = extracted(images, Path(directory))
         print(json.dumps({"images": images, "bytes": files.bytes, "extract_s": since(started)}))
-        rows = {name: measured(way, files, labels) for name, way in WAYS.items()}
-        for name, row in rows.items():
+        rows: dict[str, dict[str, Any]] = {}
+        for name, way in WAYS.items():
+            row = rows[name] = measured(way, files, labels)
             row["error"] = abs(row["intersection"] - rows["gram"]["intersection"])
             row["memory_ratio"] = row["peak_mib"] / rows["gram"]["peak_mib"]
             row["seconds_ratio"] = row["seconds"] / rows["gram"]["seconds"]
-            print(json.dumps({"way": name, **row}))
+            print(json.dumps({"way": name, **row}), flush=True)
 
 
 def extracted(images: int, directory: Path) -> tuple[EmbeddingFiles, NDArray[np.int64]]:

@@ -99,10 +99,16 @@ def reported_room(group: Any) -> Room:
     return Room(group.resources.get("CPU", 0), group.resources.get("GPU", 0), count)
 
 
-def on_nodes(call: Callable[[], Found], nodes: list[Node]) -> tuple[dict[Node, Found], list[Node]]:
+def on_nodes(
+    call: Callable[[], Found], nodes: list[Node], *, patience: float = 0.0
+) -> tuple[dict[Node, Found], list[Node]]:
     """What a function without arguments returns on each node, and the nodes that do not answer.
 
     It needs no CPU that could be taken, and is given up after :data:`ANSWER_S` seconds.
+
+    Args:
+        patience: seconds to wait longer for a first answer: the only node of a busy machine may
+            need them to start a process.
     """
     task = ray.remote(num_cpus=0, max_retries=0)(called)
     asked = {
@@ -114,6 +120,8 @@ def on_nodes(call: Callable[[], Found], nodes: list[Node]) -> tuple[dict[Node, F
     if not asked:
         return {}, []
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
+    if not answered:
+        answered, silent = ray.wait(list(asked), num_returns=1, timeout=patience)
     for reference in silent:
         ray.cancel(reference, force=True)
     answers, lost = {}, [asked[reference] for reference in silent]

@@ -32,6 +32,9 @@ from ier_ray.training.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
 
+PATIENCE_S = 50.0
+"""Seconds longer that are waited for the answer of a first node."""
+
 
 def footprint_of_run(settings: TrainSettings) -> Footprint:
     """What a run will write."""
@@ -123,11 +126,11 @@ def check_nodes(reach: Reach, group: Group, checkpoint_bytes: int) -> None:
     A node that does not answer is named in a warning.
     """
     able = [node for node in alive_nodes() if group.fits_on(node.room)]
-    answers, silent = on_nodes(reach.answer, able)
+    answers, silent = on_nodes(reach.answer, able, patience=PATIENCE_S)
     if able and not answers:
         raise ClusterError(
-            f"{_names(silent)}: no answer within {ANSWER_S:g} s; each is cut off or overloaded, or "
-            f"waits for the storage"
+            f"{_names(silent)}: no answer within {ANSWER_S + PATIENCE_S:g} s; each is cut off or "
+            f"overloaded, or waits for the storage"
         )
     if silent:
         logger.warning("%s: no answer within %g s; not checked", _names(silent), ANSWER_S)

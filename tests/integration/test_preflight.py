@@ -26,6 +26,8 @@ from support.runs import tiny_settings
 from support.sweeps import sweep
 
 from ier_ray import storage
+from ier_ray.cluster import nodes as cluster_nodes
+from ier_ray.cluster.nodes import alive_nodes, on_nodes
 from ier_ray.cluster.preflight import (
     bytes_below,
     check_cluster,
@@ -180,6 +182,21 @@ def test_a_node_that_does_not_answer_is_named_and_not_waited_for(
     (warning,) = said.warnings
     assert re.fullmatch(r"node \w{8} \([\d.]+\): no answer within 10 s; not checked", warning)
     assert said.seconds < SECONDS
+
+
+def answer_late() -> str:
+    time.sleep(2)
+    return "here"
+
+
+def test_a_first_answer_is_waited_for_longer(
+    cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process starts slowly on a machine that does much else."""
+    monkeypatch.setattr(cluster_nodes, "ANSWER_S", 0.5)
+    able = alive_nodes()
+    assert on_nodes(answer_late, able) == ({}, able)
+    assert on_nodes(answer_late, able, patience=30.0) == (dict.fromkeys(able, "here"), [])
 
 
 @pytest.fixture
