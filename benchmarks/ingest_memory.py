@@ -15,7 +15,6 @@ import json
 import multiprocessing
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 from PIL import Image
+from subjects.memory import Peak
 
 from ier_ray.cluster.connection import connect
 from ier_ray.cluster.ingest import ingest
@@ -77,26 +77,6 @@ def generated(count: int) -> Generated:
     return Generated(count, tuple(map(jpeg, range(DISTINCT))))
 
 
-class Peak:
-    """The most that this process and its children held while the block ran, in bytes."""
-
-    def __enter__(self) -> Peak:
-        self.base = self.peak = held()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.peak = max(self.peak, held())  # a short block may end before the first look
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(0.5):
-            self.peak = max(self.peak, held())
-
-
 def held() -> int:
     total = 0
     own = psutil.Process()
@@ -112,7 +92,7 @@ def ours(count: int, directory: str) -> dict[str, Any]:
     ray.init("local", num_cpus=WORKERS, logging_level="ERROR")
     connect()
     started = time.perf_counter()
-    with Peak() as peak:
+    with Peak(held, every=0.5) as peak:
         layout = LayoutSettings(duplicates="keep")  # the few images are repeated
         report = ingest(generated(count), "ier", f"{directory}/ours", scheme=FOUR, layout=layout)
     seconds = time.perf_counter() - started
@@ -126,7 +106,7 @@ def table(count: int, directory: str) -> dict[str, Any]:
     """What a script would do: every row in one table, written at once."""
     source = generated(count)
     started = time.perf_counter()
-    with Peak() as peak:
+    with Peak(held, every=0.5) as peak:
         listed = list(source.list("ier"))
         order = np.random.default_rng(0).permutation(count)
         rows = [listed[place] for place in order]

@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from subjects.memory import Peak, in_new_process
 
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.sources import SyntheticSource
@@ -60,7 +59,7 @@ def main() -> None:
         print(json.dumps({"images": images, "bytes": files.bytes, "extract_s": since(started)}))
         rows: dict[str, dict[str, Any]] = {}
         for name, way in WAYS.items():
-            row = rows[name] = measured(way, files, labels)
+            row = rows[name] = in_new_process(measured, way, files, labels)
             row["error"] = abs(row["intersection"] - rows["gram"]["intersection"])
             row["memory_ratio"] = row["peak_mib"] / rows["gram"]["peak_mib"]
             row["seconds_ratio"] = row["seconds"] / rows["gram"]["seconds"]
@@ -139,44 +138,14 @@ WAYS: dict[str, Way] = {
 
 
 def measured(way: Way, files: EmbeddingFiles, labels: NDArray[np.int64]) -> dict[str, Any]:
-    """What a way takes in a process of its own, and what it finds."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(way, files, labels, sender))
-    process.start()
-    sender.close()
-    found: dict[str, Any] = receiver.recv()
-    process.join()
-    return found
-
-
-def _measure(way: Way, files: EmbeddingFiles, labels: NDArray[np.int64], sender: Any) -> None:
-    with Peak() as peak:
+    """What a way takes, and what it finds."""
+    with Peak(allocated, every=0.01) as peak:
         started = time.perf_counter()
         ranges = class_ranges(way(files), labels, 4)
         seconds = since(started)
     intersection = mean_intersection(intersections(ranges), ranges.counts)
-    sender.send({"peak_mib": peak.mib, "seconds": seconds, "intersection": intersection})
-
-
-class Peak:
-    """The most that this process allocated while the block ran, beyond what it had before."""
-
-    def __enter__(self) -> Peak:
-        self._base = self._most = allocated()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._ended.set()
-        self._thread.join()
-        self.mib = (self._most - self._base) / MIB
-
-    def _watch(self) -> None:
-        while not self._ended.wait(0.01):
-            self._most = max(self._most, allocated())
+    added = (peak.peak - peak.base) / MIB
+    return {"peak_mib": added, "seconds": seconds, "intersection": intersection}
 
 
 def allocated() -> int:

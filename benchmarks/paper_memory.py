@@ -18,7 +18,6 @@ import ctypes
 import gc
 import io
 import json
-import multiprocessing
 import resource
 import tempfile
 import time
@@ -30,6 +29,7 @@ import safetensors.torch
 import torch
 import torch.distributed
 from subjects.checkpoints import untrained_manifest
+from subjects.memory import in_new_process
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -222,11 +222,6 @@ def checkpoint_rows(width: float) -> dict[str, dict[str, float]]:
         row["of_file"] = row["extra"] / largest
         print(f"{how:<18}{row['extra'] / GIB:>9.2f}{row['of_file']:>13.2f}{row['seconds']:>7.1f}")
     return found
-
-
-def in_new_process(measurement: Callable[..., Any], *arguments: Any) -> Any:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(measurement, arguments)
 
 
 def main() -> None:

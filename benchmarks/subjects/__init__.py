@@ -1,1 +1,1 @@
-"""Trained networks for explain_fidelity.py."""
+"""What several benchmarks measure with, and on."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ier_ray.cluster.batch_inference import BATCH, computed_batches, tasks_of
-from ier_ray.cluster.features import NetworkSource
+from ier_ray.cluster.features import NetworkSource, NetworkStage
 from ier_ray.data.balancing import hash_ids
 from ier_ray.data.shards import RowIndex, RowReader
 from ier_ray.errors import DataError, StorageError
@@ -29,15 +29,10 @@ SPARE_BYTES = 2**30
 
 
 @dataclass
-class Embed:
-    """Ray Data stage: an actor with a copy of the network; returns sample ids and embeddings."""
+class Embed(NetworkStage):
+    """Returns sample ids and embeddings."""
 
-    source: NetworkSource
     layers: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._network = self.source.load().to(self._device)
 
     @torch.inference_mode()
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -46,10 +41,7 @@ class Embed:
         Raises:
             DataError: when a layer's numbers are beyond half precision.
         """
-        pixels = torch.tensor(batch["image"], device=self._device)  # a copy: Ray's is read-only
-        outputs = layer_outputs(
-            self._network, self.source.preprocessing.inputs(pixels), self.layers
-        )
+        outputs = layer_outputs(self._network, self._inputs(batch), self.layers)
         found = {column(number): halves(*item) for number, item in enumerate(outputs.items())}
         return {"sample_id": batch["sample_id"], **found}
 

@@ -164,8 +164,8 @@ class PoolEvaluator:
             cancelled = self.cancelled()
         if cancelled:
             ray.get([worker.cancel.remote(name) for worker in workers])
-        results: list[Scored] = ray.get(running)
-        if cancelled or None in results:  # also if all jobs ended before they were told
+        results = [result for result in ray.get(running) if result is not None]
+        if cancelled or len(results) < count:  # also if all jobs ended before they were told
             raise CancelledError("the explanation was cancelled")
         return results
 

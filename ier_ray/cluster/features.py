@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ier_ray.cluster.batch_inference import infer, tasks_of
 from ier_ray.data.balancing import hash_ids
@@ -146,26 +147,33 @@ class PretrainedNetwork:
 
 
 @dataclass
-class Extract:
-    """Ray Data stage: an actor with a copy of the network; returns sample ids and features."""
+class NetworkStage:
+    """Ray Data stage: an actor with a copy of the network, on a GPU if it has one."""
 
     source: NetworkSource
-    layer: str | None
-    pool: Pool
 
     def __post_init__(self) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._network = self.source.load().to(self._device)
 
+    def _inputs(self, batch: dict[str, Any]) -> Tensor:
+        """A batch of decoded rows as the network reads them."""
+        pixels = torch.tensor(batch["image"], device=self._device)  # a copy: Ray's is read-only
+        return self.source.preprocessing.inputs(pixels)
+
+
+@dataclass
+class Extract(NetworkStage):
+    """Returns sample ids and features."""
+
+    layer: str | None
+    pool: Pool
+
     @torch.inference_mode()
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Features of a batch of decoded rows."""
-        pixels = torch.tensor(batch["image"], device=self._device)  # a copy: Ray's is read-only
         features = layer_features(
-            self._network,
-            self.source.preprocessing.inputs(pixels),
-            layer=self.layer,
-            pool=self.pool,
+            self._network, self._inputs(batch), layer=self.layer, pool=self.pool
         )
         return {"sample_id": batch["sample_id"], "features": features.float().cpu().numpy()}
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-import plotly.io
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
@@ -17,6 +16,7 @@ from ier_ray import __version__
 from ier_ray.layerwise.analysis import LayerScores
 from ier_ray.layerwise.pca import COMPONENTS
 from ier_ray.layerwise.record import Layerwise, defined, mean_separation
+from ier_ray.plotly_html import as_html
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000")
 """Of classes and networks; told apart by people who do not see all colors (Okabe and Ito)."""
@@ -162,7 +162,9 @@ def over_depth(
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02},
     )
     figure.update_yaxes(rangemode="tozero")
-    return embedded(figure, title.replace(" ", "-"))
+    figure.update_layout(margin={"t": 20, "b": 60, "l": 60, "r": 20})
+    # The bar of buttons covers legends on phones, and may offer to upload the figure's data.
+    return as_html(figure, title.replace(" ", "-"), displayModeBar=False)
 
 
 def with_chance(figure: go.Figure, result: Layerwise) -> None:
@@ -212,18 +214,3 @@ def last_trained(result: Layerwise) -> list[LayerScores]:
 def each(values: tuple[str, ...], index: int) -> str:
     """One of a cycle of values."""
     return values[index % len(values)]
-
-
-def embedded(figure: go.Figure, identifier: str) -> str:
-    """A figure as HTML that needs plotly.js."""
-    figure.update_layout(margin={"t": 20, "b": 60, "l": 60, "r": 20}, template="plotly_white")
-    html: str = plotly.io.to_html(
-        figure,
-        full_html=False,
-        include_plotlyjs=False,
-        div_id=identifier,
-        default_height="420px",
-        # The bar of buttons covers legends on phones, and may offer to upload the figure's data.
-        config={"displayModeBar": False, "responsive": True},
-    )
-    return html

@@ -45,6 +45,15 @@ def layer_features(
         network(inputs)
     finally:
         hook.remove()
+    return ran_once(layer, seen)
+
+
+def ran_once(layer: str | None, seen: list[Tensor]) -> Tensor:
+    """What was seen of a layer in a forward pass.
+
+    Raises:
+        SettingsError: when it did not run exactly once.
+    """
     if len(seen) != 1:
         raise SettingsError(
             f"layer {layer!r} runs {len(seen)} times in a forward pass; "
@@ -75,16 +84,26 @@ def _tops(network: nn.Module) -> str:
 
 def _vectors(network: nn.Module, output: Any, what: str, images: int, pool: Pool) -> Tensor:
     """A copy as vectors ``(N, d)``: the next layer may overwrite the output in place."""
+    given = one_per_image(output, what, images)
+    if pool == "flatten" or given.dim() == 2:
+        return given.flatten(1).clone()
+    if given.dim() == 3:
+        return given.mean(1)  # tokens come before channels
+    return given.mean(_positions(network, given, what))
+
+
+def one_per_image(output: Any, what: str, images: int) -> Tensor:
+    """A layer's output, which has numbers for each image.
+
+    Raises:
+        SettingsError: when it is not one tensor, or has none.
+    """
     if not isinstance(output, Tensor) or output.dim() < 2 or len(output) != images:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise SettingsError(
             f"{what} gives {shape}, not one tensor for each of {images} images; choose another"
         )
-    if pool == "flatten" or output.dim() == 2:
-        return output.flatten(1).clone()
-    if output.dim() == 3:
-        return output.mean(1)  # tokens come before channels
-    return output.mean(_positions(network, output, what))
+    return output
 
 
 def _positions(network: nn.Module, maps: Tensor, what: str) -> tuple[int, int]:

@@ -8,10 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ier_ray.errors import SettingsError
 from ier_ray.models.captions import PADDING
 from ier_ray.models.classifier import EmotionClassifier
-from ier_ray.models.features import layer_named
+from ier_ray.models.features import layer_named, one_per_image, ran_once
 
 INPUT = ".input"
 """Ends the name of what a layer reads; without it, a name means what the layer gives."""
@@ -87,13 +86,7 @@ def layer_outputs(
         for name in seen:
             hooks.enter_context(watched(network, name, keep(name)))
         network(inputs)
-    for name, found in seen.items():
-        if len(found) != 1:
-            raise SettingsError(
-                f"layer {name!r} runs {len(found)} times in a forward pass; "
-                f"choose one that runs once, such as the block around it"
-            )
-    return {name: found[0] for name, found in seen.items()}
+    return {name: ran_once(name, found) for name, found in seen.items()}
 
 
 @contextmanager
@@ -130,13 +123,8 @@ def vectors(name: str, output: Any, inputs: Tensor) -> Tensor:
     """
     if isinstance(output, tuple) and len(output) == 1:  # a layer of transformers'
         (output,) = output
-    if not isinstance(output, Tensor) or output.dim() < 2 or len(output) != len(inputs):
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise SettingsError(
-            f"layer {name!r} gives {shape}, not one tensor for each of {len(inputs)} images; "
-            f"choose another"
-        )
-    if output.dim() == 3 and not inputs.is_floating_point():  # tokens of captions
-        words = (inputs != PADDING).unsqueeze(2).to(output.dtype)
-        return (output * words).sum(1) / words.sum(1).clamp(min=1)
-    return output.flatten(1).clone()
+    given = one_per_image(output, f"layer {name!r}", len(inputs))
+    if given.dim() == 3 and not inputs.is_floating_point():  # tokens of captions
+        words = (inputs != PADDING).unsqueeze(2).to(given.dtype)
+        return (given * words).sum(1) / words.sum(1).clamp(min=1)
+    return given.flatten(1).clone()

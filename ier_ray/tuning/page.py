@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import plotly.io
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from optuna import visualization
 from plotly.offline import get_plotlyjs
 
 from ier_ray import __version__
+from ier_ray.plotly_html import as_html
 from ier_ray.tuning.history import by_fold
 from ier_ray.tuning.leaderboard import rows_of, short
 from ier_ray.tuning.selection_regret import oracle, selection_regrets
@@ -139,14 +139,6 @@ def importances(study: Any, score: str) -> Plot:
 def embedded(figure: Any, identifier: str) -> str:
     """A figure as HTML that needs plotly.js."""
     margin = {"t": 40, "b": 60, "l": 80, "r": 80}
-    figure.update_layout(title=None, width=None, margin=margin, template="plotly_white")
-    html: str = plotly.io.to_html(
-        figure,
-        full_html=False,
-        include_plotlyjs=False,
-        div_id=identifier,
-        default_height="420px",
-        # plotly.js would show a button that uploads the figure's data to plotly's server.
-        config={"displaylogo": False, "responsive": True, "showSendToCloud": False},
-    )
-    return html
+    figure.update_layout(title=None, width=None, margin=margin)
+    # plotly.js would show a button that uploads the figure's data to plotly's server.
+    return as_html(figure, identifier, displaylogo=False, showSendToCloud=False)
