@@ -60,7 +60,8 @@ gpu: $(READY) ## checks, speed and constants of this machine's CUDA card, withou
 
 lock: ## resolve pyproject.toml into requirements.lock
 	$(UV) pip compile --quiet --python-version 3.11 --python-platform linux --generate-hashes --no-header \
-		--extra dev --extra compare --extra captions --extra heif --extra mlflow --output-file requirements.lock pyproject.toml
+		--extra dev --extra compare --extra captions --extra heif --extra mlflow --extra study \
+		--output-file requirements.lock pyproject.toml
 
 clean: ## remove the environment and the demo's output
 	rm -rf .venv .venv-uv $(DEMO)

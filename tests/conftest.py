@@ -23,7 +23,11 @@ os.environ.update(
     RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S="30",
 )
 
+from collections.abc import Iterator
+
 import pytest
+from playwright.sync_api import Browser
+from support.browser import chromium
 from support.runs import SAMPLES, SIZE
 from support.shards import Unbalanced, write_domains
 
@@ -44,3 +48,10 @@ def unbalanced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A shard set of each domain in which some classes are rare."""
     layout = LayoutSettings(rows_per_shard=150, rows_per_group=25)
     return write_domains(Unbalanced(), tmp_path_factory.mktemp("unbalanced"), layout)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real browser, for pages."""
+    with chromium() as opened:
+        yield opened

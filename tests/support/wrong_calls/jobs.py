@@ -1,145 +1,11 @@
-"""What users get wrong: twenty calls and more of each job, and what each is told."""
+"""What users get wrong with jobs that train, look at data, and explain."""
 
 from __future__ import annotations
 
-import json
-import shutil
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import torch
-from PIL import Image
-from safetensors.torch import save_file
-
-from ier_ray.data.ingestion import write_shard_set
-from ier_ray.data.listing import LayoutSettings
-from ier_ray.data.sources import SyntheticSource
-from ier_ray.emotions import POLARITY
-from support.captions import write_caption_models
-from support.runs import ROOT, SIZE, run, tiny_settings
+from support.wrong_calls.calls import WrongCall, calls, common
 
 
-@dataclass(frozen=True)
-class WrongCall:
-    """A call of a job that must be refused."""
-
-    job: str
-    what: str
-    arguments: tuple[str, ...]
-    told: tuple[str, ...]
-    """A part of each line that the user gets; with ``|`` between alternatives."""
-    joins: bool = False
-    """Whether only a cluster can tell."""
-
-    def lines(self, inputs: dict[str, str]) -> list[list[str]]:
-        """What is looked for in each line, any of which suffices."""
-        return [line.format_map(inputs).split("|") for line in self.told]
-
-    def __str__(self) -> str:
-        return f"{self.job}: {self.what}"
-
-
-def write_inputs(shards: dict[str, str], root: Path) -> dict[str, str]:
-    """Good and bad inputs below a directory, by the names that the calls below have for them."""
-    settings = tiny_settings(shards, root / "runs", schedule={"epochs": 1, "warmup_epochs": 0})
-    run(settings, shards, root / "run")
-    checkpoint = root / "run" / "last"
-    inputs = {**shards, "checkpoint": str(checkpoint), "root": str(root), "none": f"{root}/none"}
-
-    def changed(name: str, **values: Any) -> Path:
-        copy = shutil.copytree(checkpoint, root / name)
-        manifest = json.loads((copy / "manifest.json").read_text())
-        (copy / "manifest.json").write_text(json.dumps(manifest | values))
-        inputs[name] = str(copy)
-        return copy
-
-    changed("format_1", format_version=1)
-    changed("fer_only", networks=["fer"])
-    changed("odd_manifest", classes=3)
-    damaged = changed("damaged") / "model.safetensors"
-    damaged.write_bytes(damaged.read_bytes()[:-1] + b"\1")
-    (changed("weightless") / "model.safetensors").unlink()
-    inputs["weights"] = f"{root}/other.safetensors"
-    save_file({"features.0.weight": torch.zeros(1)}, inputs["weights"])
-    inputs["captioner"], inputs["tokenizer"] = write_caption_models(root)
-
-    source = SyntheticSource(samples=60, size=SIZE, seed=5)
-    inputs["polarity"] = write_shard_set(
-        source, "ier", f"{root}/polarity", scheme=POLARITY, layout=LayoutSettings()
-    ).location
-    write_shard_set(source, "fer", f"{root}/used/fer", scheme=POLARITY, layout=LayoutSettings())
-    broken = shutil.copytree(shards["ier"], root / "broken")
-    next(broken.rglob("part-*.parquet")).write_bytes(b"PAR1")
-    inputs["broken"] = str(broken)
-    (root / "odd_set").mkdir()
-    (root / "odd_set" / "manifest.json").write_text('{"rows": 3}')
-    inputs["odd_set"] = str(root / "odd_set")
-
-    for name, text in {
-        "latin.yaml": "name: été\n".encode("latin-1"),
-        "wide.yaml": "name: x\n".encode("utf-16"),
-        "list.yaml": b"- a\n- b\n",
-        "twice.yaml": b"seed: 1\nseed: 2\n",
-        "torn.yaml": b"name: [a\n",
-        "unknown.yaml": b"nmae: x\n",
-        "ten_workers.yaml": b"{scaling: {num_workers: 10}, model: {image_size: 32}}\n",
-        "gpu.yaml": b"{scaling: {use_gpu: true}, model: {image_size: 32}}\n",
-        "no_section.yaml": b"data: 3\n",
-        "no_epochs.yaml": b"schedule: {epochs: 0}\n",
-        "no_weights.yaml": b"schedule: {pretrained: gone.pth}\n",
-        "small_alexnet.yaml": b"model: {architecture: alexnet, image_size: 32}\n",
-        "no_scheme.yaml": b"name: mine\nclasses: [a]\n",
-        "file": b"a file\n",
-    }.items():
-        (root / name).write_bytes(text)
-        inputs[name.removesuffix(".yaml")] = str(root / name)
-    (root / "folder").mkdir()
-    inputs["folder"] = str(root / "folder")
-    inputs["demo_config"] = str(ROOT / "configs" / "demo.yaml")
-    (root / "pictures" / "happy").mkdir(parents=True)
-    (root / "pictures" / "odd").mkdir()
-    Image.new("RGB", (40, 40), "teal").save(root / "pictures" / "happy" / "1.png")
-    Image.new("RGB", (40, 40), "teal").save(root / "pictures" / "odd" / "1.png")
-    inputs["picture"] = str(root / "pictures" / "happy" / "1.png")
-    return inputs
-
-
-def _common(job: str, base: str, out: str = "output") -> list[WrongCall]:
-    """What every job must refuse."""
-    calls = {
-        "unknown setting": (f"{base} --no-such-thing 1", "--no-such-thing is not a setting"),
-        "stray word": (f"stray {base}", "'stray' follows no setting"),
-        "config missing": (f"{base} --config {{none}}", "--config {none}: no such file"),
-        "config a folder": (f"{base} --config {{folder}}", "--config {folder}: cannot be read"),
-        "config in Latin-1": (f"{base} --config {{latin}}", "is not in UTF-8"),
-        "config in UTF-16": (f"{base} --config {{wide}}", "is not in UTF-8"),
-        "config a list": (f"{base} --config {{list}}", "must hold a mapping"),
-        "config with a key twice": (f"{base} --config {{twice}}", "'seed' is given twice"),
-        "config is torn": (f"{base} --config {{torn}}", "is not YAML"),
-        "config with an unknown key": (f"{base} --config {{unknown}}", "nmae is not a setting"),
-        "near-URI": (f"{base} --{out} s3:/bucket/x", f"{out}: 's3:/bucket/x' is no location"),
-        "other storage": (f"{base} --{out} gs://bucket/x", f"{out}: 'gs://bucket/x' is no locatio"),
-        "no place": (f"{base} --{out}=", f"{out}: '' is no location"),
-        "below a file": (f"{base} --{out} {{file}}/x", "file is a file, not a directory"),
-    }
-    return [WrongCall(job, what, tuple(a.split()), (told,)) for what, (a, told) in calls.items()]
-
-
-def _calls(job: str, base: str, table: dict[str, tuple[str, str]]) -> list[WrongCall]:
-    return [
-        WrongCall(
-            job,
-            what,
-            tuple(f"{base} {arguments}".split()),
-            tuple(told.split(" | ")),
-            joins="the cluster has" in told,
-        )
-        for what, (arguments, told) in table.items()
-    ]
-
-
-def _training(job: str, prefix: str = "") -> list[WrongCall]:
+def training(job: str, prefix: str = "") -> list[WrongCall]:
     """What is wrong with a training run, in any job that trains."""
     base = f"--{prefix}data.fer {{fer}} --{prefix}data.ier {{ier}} --storage {{root}}/new"
     base += f" --{prefix}model.image-size 32 --{prefix}model.width 0.02"
@@ -192,10 +58,8 @@ def _training(job: str, prefix: str = "") -> list[WrongCall]:
     }
     if job == "crossvalidate":
         table["no such fold"] = ("--data.val-fold 9", "in cross-validation every fold is the test")
-    calls = _calls(
-        job, base, {what: (a.replace("--P.", f"--{prefix}"), t) for what, (a, t) in table.items()}
-    )
-    return [*_common(job, base, "storage"), *calls]
+    named = {what: (a.replace("--P.", f"--{prefix}"), t) for what, (a, t) in table.items()}
+    return [*common(job, base, "storage"), *calls(job, base, named)]
 
 
 TUNE = {
@@ -442,23 +306,23 @@ LAYERWISE = {
     ),
 }
 
-CALLS: list[WrongCall] = [
-    *_training("train"),
-    *_training("crossvalidate"),
-    *_training("tune", "train."),
-    *_calls("tune", "--train.data.fer {fer} --train.data.ier {ier} --storage {root}/new", TUNE),
-    *_common("evaluate", "--checkpoint {checkpoint} --ier {ier}"),
-    *_calls("evaluate", "", EVALUATE),
-    *_common("explain", "--checkpoint {checkpoint} --images {picture}"),
-    *_calls("explain", "--output {root}/new --checkpoint {checkpoint}", EXPLAIN),
-    *_common("ingest", "--source synthetic --samples 50"),
-    *_calls("ingest", "--output {root}/new", INGEST),
-    *_common("probe", "--shards {ier} --checkpoint {checkpoint}"),
-    *_calls("probe", "", PROBE),
-    *_common("layerwise", "--checkpoint {checkpoint} --ier {ier}"),
-    *_calls("layerwise", "--output {root}/new", LAYERWISE),
-    *_common("caption", f"--shards {{ier}} {MODELS} --output {{root}}/new"),
-    *_calls("caption", "", CAPTION),
-    *_common("demo", "--samples 50 --train-config {demo_config}"),
-    *_calls("demo", "--output {root}/new", DEMO),
+JOBS: list[WrongCall] = [
+    *training("train"),
+    *training("crossvalidate"),
+    *training("tune", "train."),
+    *calls("tune", "--train.data.fer {fer} --train.data.ier {ier} --storage {root}/new", TUNE),
+    *common("evaluate", "--checkpoint {checkpoint} --ier {ier}"),
+    *calls("evaluate", "", EVALUATE),
+    *common("explain", "--checkpoint {checkpoint} --images {picture}"),
+    *calls("explain", "--output {root}/new --checkpoint {checkpoint}", EXPLAIN),
+    *common("ingest", "--source synthetic --samples 50"),
+    *calls("ingest", "--output {root}/new", INGEST),
+    *common("probe", "--shards {ier} --checkpoint {checkpoint}"),
+    *calls("probe", "", PROBE),
+    *common("layerwise", "--checkpoint {checkpoint} --ier {ier}"),
+    *calls("layerwise", "--output {root}/new", LAYERWISE),
+    *common("caption", f"--shards {{ier}} {MODELS} --output {{root}}/new"),
+    *calls("caption", "", CAPTION),
+    *common("demo", "--samples 50 --train-config {demo_config}"),
+    *calls("demo", "--output {root}/new", DEMO),
 ]

@@ -1,0 +1,13 @@
+"""What users get wrong: twenty calls and more of each job, and what each is told."""
+
+from __future__ import annotations
+
+from support.wrong_calls.calls import WrongCall
+from support.wrong_calls.inputs import write_inputs
+from support.wrong_calls.jobs import JOBS
+
+CALLS: list[WrongCall] = [
+    *JOBS,
+]
+
+__all__ = ["CALLS", "WrongCall", "write_inputs"]
