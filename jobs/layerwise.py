@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from ier_ray import storage
-from ier_ray.cluster.evaluation import Asked, choose_rows
+from ier_ray.cluster.evaluation import Asked, choose_rows, require_same_rows
 from ier_ray.cluster.features import CheckpointNetwork, NetworkSource, PretrainedNetwork
 from ier_ray.cluster.job import run_job
 from ier_ray.cluster.layerwise import layerwise_scores
@@ -93,6 +93,7 @@ def main(settings: LayerwiseSettings) -> dict[str, Any]:
         )
         for place, manifest in zip(places, manifests, strict=True)
     ]
+    require_same_rows(places, chosen)
     result = layerwise_scores(
         networks,
         chosen[-1],

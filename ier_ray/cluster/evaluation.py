@@ -88,6 +88,25 @@ def choose_rows(
     return choose_sets(checkpoint, manifest, given, parts=parts, allow_seen=allow_seen)[0]
 
 
+def require_same_rows(checkpoints: Sequence[str], chosen: Sequence[Rows]) -> None:
+    """Refuse to compare checkpoints on rows that are not held out from all of them.
+
+    Args:
+        chosen: the rows of one shard set that :func:`choose_rows` gave for each checkpoint.
+
+    Raises:
+        DataError: when they differ.
+    """
+    first = chosen[0]
+    for checkpoint, rows in zip(checkpoints, chosen, strict=True):
+        if not np.array_equal(rows.index.hash, first.index.hash):
+            raise DataError(
+                f"{first.shards.location}: {checkpoints[0]} and {checkpoint} hold out other rows "
+                f"({len(first.index)} and {len(rows.index)}); give checkpoints that were trained "
+                f"with the same test_fold, val_fold and split"
+            )
+
+
 def _chosen(
     checkpoint: str,
     manifest: CheckpointManifest,

@@ -46,11 +46,15 @@ def tiny_settings(shards: dict[str, str], storage: Path | str, **changes: Any) -
 
 
 def local_streams(
-    shards: dict[str, str], *, batch_size: int = 16, rank: int = 0, world_size: int = 1
+    shards: dict[str, str],
+    *,
+    plan: SplitPlan | None = None,
+    batch_size: int = 16,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> JointStreams:
-    fer, ier = (
-        SplitIndex.read(ShardSet.open(shards[domain]), SplitPlan()) for domain in ("fer", "ier")
-    )
+    plan = plan or SplitPlan()
+    fer, ier = (SplitIndex.read(ShardSet.open(shards[domain]), plan) for domain in ("fer", "ier"))
     return JointStreams(
         fer,
         ier,
@@ -64,5 +68,6 @@ def local_streams(
 
 def run(settings: TrainSettings, shards: dict[str, str], directory: Path) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
-    streams = local_streams(shards, batch_size=settings.optimizer.batch_size)
+    plan = settings.split_plan("ier")
+    streams = local_streams(shards, plan=plan, batch_size=settings.optimizer.batch_size)
     return train(settings, streams, FOUR, LocalContext(directory)).history

@@ -26,6 +26,12 @@ def write_inputs(shards: dict[str, str], root: Path) -> dict[str, str]:
     checkpoint = root / "run" / "last"
     inputs = {**shards, "checkpoint": str(checkpoint), "root": str(root), "none": f"{root}/none"}
 
+    other_fold = settings.model_copy(
+        update={"data": settings.data.model_copy(update={"test_fold": 1, "val_fold": 2})}
+    )
+    run(other_fold, shards, root / "other_fold")
+    inputs["other_fold"] = str(root / "other_fold" / "last")
+
     def changed(name: str, **values: Any) -> Path:
         copy = shutil.copytree(checkpoint, root / name)
         manifest = json.loads((copy / "manifest.json").read_text())

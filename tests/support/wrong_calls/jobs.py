@@ -290,6 +290,10 @@ LAYERWISE = {
         "layer 'features' runs 0 times in a forward pass",
     ),
     "seen rows": ("--checkpoint {checkpoint} --ier {ier} --part train", "trained or selected"),
+    "another test fold": (
+        "--checkpoint {other_fold} {checkpoint} --ier {ier}",
+        "{other_fold} and {checkpoint} hold out other rows",
+    ),
     "no images": ("--checkpoint {checkpoint} --ier {ier} --per_class 0", "per_class must be >= 1"),
     "few shuffles": (
         "--checkpoint {checkpoint} --ier {ier} --shuffles 3",
