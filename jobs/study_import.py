@@ -11,15 +11,13 @@ from ier_ray import storage
 from ier_ray.cluster.job import run_job
 from ier_ray.config import Location, Locations, Seed, Settings
 from ier_ray.evaluation.predictions import Predictions
-from ier_ray.study.agreement import agreement, counts_of_percentage, majority
+from ier_ray.study.analysis import analyze_study
 from ier_ray.study.annotations import Annotations, collect
-from ier_ray.study.comparison import compare_to_majority, dataset_labels, out_of_fold_labels
-from ier_ray.study.cue_overlap import explanation_overlaps, human_overlap
 from ier_ray.study.explanations import read_explanations
 from ier_ray.study.label_studio import read_label_studio
 from ier_ray.study.manifest import StudyManifest, read_manifest
 from ier_ray.study.page_answers import read_page_answers
-from ier_ray.study.result import ExplanationOverlaps, StudyResult, as_text
+from ier_ray.study.result import as_text
 
 
 class StudyImportSettings(Settings):
@@ -68,37 +66,19 @@ def main(settings: StudyImportSettings) -> dict[str, Any]:
     output = settings.output or storage.join(study_directory(settings.study), "agreement.json")
     storage.check_writable(output)
     annotations = read_annotations(settings, manifest)
-    classes = manifest.classes
-    voted = majority(annotations.labels, len(classes))
-    predicted = explained = None
-    if settings.predictions is not None:
-        predictions = Predictions.read(settings.predictions)
-        predicted = compare_to_majority(
-            out_of_fold_labels(predictions, manifest), voted, annotations
-        )
-    if settings.explanations is not None:
-        found = read_explanations(settings.explanations, manifest)
-        explained = ExplanationOverlaps(
-            *(
-                explanation_overlaps(
-                    annotations, found, classes, same_class=same, seed=settings.seed
-                )
-                for same in (False, True)
-            )
-        )
-    result = StudyResult(
-        manifest=manifest,
-        annotations=annotations,
-        agreement=agreement(annotations.labels, annotations.annotators, len(classes)),
-        majority=voted,
-        dataset=compare_to_majority(dataset_labels(manifest), voted, annotations),
-        model=predicted,
-        human_overlap=human_overlap(annotations, seed=settings.seed),
-        explanations=explained,
-        percentages={
-            printed: counts_of_percentage(printed, len(manifest.images))
-            for printed in settings.percentages
-        },
+    result = analyze_study(
+        manifest,
+        annotations,
+        predictions=(
+            None if settings.predictions is None else Predictions.read(settings.predictions)
+        ),
+        explained=(
+            None
+            if settings.explanations is None
+            else read_explanations(settings.explanations, manifest)
+        ),
+        percentages=settings.percentages,
+        seed=settings.seed,
     )
     record = result.as_json()
     print(as_text(result), file=sys.stderr)

@@ -189,20 +189,25 @@ function drawCue(context, cue) {
     }
     return;
   }
-  context.strokeStyle = `rgba(${MARK}, 0.5)`;
-  context.lineWidth = 2 * cue.radius * width;
   context.lineCap = context.lineJoin = "round";
   context.beginPath();
   cue.points.forEach(([x, y], index) => {
     if (index === 0) context.moveTo(x * width, y * height);
     context.lineTo(x * width, y * height);
   });
-  context.stroke();
+  const edge = 4 * width / canvas.clientWidth; // seen on pictures of any color
+  for (const [color, line] of [["rgba(255, 255, 255, 0.5)", edge], [`rgba(${MARK}, 0.5)`, 0]]) {
+    context.strokeStyle = color;
+    context.lineWidth = 2 * cue.radius * width + line;
+    context.stroke();
+  }
 }
+
+function rounded(share) { return Math.round(share * 1e4) / 1e4; }
 
 function position(event) {
   const box = canvas.getBoundingClientRect();
-  const clamp = (share) => Math.min(1, Math.max(0, share));
+  const clamp = (share) => rounded(Math.min(1, Math.max(0, share)));
   return [clamp((event.clientX - box.left) / box.width), clamp((event.clientY - box.top) / box.height)];
 }
 
@@ -228,7 +233,7 @@ canvas.addEventListener("pointermove", (event) => {
   } else {
     Object.assign(state.drawing, {
       x: Math.min(x, corner[0]), y: Math.min(y, corner[1]),
-      width: Math.abs(x - corner[0]), height: Math.abs(y - corner[1]),
+      width: rounded(Math.abs(x - corner[0])), height: rounded(Math.abs(y - corner[1])),
     });
   }
   draw();
@@ -254,7 +259,7 @@ function adjust(key, resize) {
   const box = state.placing;
   const across = { ArrowLeft: -STEP, ArrowRight: STEP }[key] || 0;
   const down = { ArrowUp: -STEP, ArrowDown: STEP }[key] || 0;
-  const within = (value, low, high) => Math.min(high, Math.max(low, value));
+  const within = (value, low, high) => rounded(Math.min(high, Math.max(low, value)));
   if (resize) {
     box.width = within(box.width + across, STEP, 1 - box.x);
     box.height = within(box.height + down, STEP, 1 - box.y);
