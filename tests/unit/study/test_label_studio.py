@@ -155,7 +155,7 @@ def test_two_annotations_of_one_user_are_refused(tmp_path: Path) -> None:
     content = export()
     content[2]["annotations"].append(annotation(1, choice("sad")))
     found = read_label_studio(write(tmp_path / "export.json", content), MANIFEST)
-    with pytest.raises(DataError, match="annotator 'Label Studio user 1': 1 .* given twice"):
+    with pytest.raises(DataError, match=r"annotator 'Label Studio user 1': 1 .* given twice"):
         collect(MANIFEST, found)
 
 

@@ -197,7 +197,7 @@ def test_too_few_images_are_refused_with_the_reason(mixed: str) -> None:
 def test_copies_of_a_picture_are_drawn_once(tmp_path: Path) -> None:
     layout = LayoutSettings(max_bad=2, duplicates="keep")
     album = write_domains(Album(), tmp_path, layout)["ier"]
-    with pytest.raises(DataError, match="a study of 2: 0 of those drawn show faces and .* copies"):
+    with pytest.raises(DataError, match=r"a study of 2: 0 of those drawn show faces and .* copies"):
         small_study(album, images=2)
 
 
