@@ -44,9 +44,9 @@ def test_figures_equal_their_references(seed: int) -> None:
     kappas = [cohens_kappa(table).kappa for table in tables]
     given = [found.cohen[names[i]][names[j]] for i, j in pairs]
     assert_allclose(np.array(given, dtype=float), kappas, atol=1e-12)
-    assert_allclose(found.mean_cohen, np.mean(kappas), atol=1e-12)
-    assert_allclose(found.fleiss, reference_fleiss(count_votes(labels, 5)), atol=1e-12)
-    assert_allclose(found.krippendorff, alpha_by_coincidences(labels, 5), atol=1e-12)
+    assert found.mean_cohen == pytest.approx(np.mean(kappas), abs=1e-12)
+    assert found.fleiss == pytest.approx(reference_fleiss(count_votes(labels, 5)), abs=1e-12)
+    assert found.krippendorff == pytest.approx(alpha_by_coincidences(labels, 5), abs=1e-12)
     assert_allclose(found.observed, np.mean([(np.trace(table) / 40) for table in tables]))
 
 
@@ -69,14 +69,14 @@ def test_figures_computed_by_hand() -> None:
     one = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
     two = np.array([0, 0, 0, 0, 1, 1, 1, 1, 0, 0])
     chance = 0.5 * 0.6 + 0.5 * 0.4
-    assert_allclose(cohen_kappa(one, two, 2), (0.7 - chance) / (1 - chance))
+    assert cohen_kappa(one, two, 2) == pytest.approx((0.7 - chance) / (1 - chance))
     # Fleiss: pairs agree in 7 of 10 images; the classes have 11 and 9 of 20 votes.
     expected = (11 / 20) ** 2 + (9 / 20) ** 2
     votes = count_votes(np.stack([one, two], axis=1), 2)
-    assert_allclose(fleiss_kappa(votes), (0.7 - expected) / (1 - expected))
+    assert fleiss_kappa(votes) == pytest.approx((0.7 - expected) / (1 - expected))
     # Alpha: 6 of 20 coincidences disagree; 2 * 11 * 9 / 19 would by chance.
     alpha = krippendorff_alpha(np.stack([one, two], axis=1), 2)
-    assert_allclose(alpha, 1 - 6 / (2 * 11 * 9 / 19))
+    assert alpha == pytest.approx(1 - 6 / (2 * 11 * 9 / 19))
 
 
 def test_perfect_agreement_is_one_and_annotators_may_be_permuted() -> None:
@@ -86,9 +86,9 @@ def test_perfect_agreement_is_one_and_annotators_may_be_permuted() -> None:
     labels = random_labels(3)
     first = agreement(labels, ("a", "b", "c", "d"), 5)
     second = agreement(labels[::-1, [2, 0, 3, 1]], ("a", "b", "c", "d"), 5)
-    assert_allclose(first.fleiss, second.fleiss)  # type: ignore[arg-type]
-    assert_allclose(first.mean_cohen, second.mean_cohen)  # type: ignore[arg-type]
-    assert_allclose(first.krippendorff, second.krippendorff)  # type: ignore[arg-type]
+    assert first.fleiss == pytest.approx(second.fleiss)
+    assert first.mean_cohen == pytest.approx(second.mean_cohen)
+    assert first.krippendorff == pytest.approx(second.krippendorff)
 
 
 def test_what_chance_leaves_undefined_is_none() -> None:

@@ -39,7 +39,7 @@ def predictions(manifest: StudyManifest = MANIFEST, **columns: Any) -> Predictio
     return random_predictions(rows, **given)
 
 
-def annotations(seed: int = 0, annotators: int = 3) -> Annotations:
+def some_annotations(seed: int = 0, annotators: int = 3) -> Annotations:
     generator = np.random.default_rng(seed)
     truth = dataset_labels(MANIFEST)
     given = []
@@ -65,7 +65,7 @@ def test_wilsons_interval_by_hand() -> None:
 
 
 def test_the_model_is_compared_on_images_with_a_majority() -> None:
-    given = annotations()
+    given = some_annotations()
     voted = majority(given.labels, 4)
     predicted = out_of_fold_labels(predictions(), MANIFEST)
     found = compare_to_majority(predicted, voted, given)

@@ -117,9 +117,9 @@ def test_from_the_export_to_known_figures(
     assert abs(marks.mean() - 1 / 8) < 0.01
     assert result.human_overlap is not None
     assert result.human_overlap.scores["iou"].estimate == pytest.approx(1)
-    image = manifest.images[1]
-    line = [(0.2 * image.width, 0.5 * image.height), (0.8 * image.width, 0.5 * image.height)]
-    drawn = on_grid(stroke_mask((image.height, image.width), line, 0.03 * image.width))
+    width, height = manifest.images[1].width, manifest.images[1].height
+    line = [(0.2 * width, 0.5 * height), (0.8 * width, 0.5 * height)]
+    drawn = on_grid(stroke_mask((height, width), line, 0.03 * width))
     assert (annotations.cues[1]["Ann"] == drawn).mean() > 0.99
     assert [sorted(cues) for cues in annotations.cues[1:]] == [["Ann"], [], [], []]
 

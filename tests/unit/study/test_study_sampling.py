@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,6 @@ from PIL import Image
 from support.shards import Album, write_domains
 from support.studies import small_study
 
-from ier_ray import extras
 from ier_ray.data.ingestion import write_shard_set
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.data.parts import SplitPlan
@@ -178,7 +178,7 @@ def test_without_opencv_the_detector_says_what_to_install(monkeypatch: pytest.Mo
     def missing(name: str) -> None:
         raise ImportError(f"No module named {name!r}")
 
-    monkeypatch.setattr(extras.importlib, "import_module", missing)
+    monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(SettingsError, match=r"faces detect needs the cv2 .*'ier_ray\[study\]'"):
         face_screen("detect", None)
 
