@@ -290,6 +290,18 @@ def test_a_phone_does_not_scroll_sideways(page_file: Path, browser: Browser, sch
         assert frame.bounding_box() == pytest.approx(picture)
 
 
+def test_a_printed_page_shows_the_picture_and_the_answer(page_file: Path, browser: Browser) -> None:
+    with opened(browser, page_file, color_scheme="dark") as page:
+        begin(page, "Hal")
+        page.keyboard.press("2")
+        page.emulate_media(media="print")
+        assert page.is_visible("#picture")
+        assert page.is_hidden("#next")
+        chosen = page.locator("#classes [aria-pressed=true]")
+        color = chosen.evaluate("(button) => getComputedStyle(button).color")
+        assert color == "rgb(31, 41, 51)"  # dark, as backgrounds are not printed
+
+
 def test_the_page_says_nothing_of_labels_samples_and_files(
     study: ExportedStudy, page_file: Path
 ) -> None:
