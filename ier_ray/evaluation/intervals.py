@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from ier_ray.errors import DataError
 from ier_ray.evaluation.metrics import ConfusionMetric, Floats, Metric
@@ -33,6 +34,20 @@ class Interval:
     high: float
     level: float
     """Nominal coverage, e.g. 0.95."""
+
+
+def wilson_interval(count: int, of: int, *, level: float = LEVEL) -> Interval:
+    """Wilson's score interval of a share of independent images.
+
+    Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference,
+    Journal of the American Statistical Association 1927.
+
+    Args:
+        count: images of which something is true.
+        of: all images, at least one.
+    """
+    found = stats.binomtest(count, of).proportion_ci(level, method="wilson")
+    return Interval(count / of, float(found.low), float(found.high), level)
 
 
 def bootstrap_interval(

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from ier_ray.evaluation.intervals import wilson_interval
 from ier_ray.layerwise.chance import LEVEL, SHUFFLES, Chance, chance_intersections
 from ier_ray.layerwise.embeddings import EmbeddingFiles
 from ier_ray.layerwise.intersections import (
@@ -153,5 +153,5 @@ def _probed(scores: Floats, labels: NDArray[np.int64], seed: int) -> Probe | Non
     if predicted is None:
         return None
     right = int((predicted == labels).sum())
-    interval = stats.binomtest(right, len(labels)).proportion_ci(LEVEL, method="wilson")
-    return Probe(right / len(labels), interval.low, interval.high, scores.shape[1])
+    interval = wilson_interval(right, len(labels), level=LEVEL)
+    return Probe(interval.estimate, interval.low, interval.high, scores.shape[1])

@@ -17,6 +17,7 @@ from ier_ray.data.sources import SyntheticSource
 from ier_ray.emotions import POLARITY
 from support.captions import write_caption_models
 from support.runs import ROOT, SIZE, run, tiny_settings
+from support.wrong_calls.study import write_study_inputs
 
 
 def write_inputs(shards: dict[str, str], root: Path) -> dict[str, str]:
@@ -79,6 +80,7 @@ def write_inputs(shards: dict[str, str], root: Path) -> dict[str, str]:
     }.items():
         (root / name).write_bytes(text)
         inputs[name.removesuffix(".yaml")] = str(root / name)
+    inputs |= write_study_inputs(shards, root)
     (root / "folder").mkdir()
     inputs["folder"] = str(root / "folder")
     inputs["demo_config"] = str(ROOT / "configs" / "demo.yaml")

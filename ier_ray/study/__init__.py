@@ -1,0 +1,1 @@
+"""Human annotation study: images for annotators, and what their answers say of a model."""
