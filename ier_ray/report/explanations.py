@@ -80,6 +80,8 @@ class Explained:
 def read_explanations(directories: Sequence[str]) -> list[Explained]:
     """All explained images of some directories; maps of one image and class are put together.
 
+    Images with most maps come first.
+
     Raises:
         SettingsError: when a directory holds no explanation.
         DataError: when a file of one is missing, damaged or of another version.
@@ -90,7 +92,7 @@ def read_explanations(directories: Sequence[str]) -> list[Explained]:
             one = _read_explained(directory, stem)
             before = found.get((one.name, one.target))
             found[one.name, one.target] = _joined(before, one) if before else one
-    return list(found.values())
+    return sorted(found.values(), key=lambda one: -len(one.maps))
 
 
 def _joined(first: Explained, second: Explained) -> Explained:

@@ -54,7 +54,8 @@ class RunSection:
     """What to tell of pictures that are not there."""
     layers: list[Plot]
     settings: str
-    files: dict[str, str]
+    files: list[tuple[str, str]]
+    """What, and where it is."""
 
 
 def render_report(
@@ -160,19 +161,13 @@ def headline(slices: Sequence[Slice]) -> Plot:
     return intervals_plot(rows, "Test accuracy", "accuracy (share of images)", marks=marks)
 
 
-def files_of(run: FinishedRun, explanations: Sequence[str]) -> dict[str, str]:
-    """Where everything is, by name."""
-    several = run.cross_validated
-    found = {"run": run.location, "test predictions": storage.join(run.location, PREDICTIONS)}
+def files_of(run: FinishedRun, explanations: Sequence[str]) -> list[tuple[str, str]]:
+    """Where everything is."""
+    found = [("run", run.location), ("test predictions", storage.join(run.location, PREDICTIONS))]
     for training in run.trainings:
-        of = f" of {training.fold}" if several else ""
-        found[f"checkpoint{of}"] = training.checkpoint
-        found[f"history{of}"] = storage.join(training.location, HISTORY)
+        of = f" of {training.fold}" if run.cross_validated else ""
+        found.append((f"checkpoint{of}", training.checkpoint))
+        found.append((f"history{of}", storage.join(training.location, HISTORY)))
     if run.layerwise is not None:
-        found["layers"] = storage.join(run.location, LAYERWISE)
-    for directory in explanations:
-        name = "explanations"
-        while name in found:
-            name += "’"
-        found[name] = directory
-    return found
+        found.append(("layers", storage.join(run.location, LAYERWISE)))
+    return [*found, *(("explanations", directory) for directory in explanations)]

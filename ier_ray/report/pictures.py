@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 from ier_ray import storage
 from ier_ray.data.balancing import hash_ids
-from ier_ray.data.images import decode_rgb
+from ier_ray.data.images import decode_mask, decode_rgb
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import RowReader, ShardSet
 from ier_ray.errors import DataError, ImageError, StorageError
@@ -23,6 +25,8 @@ LONGEST_SIDE = 448
 PHOTOGRAPH = 160
 """Shorter side from which pictures are embedded as JPEG: smaller ones are exact as PNG."""
 JPEG_QUALITY = 85
+OUTLINE_SIDE, OUTLINE_PIXELS = 224, 2
+OUTLINE_COLOR = (0, 224, 160, 255)
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,9 @@ class Picture:
     width: int
     """Of the stored picture, in pixels."""
     height: int
+    outline: str | None = None
+    """Data URI of a transparent layer that outlines the pixels that carry the label, where these
+    are known."""
 
 
 def pictures_of(run: FinishedRun, names: Iterable[str]) -> tuple[dict[str, Picture], str | None]:
@@ -78,16 +85,20 @@ def _of_samples(run: FinishedRun, domain: Domain, names: list[str]) -> dict[str,
     rows = index.select(np.isin(index.hash, hash_ids(names)))
     if not len(rows):
         return {}
-    table = RowReader.of(shards, image_size=1).table(rows.positions, ["sample_id", "image"])
+    columns = ["sample_id", "image", "cue_mask"]
+    table = RowReader.of(shards, image_size=1).table(rows.positions, columns)
     return {
-        row["sample_id"]: shown(row["image"])
+        row["sample_id"]: shown(row["image"], cue_mask=row["cue_mask"])
         for row in table.to_pylist()
         if row["sample_id"] in names
     }
 
 
-def shown(encoded: bytes) -> Picture:
+def shown(encoded: bytes, *, cue_mask: bytes | None = None) -> Picture:
     """A picture of at most :data:`LONGEST_SIDE`, in its own aspect and colors.
+
+    Args:
+        cue_mask: encoded mask of the pixels that carry the label.
 
     Raises:
         ImageError: when the bytes are no image.
@@ -96,7 +107,16 @@ def shown(encoded: bytes) -> Picture:
     width, height = image.size
     small = image.copy()
     small.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
-    return Picture(data_uri(small), width, height)
+    outline = None if cue_mask is None else outlined(decode_mask(cue_mask, OUTLINE_SIDE))
+    return Picture(data_uri(small), width, height, outline)
+
+
+def outlined(mask: NDArray[np.bool_]) -> str:
+    """The inner edge of a mask ``(S, S)``, as a transparent layer."""
+    inside = ndimage.binary_erosion(mask, iterations=OUTLINE_PIXELS, border_value=1)
+    colors = np.zeros((*mask.shape, 4), dtype=np.uint8)
+    colors[mask & ~inside] = OUTLINE_COLOR
+    return data_uri(Image.fromarray(colors))
 
 
 def data_uri(image: Image.Image) -> str:

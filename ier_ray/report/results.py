@@ -21,7 +21,8 @@ def confusion_plot(metrics: Metrics, title: str) -> Plot:
     counts = np.asarray(metrics.confusion)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     classes, side = metrics.classes, max(3.4, 0.62 * len(metrics.classes) + 1.4)
-    with canvas(title, "predicted class", "true class", size=(side + 0.8, side)) as made:
+    heading = f"Confusion matrix\n{title}"
+    with canvas(heading, "predicted class", "true class", size=(side + 0.8, side)) as made:
         axes = made.axes
         mesh = axes.pcolormesh(shares * 100, cmap="Blues", vmin=0, vmax=100, edgecolors="face")
         for (row, column), count in np.ndenumerate(counts):
@@ -49,7 +50,8 @@ def confusion_plot(metrics: Metrics, title: str) -> Plot:
 
 def calibration_plot(bins: Sequence[CalibrationBin], title: str, *, error: float) -> Plot:
     """Accuracy against confidence, in bins of equally many images."""
-    with canvas(title, "confidence (probability)", "accuracy (share of images)") as made:
+    heading, y = f"Calibration\n{title}", "accuracy (share of images)"
+    with canvas(heading, "confidence (probability)", y) as made:
         axes = made.axes
         confidence = [one.confidence for one in bins]
         accuracy = np.array([one.accuracy for one in bins])
@@ -71,7 +73,8 @@ def calibration_plot(bins: Sequence[CalibrationBin], title: str, *, error: float
 
 def risk_plot(curves: dict[str, RiskCoverage], title: str) -> Plot:
     """Share of errors against the share of images that are answered."""
-    with canvas(title, "coverage (share of images answered)", "risk (share of errors)") as made:
+    heading, x = f"Risk and coverage\n{title}", "coverage (share of images answered)"
+    with canvas(heading, x, "risk (share of errors)") as made:
         axes = made.axes
         for number, (name, curve) in enumerate(curves.items()):
             shown = np.unique(
@@ -83,14 +86,14 @@ def risk_plot(curves: dict[str, RiskCoverage], title: str) -> Plot:
         axes.grid(visible=True)
         if len(curves) > 1:
             axes.legend()
-        areas = "; ".join(
-            f"{name}: area {curve.area:.3f} (no confidence {curve.error:.3f}, best possible "
-            f"{curve.best_area:.3f})"
+        areas = " ".join(
+            f"{f'{name}: a' if len(curves) > 1 else 'A'}rea under the curve {curve.area:.3f}; of a "
+            f"random order {curve.error:.3f}, of the best possible one {curve.best_area:.3f}."
             for name, curve in curves.items()
         )
         return made.plot(
             f"Risk against coverage, {title}",
-            note=f"The network answers the images it is most sure of first. {areas}.",
+            note=f"The network answers the images it is most sure of first. {areas}",
         )
 
 
@@ -107,7 +110,7 @@ def intervals_plot(
         rows: name, figure and interval.
         marks: vertical lines with their names, such as chance.
     """
-    with canvas(title, axis, "", size=(4.2, 1.5 + 0.34 * len(rows))) as made:
+    with canvas(title, axis, "", size=(4.2, 1.35 + 0.34 * len(rows))) as made:
         axes = made.axes
         for position, (_, value, interval) in enumerate(rows):
             if interval is not None:
@@ -120,7 +123,8 @@ def intervals_plot(
         axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=True, axis="x")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28 - 0.5 / len(rows)), ncols=2)
+        axes.set_xlim(0, 1.02)
+        axes.figure.legend(loc="outside lower center", ncols=2)
         return made.plot(f"{title}: figures with their 95 % intervals")
 
 

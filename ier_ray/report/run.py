@@ -12,6 +12,7 @@ from ier_ray import storage
 from ier_ray.config import in_one_line
 from ier_ray.errors import DataError, SettingsError
 from ier_ray.evaluation.predictions import Predictions
+from ier_ray.layerwise.files import RECORD
 from ier_ray.training.checkpoint import MANIFEST, CheckpointManifest, read_checkpoint_manifest
 from ier_ray.training.run_files import BEST, HISTORY, PREDICTIONS, SETTINGS
 from ier_ray.training.settings import TrainSettings
@@ -89,7 +90,7 @@ def read_run(location: str) -> FinishedRun:
     places = [storage.join(location, name) for name in folds] or [location]
     kind = "cross-validation" if folds else "run"
     _require_finished(location, places, kind)
-    record = storage.join(location, LAYERWISE, "layerwise.json")
+    record = storage.join(location, LAYERWISE, RECORD)
     return FinishedRun(
         name=settings.name,
         location=location,

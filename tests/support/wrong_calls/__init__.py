@@ -5,9 +5,11 @@ from __future__ import annotations
 from support.wrong_calls.calls import WrongCall
 from support.wrong_calls.inputs import write_inputs
 from support.wrong_calls.jobs import JOBS
+from support.wrong_calls.report import REPORT
 
 CALLS: list[WrongCall] = [
     *JOBS,
+    *REPORT,
 ]
 
 __all__ = ["CALLS", "WrongCall", "write_inputs"]
