@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +37,7 @@ def per_class(
     """The figures of each class, in the order of the classes."""
     counts = confusion_matrix(predictions.probabilities, predictions.labels)
     confusion = counts.astype(np.float64)
-    intervals: list[Interval | None] = [None] * len(predictions.classes)
+    intervals: Sequence[Interval | None] = [None] * len(predictions.classes)
     if len(np.unique(predictions.groups)) > 1:
         intervals = bootstrap_class_intervals(
             recall_of, predictions, seed=seed, resamples=resamples

@@ -74,11 +74,11 @@ def test_a_run_with_explanations_and_layers_makes_a_page(
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     text = " ".join(page.locator("body").inner_text().split())
     for domain in ("fer", "ier"):
-        accuracy = trained.test[domain].accuracy  # type: ignore[index]
+        accuracy = trained.test[domain].accuracy
         assert (
             f"{domain.upper()} network, synthetic {trained.test[domain].samples} {accuracy:.3f}"
             in text
-        )  # type: ignore[index]  # noqa: E501
+        )
     assert f"{trained.best_epoch} of {trained.epochs}" in text
     figures = page.locator(".explanation")
     assert figures.count() == len(images)

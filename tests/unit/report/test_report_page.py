@@ -125,7 +125,7 @@ def test_sliders_change_what_is_seen(opened: Page) -> None:
 def test_light_and_dark_and_a_color_that_can_be_read(browser: Browser, page_file: Path) -> None:
     seen = {}
     for scheme in ("light", "dark"):
-        page = browser.new_page(color_scheme=scheme)  # type: ignore[arg-type]
+        page = browser.new_page(color_scheme=scheme)
         page.goto(page_file.as_uri())
         seen[scheme] = page.evaluate(
             """[getComputedStyle(document.body).backgroundColor,
