@@ -81,4 +81,4 @@ def _mark(axes: Axes, warmup: int, best_epochs: Sequence[int]) -> None:
         axes.axvline(epoch, color=WARMUP, linestyle=":", label=label)
     whole_numbers(axes)
     axes.grid(visible=True)
-    axes.legend()
+    axes.figure.legend(loc="outside lower center", ncols=2)

@@ -32,6 +32,7 @@ class CreditMap:
         kind: ``sharp`` if credit follows the strongest evidence (variant proportional), otherwise
             ``Shapley``.
         levels: coarse to fine, maps ``(S, S)`` of the credit per 1 % of the image's area.
+        regions: how many a level has.
         unit: of the score.
         full, empty: score of the image and of the baseline.
     """
@@ -39,6 +40,7 @@ class CreditMap:
     kind: Kind
     directory: str
     levels: tuple[NDArray[np.float64], ...]
+    regions: tuple[int, ...]
     unit: str
     full: float
     empty: float
@@ -129,15 +131,14 @@ def _read_explained(directory: str, stem: str) -> Explained:
         classes = list(record["prediction"]["probabilities"])
         explanation = from_npz(storage.read_bytes(f"{place}.npz"))
         number, depth = classes.index(target), explanation.tree.depth
-        levels = [
-            explanation.density_map(number, level=level)
-            for level in range(min(1, depth), depth + 1)
-        ]
+        shown = range(min(1, depth), depth + 1)
+        levels = [explanation.density_map(number, level=level) for level in shown]
         sharp = record["settings"]["variant"] == "proportional"
         credit_map = CreditMap(
             kind="sharp" if sharp else "Shapley",
             directory=directory,
             levels=tuple(level * level.size / PER_AREA for level in levels),
+            regions=tuple(len(explanation.tree.at(level)) for level in shown),
             unit=UNITS.get(score, score),
             full=record["full"],
             empty=record["empty"],

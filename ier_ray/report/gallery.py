@@ -57,7 +57,7 @@ class ShownError:
 
 def shown_explanation(explained: Explained, picture: Picture | None) -> ShownExplanation:
     """The layers of all maps of an image."""
-    maps = [ShownMap(one, tuple(map(layer, one.levels))) for one in explained.maps]
+    maps = [ShownMap(one, tuple(map(layer, one.levels, one.regions))) for one in explained.maps]
     return ShownExplanation(explained, picture, tuple(maps))
 
 

@@ -25,20 +25,20 @@ class Layer:
 
     uri: str
     regions: int
-    """Different credits in it: the regions of the level, unless some have equal credits."""
     limit: str
     """Credit at the ends of the color bar."""
 
 
-def layer(credit: NDArray[np.float64]) -> Layer:
+def layer(credit: NDArray[np.float64], regions: int) -> Layer:
     """Red regions support the class, blue ones oppose it; small credit lets the picture through.
 
     Args:
         credit: ``(S, S)``, per area.
+        regions: of the level.
     """
     limit = float(np.percentile(np.abs(credit), SATURATED) or np.abs(credit).max())
     colors = colored(np.clip(credit / (limit or 1.0), -1, 1))
-    return Layer(data_uri(Image.fromarray(colors)), len(np.unique(credit)), f"{limit:.2g}")
+    return Layer(data_uri(Image.fromarray(colors)), regions, f"{limit:.2g}")
 
 
 def colored(strength: NDArray[np.float64]) -> NDArray[np.uint8]:

@@ -13,6 +13,9 @@ from ier_ray.report.svg import COLORS, INK, Plot, canvas
 
 Layer = dict[str, Any]
 CHANCE = "#8a949e"
+DEPTH = "layer, in order"
+TALL = (4.2, 4.0)
+"""In inches: names of layers need room."""
 
 
 def layer_plots(record: dict[str, Any]) -> Iterator[Plot]:
@@ -22,7 +25,7 @@ def layer_plots(record: dict[str, Any]) -> Iterator[Plot]:
     trained = [name for name in networks if name != random]
     last = networks[trained[-1]] if trained else networks[random]
     names = _short(networks, random)
-    with canvas("Intersection of classes", "layer, in order", "mean intersection (0 to 1)") as made:
+    with canvas("Intersection of classes", DEPTH, "mean intersection (0 to 1)", size=TALL) as made:
         _band(made.axes, last, lambda one: one["chance"], "by chance, 95 %", CHANCE)
         _lines(made.axes, networks, names, lambda one: one["intersection"])
         made.axes.set_ylim(0, 1.02)
@@ -32,7 +35,7 @@ def layer_plots(record: dict[str, Any]) -> Iterator[Plot]:
             note=f"{images} images. 0: the classes' ranges do not meet; 1: they are the same. Only "
             f"below the gray band, where shuffled labels fall, do the classes differ.",
         )
-    with canvas("Separation of classes", "layer, in order", "mean separation (std. dev.)") as made:
+    with canvas("Separation of classes", DEPTH, "mean separation (std. dev.)", size=TALL) as made:
         _lines(made.axes, networks, names, lambda one: one["separation"])
         made.axes.set_ylim(bottom=0)
         _finish(made.axes, last)
@@ -40,7 +43,7 @@ def layer_plots(record: dict[str, Any]) -> Iterator[Plot]:
             "Mean separation of classes in each layer",
             note="Distance of two classes' means, in units of their images' distance to these.",
         )
-    with canvas("Linear probe", "layer, in order", "accuracy (share of images)") as made:
+    with canvas("Linear probe", DEPTH, "accuracy (share of images)", size=TALL) as made:
         _band(made.axes, last, lambda one: one["probe"], "95 % interval", COLORS[0])
         _lines(made.axes, networks, names, lambda one: one["probe"] and one["probe"]["accuracy"])
         classes = sum(1 for count in last[0]["images"].values() if count)
@@ -89,7 +92,7 @@ def _finish(axes: Axes, layers: list[Layer]) -> None:
     axes.set_xticks(range(len(names)), names, rotation=55, ha="right", rotation_mode="anchor")
     axes.tick_params(axis="x", labelsize=8)
     axes.grid(visible=True)
-    axes.legend(fontsize=8)
+    axes.figure.legend(loc="outside lower center", ncols=2)
 
 
 def _short(networks: dict[str, list[Layer]], random: str) -> dict[str, str]:

@@ -62,7 +62,7 @@ def calibration_plot(bins: Sequence[CalibrationBin], title: str, *, error: float
         )
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
         axes.grid(visible=True)
-        axes.legend(loc="upper left")
+        axes.figure.legend(loc="outside lower center", ncols=2)
         return made.plot(
             f"Calibration, {title}",
             note=f"{len(bins)} bins of equally many images, with 95 % intervals (Wilson); above "
@@ -85,7 +85,7 @@ def risk_plot(curves: dict[str, RiskCoverage], title: str) -> Plot:
         axes.set(xlim=(0, 1.02), ylim=(0, None))
         axes.grid(visible=True)
         if len(curves) > 1:
-            axes.legend()
+            axes.figure.legend(loc="outside lower center", ncols=2)
         areas = " ".join(
             f"{f'{name}: a' if len(curves) > 1 else 'A'}rea under the curve {curve.area:.3f}; of a "
             f"random order {curve.error:.3f}, of the best possible one {curve.best_area:.3f}."

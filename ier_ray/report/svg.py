@@ -20,7 +20,7 @@ COLORS = (BLUE, ORANGE, GREEN, PINK, "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 INK = "#010203"
 """Stands for the color of the page's text, which is another one in the dark."""
-SIZE = (4.2, 3.1)
+SIZE = (4.2, 3.4)
 """Of a plot in inches: as wide as a phone, so that its text is as large as the page's."""
 STYLE = {
     "svg.fonttype": "none",

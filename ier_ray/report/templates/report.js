@@ -1,3 +1,11 @@
+// On a phone a row of a table is a list, in which each cell has its column's name.
+for (const table of document.querySelectorAll(".wide table")) {
+  const names = [...table.querySelectorAll("thead th")].map(head => head.textContent);
+  for (const row of table.querySelectorAll("tbody tr")) {
+    [...row.children].forEach((cell, index) => { cell.dataset.label = names[index]; });
+  }
+  table.parentElement.classList.add("stacked");
+}
 for (const figure of document.querySelectorAll(".explanation")) {
   const level = figure.querySelector(".level"), opacity = figure.querySelector(".opacity");
   level.addEventListener("input", () => {

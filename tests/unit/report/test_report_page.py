@@ -40,7 +40,11 @@ def opened(browser: Browser, page_file: Path, requests: list[str]) -> Iterator[P
     page = browser.new_page(viewport={"width": 360, "height": 800})
     page.on("request", lambda request: requests.append(request.url))
     errors: list[Any] = []
-    page.on("pageerror", errors.append)
+
+    def failed(error: Any) -> None:
+        errors.append(error)
+
+    page.on("pageerror", failed)
     page.goto(page_file.as_uri())
     yield page
     page.close()
