@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,15 +185,13 @@ def test_an_explained_error_is_shown_with_its_map(
     run = Path(shutil.copytree(finished, tmp_path / "run"))
     predictions = Predictions.read(f"{run}/predictions.parquet")
     row = predictions.sample_ids == name
-    other = (predictions.labels[row] + 1) % 4
-    predictions.labels[row] = (
-        np.where(predictions.classes[other[0]] == target, other, other + 1) % 4
-    )
-    wrong = np.where(np.array(predictions.classes) == target, 1.0, 0.0)
-    predictions.probabilities[row] = wrong
-    if predictions.classes[predictions.labels[row][0]] == target:
-        predictions.labels[row] = (predictions.labels[row] + 1) % 4
-    predictions.write(f"{run}/predictions.parquet")
+    certain = np.where(np.array(predictions.classes) == target, 1.0, 0.0)
+    another = next(index for index, one in enumerate(predictions.classes) if one != target)
+    replace(
+        predictions,
+        labels=np.where(row, another, predictions.labels),
+        probabilities=np.where(row[:, None], certain, predictions.probabilities),
+    ).write(f"{run}/predictions.parquet")
     opened.set_content(render_report([str(run)], title="errors"))
     first = opened.locator(".error").first
     assert name in (first.text_content() or "")
