@@ -48,7 +48,7 @@ TABLE = {
     "one of several missing": ("--runs {whole} {none}", "none: no run here"),
     "run twice": ("--runs {whole} {whole}", "runs: {whole} is given twice"),
     "run elsewhere": ("--runs http://host/run", "'http://host/run' is no location"),
-    "run a file": ("--runs {file}", "file: no run here"),
+    "run a file": ("--runs {file}", "file is a file, not a directory"),
     "a checkpoint": ("--runs {checkpoint}", "is a checkpoint or a shard set, not a run"),
     "a shard set": ("--runs {ier}", "is a checkpoint or a shard set, not a run"),
     "a sweep": ("--runs {sweep}", "is a sweep, which has a page of its own"),
