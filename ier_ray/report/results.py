@@ -86,11 +86,14 @@ def risk_plot(curves: dict[str, RiskCoverage], title: str) -> Plot:
         axes.grid(visible=True)
         if len(curves) > 1:
             axes.figure.legend(loc="outside lower center", ncols=2)
-        areas = " ".join(
-            f"{f'{name}: a' if len(curves) > 1 else 'A'}rea under the curve {curve.area:.3f}; of a "
-            f"random order {curve.error:.3f}, of the best possible one {curve.best_area:.3f}."
-            for name, curve in curves.items()
-        )
+        if len(curves) > 1:
+            areas = ", ".join(f"{name} {curve.area:.3f}" for name, curve in curves.items())
+            areas = f"Areas under the curves: {areas}."
+        else:
+            areas = (
+                f"Area under the curve {curve.area:.3f}; of a random order {curve.error:.3f}, of "
+                f"the best possible one {curve.best_area:.3f}."
+            )
         return made.plot(
             f"Risk against coverage, {title}",
             note=f"The network answers the images it is most sure of first. {areas}",

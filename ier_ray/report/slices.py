@@ -118,8 +118,9 @@ class ComparedRuns:
     intervals: Plot
     risk: Plot
     pairs: list[Comparison]
+    """Of runs on the same images."""
     untested: str | None
-    """Why there is no test, where there is none."""
+    """Which runs were not tested against others, and why."""
 
 
 def compare_runs(slices: Mapping[str, Sequence[Slice]]) -> Iterator[ComparedRuns]:
@@ -141,12 +142,7 @@ def compare_runs(slices: Mapping[str, Sequence[Slice]]) -> Iterator[ComparedRuns
 
 
 def _compared(own: dict[str, Slice]) -> ComparedRuns:
-    pairs: list[Comparison] = []
-    untested = None
-    try:
-        pairs = compared({name: one.predictions for name, one in own.items()})
-    except DataError as error:
-        untested = str(error)
+    pairs, untested = _tested({name: one.predictions for name, one in own.items()})
     titles = {one.title for one in own.values()}
     first = next(iter(own.values()))
     title = first.title if len(titles) == 1 else f"{first.domain.upper()} network"
@@ -171,3 +167,22 @@ def _compared(own: dict[str, Slice]) -> ComparedRuns:
         pairs=pairs,
         untested=untested,
     )
+
+
+def _tested(models: dict[str, Predictions]) -> tuple[list[Comparison], str | None]:
+    """Comparisons of those on the same images, and what is said of the others."""
+    sharing: dict[frozenset[tuple[str, int]], list[str]] = {}
+    for name, own in models.items():
+        images = zip(own.sample_ids.tolist(), own.folds.tolist(), strict=True)
+        sharing.setdefault(frozenset(images), []).append(name)
+    largest = max(sharing.values(), key=len)
+    others = [name for name in models if name not in largest]
+    if len(largest) == 1:
+        return [], "no two of these runs were tested on the same images"
+    try:
+        pairs = compared({name: models[name] for name in largest})
+    except DataError as error:
+        return [], str(error)
+    if not others:
+        return pairs, None
+    return pairs, f"{', '.join(others)}: not tested on the same images as {', '.join(largest)}"

@@ -239,10 +239,14 @@ def test_several_runs_are_compared(
 
 
 def test_runs_of_other_images_are_not_tested_against_each_other(
-    finished: Path, folds: Path
+    finished: Path, second: Path, folds: Path
 ) -> None:
     page = render_report([str(finished), str(folds)], title="two")
-    assert "No test: first and cv cannot be compared: the models were not evaluated on" in page
+    assert "No test: no two of these runs were tested on the same images." in page
+    assert "McNemar" not in page
+    page = render_report([str(finished), str(folds), str(second)], title="three")
+    assert "No test: cv: not tested on the same images as first, second." in page
+    assert "over the 1 pair of this table" in page
 
 
 def test_a_cross_validation_shows_its_folds(folds: Path, browser: Browser) -> None:
