@@ -14,10 +14,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 from playwright.sync_api import Browser
-from support.runs import ROOT, tiny_settings
+from support.runs import ROOT
 
 from ier_ray import storage
-from ier_ray.cluster.crossvalidation import cross_validate
 from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.trainer import TrainResult
 from ier_ray.data.preprocessing import Preprocessing
@@ -90,19 +89,8 @@ def test_a_run_with_explanations_and_layers_makes_a_page(
 
 
 def test_a_page_of_runs_on_s3_is_the_page_of_runs_here(trained: TrainResult, bucket: str) -> None:
-    place = f"{bucket}/runs/one"
+    place = f"{bucket}/runs/{Path(trained.run).name}"
     storage.copy_directory(trained.run, place)
+    storage.copy_directory(trained.checkpoint, f"{place}/best")
     here, there = (render_report([run], title="x") for run in (trained.run, place))
     assert there.replace(place, trained.run) == here
-
-
-def test_a_cross_validation_makes_a_page(shards: dict[str, str], tmp_path: Path) -> None:
-    settings = tiny_settings(
-        shards, tmp_path, name="cv", schedule={"epochs": 1, "warmup_epochs": 0}
-    )
-    found = cross_validate(settings)
-    page = render_report([found.location], title="folds")
-    for table in found.test.values():
-        assert f"{table.mean['accuracy']:.3f}" in page
-        assert f"{table.pooled.accuracy:.3f}" in page
-    assert page.count("sha256 ") == len(found.checkpoints)
