@@ -64,7 +64,7 @@ class DemoSettings(Settings):
         baseline="mean", variant="proportional", contexts="present", depth=10, tolerance=0.001
     )
     """Settings of the sharp maps."""
-    layers_per_class: int = Field(50, ge=2)
+    layers_per_class: int = Field(30, ge=2)
     """Test scenes per class whose embeddings in each layer are compared."""
 
 

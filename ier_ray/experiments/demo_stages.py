@@ -28,7 +28,7 @@ from ier_ray.training.checkpoint import read_checkpoint_manifest
 
 logger = logging.getLogger(__name__)
 
-LAYER_SHUFFLES = 200
+LAYER_SHUFFLES = 100
 """Times that labels are shuffled for the intervals by chance of layers."""
 
 
