@@ -15,13 +15,11 @@ from ier_ray.cluster.layerwise import layerwise_scores
 from ier_ray.config import Location, Locations, Seed, Settings
 from ier_ray.data.schema import Domain
 from ier_ray.layerwise.analysis import Scoring
+from ier_ray.layerwise.files import RANDOM, write_layerwise
 from ier_ray.layerwise.intersections import Spread
-from ier_ray.layerwise.page import render_page
 from ier_ray.layerwise.record import as_text
 from ier_ray.models.layers import default_layers
 from ier_ray.training.checkpoint import read_checkpoint_manifest
-
-RANDOM = "randomly initialized"
 
 
 class LayerwiseSettings(Settings):
@@ -105,14 +103,7 @@ def main(settings: LayerwiseSettings) -> dict[str, Any]:
         workers=settings.workers,
     )
     print(as_text(result), file=sys.stderr)
-    record = result.as_json()
-    files = {
-        kind: storage.join(output, f"layerwise.{kind}") for kind in ("json", "parquet", "html")
-    }
-    storage.write_json(files["json"], record)
-    result.write_parquet(files["parquet"])
-    storage.write_bytes(files["html"], render_page(result, title=places[-1]).encode())
-    return {**record, "files": files}
+    return {**result.as_json(), "files": write_layerwise(result, output, title=places[-1])}
 
 
 if __name__ == "__main__":

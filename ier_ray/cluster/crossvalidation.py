@@ -11,12 +11,13 @@ from ier_ray.cluster.connection import connect
 from ier_ray.cluster.folds import fold_settings, number_of_folds
 from ier_ray.cluster.preflight import check_cluster, footprint_of_folds
 from ier_ray.cluster.runs import check_data, check_run, claim_settings
-from ier_ray.cluster.trainer import PREDICTIONS, TrainResult, run_training
+from ier_ray.cluster.trainer import TrainResult, run_training
 from ier_ray.data.schema import Domain
 from ier_ray.errors import SettingsError
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.evaluation.summary import FoldTable, fold_table
 from ier_ray.evaluation.tables import folds_as_table
+from ier_ray.training.run_files import PREDICTIONS, SETTINGS
 from ier_ray.training.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def cross_validate(settings: TrainSettings) -> CrossValidation:
     connect()
     check_cluster(settings, location, footprint_of_folds(settings, count))
     claim_settings(
-        storage.join(location, "settings.json"),
+        storage.join(location, SETTINGS),
         settings.model_dump(mode="json"),
         what=f"cross-validation {settings.name!r}",
     )

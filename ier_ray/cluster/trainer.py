@@ -28,11 +28,11 @@ from ier_ray.cluster.worker import checkpoint_location, train_worker
 from ier_ray.data.schema import Domain
 from ier_ray.evaluation.summary import Evaluation
 from ier_ray.training.checkpoint import export_checkpoint, read_checkpoint_manifest
+from ier_ray.training.run_files import BEST, HISTORY, PREDICTIONS, SETTINGS
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.tracking import log_epochs, tracked
 from ier_ray.tuning.trial_log import TrialLog
 
-PREDICTIONS = "predictions.parquet"
 START_RETRIES = 1
 """Times that starting the worker group is retried before the run fails."""
 START_TIMEOUT = ("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "900")
@@ -80,15 +80,15 @@ def run_training(settings: TrainSettings) -> TrainResult:
     run = storage.join(settings.storage, settings.name)
     check_cluster(settings, run, footprint_of_run(settings))
     resumed = claim_settings(
-        storage.join(run, "settings.json"),
+        storage.join(run, SETTINGS),
         settings.model_dump(mode="json"),
         what=f"run {settings.name!r}",
     )
     result = train_tracked(settings, resumed=resumed)
     progress = outcome(result)
     best, metrics = best_checkpoint(result)
-    exported = export_checkpoint(best, storage.join(run, "best"))
-    storage.write_json(storage.join(run, "history.json"), progress.history)
+    exported = export_checkpoint(best, storage.join(run, BEST))
+    storage.write_json(storage.join(run, HISTORY), progress.history)
     predictions = predict_held_out(exported, settings)
     predictions.write(storage.join(run, PREDICTIONS))
     return TrainResult(

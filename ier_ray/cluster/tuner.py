@@ -26,13 +26,13 @@ from ier_ray.cluster.preflight import check_cluster, footprint_of_sweep
 from ier_ray.cluster.runs import check_data, check_run, claim_settings, group_of
 from ier_ray.cluster.sweep_forecast import SweepForecast
 from ier_ray.cluster.sweep_progress import SweepProgress
-from ier_ray.cluster.trainer import PREDICTIONS
 from ier_ray.cluster.trial import trial_function
 from ier_ray.cluster.trial_queue import Losses, TrialActors, TrialQueue
 from ier_ray.data.schema import Domain
 from ier_ray.errors import SettingsError, TrainingError
 from ier_ray.evaluation.summary import Evaluation
 from ier_ray.training.checkpoint import export_checkpoint
+from ier_ray.training.run_files import PREDICTIONS
 from ier_ray.training.sections import ScalingSettings
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.tracking import end_run_of

@@ -7,7 +7,7 @@ their application, 1997, section 3.8.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ier_ray.errors import DataError
-from ier_ray.evaluation.metrics import ConfusionMetric, Floats, Metric
+from ier_ray.evaluation.metrics import ConfusionMetric, Floats, Metric, confusion_matrix
 from ier_ray.evaluation.predictions import Predictions
 
 RESAMPLES = 2000
@@ -115,6 +115,45 @@ def paired_difference(
     return _percentiles(estimate, values, level)
 
 
+def bootstrap_class_intervals(
+    of: Callable[[Floats], Floats],
+    predictions: Predictions,
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> list[Interval]:
+    """Percentile intervals of a figure of each class, all from the same resampled groups.
+
+    Resamples without an image of a class leave it out of that class's interval; a class that does
+    not occur has the interval of its value.
+
+    Args:
+        of: from confusion matrices ``(..., K, K)`` to values ``(..., K)``.
+
+    Raises:
+        DataError: when there are fewer than two groups.
+    """
+    members, count = _numbered(predictions.groups)
+    probabilities, labels = predictions.probabilities, predictions.labels
+    confusions = np.concatenate(
+        [
+            _confusions(probabilities, labels, members, drawn)
+            for drawn in _draws(count, seed=seed, resamples=resamples)
+        ]
+    )
+    estimates = of(confusion_matrix(probabilities, labels).astype(np.float64))
+    values, occurs = of(confusions), confusions.sum(-1) > 0
+    return [
+        _percentiles(
+            float(estimate),
+            values[occurs[:, number], number] if occurs[:, number].any() else estimates[[number]],
+            level,
+        )
+        for number, estimate in enumerate(estimates)
+    ]
+
+
 def matched(first: Predictions, second: Predictions) -> tuple[Predictions, Predictions]:
     """Both predictions in one order, so that their rows are of the same images.
 
@@ -189,14 +228,23 @@ def _replicates(
 ) -> Floats:
     """The metric of each resample ``(R,)``; ``drawn`` is ``(R, groups)``."""
     if isinstance(metric, ConfusionMetric):
-        classes = probabilities.shape[1]
-        cells = labels * classes + probabilities.argmax(1)
-        groups = drawn.shape[1]
-        counts = np.bincount(members * classes**2 + cells, minlength=groups * classes**2)
-        summed = drawn.astype(np.float64) @ counts.reshape(groups, -1).astype(np.float64)
-        return metric.of(summed.reshape(-1, classes, classes))
+        return metric.of(_confusions(probabilities, labels, members, drawn))
     copies = (np.repeat(np.arange(len(labels)), times[members]) for times in drawn)
     return np.asarray([metric(probabilities[rows], labels[rows]) for rows in copies])
+
+
+def _confusions(
+    probabilities: Floats,
+    labels: NDArray[np.int64],
+    members: NDArray[np.int64],
+    drawn: NDArray[np.int64],
+) -> Floats:
+    """The confusion matrix of each resample ``(R, K, K)``; ``drawn`` is ``(R, groups)``."""
+    classes, groups = probabilities.shape[1], drawn.shape[1]
+    cells = labels * classes + probabilities.argmax(1)
+    counts = np.bincount(members * classes**2 + cells, minlength=groups * classes**2)
+    summed = drawn.astype(np.float64) @ counts.reshape(groups, -1).astype(np.float64)
+    return summed.reshape(-1, classes, classes)
 
 
 def _percentiles(estimate: float, values: Floats, level: float) -> Interval:

@@ -111,6 +111,12 @@ def recall_of(confusion: Floats) -> Floats:
     return _divided(hits, occurring)
 
 
+def precision_of(confusion: Floats) -> Floats:
+    """Precision of each class ``(..., K)``; 0 for one that is not predicted."""
+    hits, predicted = np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(-2)
+    return _divided(hits, predicted)
+
+
 def f1_of(confusion: Floats) -> Floats:
     """F1 of each class ``(..., K)``; 0 for one that neither occurs nor is predicted."""
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)

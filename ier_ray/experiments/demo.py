@@ -5,17 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 from pydantic import Field
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from ier_ray import storage
 from ier_ray.cluster.connection import connect
-from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.ingest import ingest
 from ier_ray.cluster.runs import check_capacity
 from ier_ray.cluster.trainer import run_training
@@ -28,16 +22,21 @@ from ier_ray.config import (
     read_settings_file,
 )
 from ier_ray.data.listing import LayoutSettings
-from ier_ray.data.parts import SplitPlan
 from ier_ray.data.samples import images_from_shards
 from ier_ray.data.schema import DOMAINS, Domain
-from ier_ray.data.shards import RowIndex, RowReader, ShardSet
+from ier_ray.data.shards import ShardSet
 from ier_ray.data.sources import SyntheticSource
-from ier_ray.data.splits import SplitIndex
 from ier_ray.emotions import FOUR
-from ier_ray.experiments.report import ReportContent, render_report
+from ier_ray.experiments.demo_stages import (
+    compare_layers,
+    explain,
+    first_of_each_class,
+    logistic_regression_accuracy,
+)
 from ier_ray.explain.metrics import cue_mass_ratio
 from ier_ray.inference import ExplainerSettings
+from ier_ray.report.page import render_report
+from ier_ray.report.run import LAYERWISE
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.state import check_initial_weights
 
@@ -59,6 +58,14 @@ class DemoSettings(Settings):
     """Test scenes per class to explain."""
     explainer: ExplainerSettings = ExplainerSettings(baseline="mean")
     """Hidden regions get the mean color: black would itself be a strong cue on a bright scene."""
+    sharp_per_class: int = Field(2, ge=1)
+    """Of these scenes per class, those with a sharp map as well."""
+    sharp: ExplainerSettings = ExplainerSettings(
+        baseline="mean", variant="proportional", contexts="present", depth=10, tolerance=0.001
+    )
+    """Settings of the sharp maps."""
+    layers_per_class: int = Field(30, ge=2)
+    """Test scenes per class whose embeddings in each layer are compared."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +102,16 @@ def run_demo(settings: DemoSettings) -> DemoResult:
         fold=train.data.test_fold,
         preprocessing=train.preprocessing,
     )
-    logger.info("explaining %d scenes", len(images))
-    explained = explain_images(
+    explanations = storage.join(output, "explanations")
+    explained = explain(images, settings.explainer, checkpoint, explanations)
+    few = first_of_each_class(images, settings.sharp_per_class)
+    explain(few, settings.sharp, checkpoint, f"{explanations}-sharp")
+    compare_layers(
         checkpoint,
-        images,
-        storage.join(output, "explanations"),
-        scheme=FOUR,
-        settings=settings.explainer,
-        workers=2,
-        worker_cpus=0.5,
+        shards["ier"],
+        storage.join(trained.run, LAYERWISE),
+        per_class=settings.layers_per_class,
+        seed=settings.seed,
     )
     masks = [image.cue_mask for image in images if image.cue_mask is not None]
     ratio = cue_mass_ratio([record.density for record in explained], masks)
@@ -116,23 +124,13 @@ def run_demo(settings: DemoSettings) -> DemoResult:
         report=storage.join(output, "report.html"),
         seconds=time.perf_counter() - started,
     )
-    content = ReportContent(
+    page = render_report(
+        [trained.run],
         title="ier_ray demo",
-        settings=train,
-        trained=trained,
-        evaluations=list(trained.test.values()),
-        images=images,
-        explained=explained,
-        figures=headline_figures(result),
-        places={
-            "report": result.report,
-            "checkpoint": checkpoint,
-            "shards": storage.join(output, "shards"),
-            "run (history, last checkpoint)": trained.run,
-            "explanations": storage.join(output, "explanations"),
-        },
+        explanations=[explanations, f"{explanations}-sharp"],
+        tiles=headline_figures(result),
     )
-    storage.write_bytes(result.report, render_report(content).encode())
+    storage.write_bytes(result.report, page.encode())
     return result
 
 
@@ -154,21 +152,6 @@ def make_shards(settings: DemoSettings, output: str, *, size: int) -> dict[Domai
         logger.info("drawing %d %s images", settings.samples, domain)
         ingest(source, domain, location, scheme=FOUR, layout=layout)
     return locations
-
-
-def logistic_regression_accuracy(location: str, plan: SplitPlan, *, size: int = 64) -> float:
-    """Test accuracy of multinomial logistic regression on raw pixels, as a control."""
-    split = SplitIndex.read(ShardSet.open(location), plan)
-    reader = RowReader.of(split.shards, size)
-
-    def pixels(index: RowIndex) -> tuple[Any, Any]:
-        read = reader.read(index.positions)
-        images = np.concatenate([rows["image"] for rows in read], dtype=np.float64)
-        return images.reshape(len(index), -1) / 255.0, index.label
-
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=100, tol=1e-2))
-    model.fit(*pixels(split.train))
-    return float(model.score(*pixels(split.test)))
 
 
 def headline_figures(result: DemoResult) -> dict[str, str]:

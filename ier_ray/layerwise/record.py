@@ -39,6 +39,7 @@ class Layerwise:
         return {
             "classes": list(self.classes),
             "images": len(self.labels),
+            "random": self.random,
             "networks": {
                 name: [layer_json(layer, self.classes) for layer in layers]
                 for name, layers in self.networks.items()

@@ -140,4 +140,4 @@ def test_serve_file_has_known_keys_only_and_valid_arguments() -> None:
 
 
 def test_the_package_ships_its_report_template() -> None:
-    assert (Path(ROOT) / "ier_ray/experiments/templates/report.html").exists()
+    assert (Path(ROOT) / "ier_ray/report/templates/report.html").exists()

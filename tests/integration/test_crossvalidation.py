@@ -19,6 +19,7 @@ from ier_ray.emotions import FOUR
 from ier_ray.errors import SettingsError
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.evaluation.summary import fold_table
+from ier_ray.report.page import render_report
 from ier_ray.training.checkpoint import read_checkpoint_manifest
 
 
@@ -67,6 +68,11 @@ def test_each_fold_is_held_out_once_and_a_second_call_goes_on(
     for fold, checkpoint in enumerate(found.checkpoints):
         plan = read_checkpoint_manifest(checkpoint).data["ier"].plan
         assert (plan.test_fold, plan.val_fold) == (fold, None)
+    page = render_report([found.location], title="folds")
+    for table in found.test.values():
+        assert f"{table.mean['accuracy']:.3f} ± {table.std['accuracy']:.3f}" in page
+        assert f"<td>64</td><td>{table.pooled.accuracy:.3f} " in page
+    assert page.count("sha256 ") == 3
 
     again = cross_validate(settings)  # nothing is left to do
     assert replace(again, seconds=found.seconds) == found

@@ -19,8 +19,8 @@ OF_THE_IMAGE = [
     *("ier_ray/serve", "ier_ray/explain/engine"),
     *("ier_ray/experiments", "jobs/demo.py"),
     *("ier_ray/layerwise", "ier_ray/cluster/layerwise.py", "ier_ray/cluster/embeddings.py"),
-    "jobs/layerwise.py",
     *("ier_ray/study", "jobs/study_export.py", "jobs/study_import.py"),
+    *("jobs/layerwise.py", "ier_ray/report", "jobs/report.py"),
 ]
 WEIGHTS = ["vgg16.pth", "configs/best/model.safetensors", "jobs/trainer_state.pt"]
 LOCAL = [

@@ -21,11 +21,13 @@ TRAIN = ["data", "data.augment", "model", "loss", "optimizer", "schedule", "scal
 SECTIONS = {
     "caption": [],
     "crossvalidate": TRAIN,
-    "demo": ["explainer"],
+    "demo": ["explainer", "sharp"],
     "evaluate": [],
     "explain": ["explainer"],
+    "layerwise": [],
     "ingest": ["layout"],
     "probe": ["split", "model"],
+    "report": [],
     "train": TRAIN,
     "tune": [
         "search",

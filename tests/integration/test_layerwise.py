@@ -122,7 +122,8 @@ def test_the_job_leaves_figures_a_table_and_a_page(
         kind: f"{tmp_path}/layers/layerwise.{kind}" for kind in ("json", "parquet", "html")
     }
     kept = json.loads(Path(record["files"]["json"]).read_text())
-    assert kept == {name: record[name] for name in ("classes", "images", "networks")}
+    assert kept == {name: record[name] for name in record if name != "files"}
+    assert kept["random"] == "randomly initialized"
     assert list(kept["networks"]) == [
         trained.last_checkpoint,
         trained.checkpoint,

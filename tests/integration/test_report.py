@@ -1,70 +1,96 @@
-"""The report is whole, and needs nothing from outside itself."""
+"""The page of a real run, with what the jobs for explanations and layers leave."""
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from support.runs import tiny_settings
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+from playwright.sync_api import Browser
+from support.runs import ROOT
 
+from ier_ray import storage
 from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.trainer import TrainResult
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.samples import images_from_shards
 from ier_ray.data.shards import ShardSet
 from ier_ray.emotions import FOUR
-from ier_ray.experiments.report import ReportContent, render_report
+from ier_ray.experiments.demo_stages import compare_layers
 from ier_ray.inference import ExplainerSettings
+from ier_ray.report.page import render_report
 
 
-class Page(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.images: list[str] = []
-        self.links: list[str] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        for name, value in attrs:
-            if tag == "img" and name == "src":
-                self.images.append(value or "")
-            elif name in ("src", "href"):
-                self.links.append(value or "")
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    port = int(os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2])
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server.start()
+    boto3.client("s3").create_bucket(Bucket="reports")
+    yield "s3://reports"
+    server.stop()
 
 
-def test_the_report_shows_everything_and_is_self_contained(
-    trained: TrainResult, shards: dict[str, str], tmp_path: Path
+def test_a_run_with_explanations_and_layers_makes_a_page(
+    trained: TrainResult, shards: dict[str, str], tmp_path: Path, browser: Browser
 ) -> None:
+    run = Path(shutil.copytree(trained.run, tmp_path / "run"))
     images = images_from_shards(
         ShardSet.open(shards["ier"]), per_class=1, fold=0, preprocessing=Preprocessing(32)
     )
-    settings = tiny_settings(shards, tmp_path)
-    explained = explain_images(
-        trained.checkpoint,
-        images,
-        str(tmp_path / "explanations"),
-        scheme=FOUR,
-        settings=ExplainerSettings(depth=3),
+    sharp = ExplainerSettings(depth=4, variant="proportional", contexts="present")
+    for name, settings in {"": ExplainerSettings(depth=3), "-sharp": sharp}.items():
+        explained = explain_images(
+            trained.checkpoint,
+            images,
+            str(run / f"explanations{name}"),
+            scheme=FOUR,
+            settings=settings,
+        )
+    compare_layers(trained.checkpoint, shards["ier"], str(run / "layerwise"), per_class=5, seed=0)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "jobs" / "report.py"), "--runs", str(run), "--title", "<one>"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
-    content = ReportContent(
-        title="a <run> & its report",
-        settings=settings,
-        trained=trained,
-        evaluations=list(trained.test.values()),
-        images=images,
-        explained=explained,
-        figures={"IER accuracy": "0.987"},
-        places={"checkpoint": "/somewhere/best"},
-    )
-    page = Page()
-    page.feed(render_report(content))
-    assert not page.links
-    assert all(source.startswith("data:image/png;base64,") for source in page.images)
-    assert len(page.images) == 1 + 2 + 2 * len(images)  # curves, confusions, scene and heat map
-    for text in ("a <run> & its report", "0.987", "/somewhere/best", "learning_rate: 0.001"):
-        assert text in page.text
-    for record in explained:
-        assert record.explanation.prediction.label in page.text
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout.splitlines()[-1])
+    file = Path(record["report"])
+    assert (file, record["bytes"]) == (run / "report.html", file.stat().st_size)
+    assert record["bytes"] < 10e6
+
+    page = browser.new_page(viewport={"width": 360, "height": 800})
+    page.goto(file.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    text = " ".join(page.locator("body").inner_text().split())
+    for domain in ("fer", "ier"):
+        accuracy = trained.test[domain].accuracy
+        assert (
+            f"{domain.upper()} network, synthetic {trained.test[domain].samples} {accuracy:.3f}"
+            in text
+        )
+    assert f"{trained.best_epoch} of {trained.epochs}" in text
+    figures = page.locator(".explanation")
+    assert figures.count() == len(images)
+    assert figures.first.locator(".outline").count() == 1  # what carries the label is known
+    for one in explained:
+        assert one.name in text
+    assert page.locator("h2", has_text="Layers").count() == 1
+    page.close()
+
+
+def test_a_page_of_runs_on_s3_is_the_page_of_runs_here(trained: TrainResult, bucket: str) -> None:
+    place = f"{bucket}/runs/{Path(trained.run).name}"
+    storage.copy_directory(trained.run, place)
+    storage.copy_directory(trained.checkpoint, f"{place}/best")
+    here, there = (render_report([run], title="x") for run in (trained.run, place))
+    assert there.replace(place, trained.run) == here

@@ -5,10 +5,12 @@ from __future__ import annotations
 from support.wrong_calls.calls import WrongCall
 from support.wrong_calls.inputs import write_inputs
 from support.wrong_calls.jobs import JOBS
+from support.wrong_calls.report import REPORT
 from support.wrong_calls.study import STUDY
 
 CALLS: list[WrongCall] = [
     *JOBS,
+    *REPORT,
     *STUDY,
 ]
 

@@ -17,6 +17,7 @@ from ier_ray.data.sources import SyntheticSource
 from ier_ray.emotions import POLARITY
 from support.captions import write_caption_models
 from support.runs import ROOT, SIZE, run, tiny_settings
+from support.wrong_calls.report import write_runs
 from support.wrong_calls.study import write_study_inputs
 
 
@@ -89,4 +90,5 @@ def write_inputs(shards: dict[str, str], root: Path) -> dict[str, str]:
     Image.new("RGB", (40, 40), "teal").save(root / "pictures" / "happy" / "1.png")
     Image.new("RGB", (40, 40), "teal").save(root / "pictures" / "odd" / "1.png")
     inputs["picture"] = str(root / "pictures" / "happy" / "1.png")
+    inputs |= write_runs(shards, checkpoint, root)
     return inputs

@@ -1,0 +1,1 @@
+"""The page about finished runs, made from the files that they left."""
