@@ -12,7 +12,7 @@ from ier_ray.emotions import EmotionScheme
 from ier_ray.evaluation.predictions import UNKNOWN_PART, Predictions
 from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.evaluators import PROBABILITIES
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explainer_settings import ExplainerSettings
 
 SIDES = ("top", "bottom", "left", "right")
 

@@ -13,7 +13,7 @@ from ier_ray.config import Location, Settings
 from ier_ray.data.fitting import Given, open_fitting
 from ier_ray.data.samples import images_from_files, images_from_shards
 from ier_ray.data.schema import Domain
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explainer_settings import DEFAULT_PRESET, ExplainerSettings
 from ier_ray.training.checkpoint import read_checkpoint_manifest
 
 
@@ -41,7 +41,7 @@ class ExplainSettings(Settings):
     """Class to explain; by default the predicted one."""
     workers: int = Field(1, ge=1)
     """Copies of the network that share the work."""
-    explainer: ExplainerSettings = ExplainerSettings()
+    explainer: ExplainerSettings = ExplainerSettings(preset=DEFAULT_PRESET)
 
     @model_validator(mode="after")
     def _one_kind_of_input(self) -> ExplainSettings:

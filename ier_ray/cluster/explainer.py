@@ -26,7 +26,7 @@ from ier_ray.errors import SettingsError
 from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.metrics import positive_mass_inside
 from ier_ray.explain.rendering import overlay, strip, to_npz
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.records import ExplanationRecord
 from ier_ray.training.checkpoint import (
     check_weights,

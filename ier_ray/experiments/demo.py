@@ -37,7 +37,7 @@ from ier_ray.data.splits import SplitIndex
 from ier_ray.emotions import FOUR
 from ier_ray.experiments.report import ReportContent, render_report
 from ier_ray.explain.metrics import cue_mass_ratio
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.training.settings import TrainSettings
 from ier_ray.training.state import check_initial_weights
 

@@ -153,9 +153,7 @@ def areas(rectangles: Rectangles) -> NDArray[np.int64]:
     return (rectangles[:, 1] - rectangles[:, 0]) * (rectangles[:, 3] - rectangles[:, 2])
 
 
-def halve(
-    rectangles: Rectangles, axis: Axis, at: NDArray[np.float64] | None = None
-) -> Rectangles:
+def halve(rectangles: Rectangles, axis: Axis, at: NDArray[np.float64] | None = None) -> Rectangles:
     """Both halves of each rectangle, one after the other: ``(2N, 4)``.
 
     Args:

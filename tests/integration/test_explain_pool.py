@@ -29,7 +29,8 @@ from ier_ray.emotions import FOUR
 from ier_ray.errors import CancelledError, SettingsError
 from ier_ray.explain import Evaluator, Masking
 from ier_ray.explain.rendering import from_npz
-from ier_ray.inference import ExplainerSettings, Recognizer
+from ier_ray.explainer_settings import ExplainerSettings
+from ier_ray.inference import Recognizer
 
 SETTINGS = ExplainerSettings(depth=5)
 

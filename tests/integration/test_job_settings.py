@@ -15,7 +15,7 @@ from ier_ray.command_line import from_command_line
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.errors import SettingsError
 from ier_ray.experiments.demo import DemoSettings
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explainer_settings import ExplainerSettings
 
 TRAIN = ["data", "data.augment", "model", "loss", "optimizer", "schedule", "scaling", "tracking"]
 SECTIONS = {

@@ -14,7 +14,7 @@ from ier_ray.data.samples import images_from_shards
 from ier_ray.data.shards import ShardSet
 from ier_ray.emotions import FOUR
 from ier_ray.experiments.report import ReportContent, render_report
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explainer_settings import ExplainerSettings
 
 
 class Page(HTMLParser):
