@@ -89,6 +89,20 @@ class ExplainerSettings(Settings):
             seed=self.seed,
         )
 
+    def in_words(self) -> str:
+        """The settings that decide what a map shows, in one line."""
+        trees = f"{self.trees} trees" if self.trees > 1 else "one tree"
+        axes = (
+            "beginning with each axis" if self.first_axis == "both" else f"{self.first_axis} first"
+        )
+        limits = "" if self.budget is None else f", at most {self.budget} masked pictures"
+        limits += f", tolerance {self.tolerance:g}" if self.tolerance else ""
+        return (
+            f"{'' if self.preset is None else f'preset {self.preset}: '}"
+            f"{self.score.replace('_', '-')}, {self.baseline} baseline, contexts {self.contexts}, "
+            f"credit {self.variant}, {trees} of depth {self.depth}, {axes}{limits}"
+        )
+
     def over(self, configured: ExplainerSettings) -> ExplainerSettings:
         """These settings where they are given, else the configured ones.
 
