@@ -91,16 +91,19 @@ class ExplainerSettings(Settings):
 
     def in_words(self) -> str:
         """The settings that decide what a map shows, in one line."""
-        trees = f"{self.trees} trees" if self.trees > 1 else "one tree"
-        axes = (
-            "beginning with each axis" if self.first_axis == "both" else f"{self.first_axis} first"
-        )
+        if self.first_axis == "both":
+            trees = (
+                f"{2 * self.trees} trees of depth {self.depth}, half of them divided along x first"
+            )
+        else:
+            trees = f"{self.trees} trees" if self.trees > 1 else "one tree"
+            trees += f" of depth {self.depth}, divided along {self.first_axis} first"
         limits = "" if self.budget is None else f", at most {self.budget} masked pictures"
         limits += f", tolerance {self.tolerance:g}" if self.tolerance else ""
         return (
             f"{'' if self.preset is None else f'preset {self.preset}: '}"
             f"{self.score.replace('_', '-')}, {self.baseline} baseline, contexts {self.contexts}, "
-            f"credit {self.variant}, {trees} of depth {self.depth}, {axes}{limits}"
+            f"credit {self.variant}, {trees}{limits}"
         )
 
     def over(self, configured: ExplainerSettings) -> ExplainerSettings:
