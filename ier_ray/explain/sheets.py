@@ -195,7 +195,9 @@ class _Page:
     def of(cls, width: float, panels: float, above: list[str], below: list[str]) -> _Page:
         """A page with lines above and below panels of so many pixels in all."""
         top = LINE * (len(above) + 2)
-        height = top + panels + LINE * (len(below) + 2)  # whole pixels, so that pictures keep theirs
+        height = (
+            top + panels + LINE * (len(below) + 2)
+        )  # whole pixels, so that pictures keep theirs
         page = cls(Figure(figsize=(width / DPI, height / DPI), dpi=DPI), width, height, top)
         for number, line in enumerate(above):
             page.text(GAP, LINE * (number + 0.5), line, bold=number == 0)
