@@ -93,7 +93,7 @@ def measured(
     exact: int,
     exact_depth: int,
 ) -> Iterable[Rows]:
-    """Of each picture; the exact Shapley values of ``exact`` of them, from the first to the last."""
+    """Of each picture; the exact Shapley values of ``exact`` of them, evenly spread."""
     prepared, tried = ExactInference.of(network), candidates(quick=quick)
     step = max(1, len(pictures) // max(1, exact))
     for number, picture in enumerate(pictures):
