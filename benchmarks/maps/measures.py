@@ -94,8 +94,8 @@ class Measured:
         """By these settings, of the predicted class."""
         if settings.baseline not in self._evaluators:
             image, baseline = self._prepare(settings.baseline)
-            evaluator = self.prepared.evaluator(image, baseline, score=logit)
-            self._evaluators[settings.baseline] = Remembering(evaluator)
+            logits = self.prepared.evaluator(image, baseline, score=logit)
+            self._evaluators[settings.baseline] = Remembering(logits)
         evaluator = self._evaluators[settings.baseline].of(SCORES[settings.score])
         return settings.explainer(self.target).explain(evaluator)
 

@@ -100,9 +100,8 @@ def curves(
         score: of the explained class, ``(M,)`` of images ``(M, C, H, W)``.
         density: attribution per pixel, ``(H, W)``.
     """
-    rank = np.empty(density.size, dtype=np.int64)
-    rank[np.argsort(-density.ravel(), kind="stable")] = np.arange(density.size)
-    rank = rank.reshape(density.shape)
+    rank = np.empty(density.shape, dtype=np.int64)
+    rank.flat[np.argsort(-density.ravel(), kind="stable")] = np.arange(density.size)
     counts = [round(share * density.size) for share in shares]
     masks = [rank < count for count in counts] + [rank >= density.size - count for count in counts]
     found = score(torch.stack([imputed(image, mask, generator=generator) for mask in masks]))

@@ -184,8 +184,8 @@ def test_explained_images_become_five_files_each(
         assert record.cue_mass is not None
         sheet = Image.open(tmp_path / f"{image.name}.png")
         assert sheet.width > 2 * sheet.height > 2 * PANEL[0]  # the picture and its overlay
-        stored = Image.open(io.BytesIO(image.encoded or b""))
-        assert Image.open(tmp_path / f"{image.name}-overlay.png").size == stored.size
+        drawn = Image.open(io.BytesIO(image.encoded or b""))
+        assert Image.open(tmp_path / f"{image.name}-overlay.png").size == drawn.size
         assert Image.open(tmp_path / f"{image.name}-levels.png").width > 4 * THUMBNAIL
         values = json.loads((tmp_path / f"{image.name}.json").read_text())
         total = sum(leaf["value"] for leaf in values["leaves"])

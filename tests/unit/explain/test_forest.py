@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -100,7 +100,7 @@ def test_one_tree_is_what_it_was(first_axis: FirstAxis) -> None:
     "options", [{}, {"first_axis": "both"}, {"tolerance": 0.01}, {"budget": 90}]
 )
 def test_the_mean_of_trees_sums_to_the_score(
-    contexts: Contexts, variant: Variant, options: dict[str, object]
+    contexts: Contexts, variant: Variant, options: dict[str, Any]
 ) -> None:
     evaluator = PixelGame(nonlinear(42, seed=42), (6, 7))
     explainer = AnytimeExplainer(4, contexts=contexts, variant=variant, trees=4, **options)
