@@ -25,8 +25,9 @@ class ExplainSettings(Settings):
     checkpoint: Location
     """Checkpoint directory or s3:// URI, as printed by train.py or tune.py."""
     output: Location = "explanations"
-    """Directory or s3:// URI for .png, -levels.png (coarse to fine), .json and .npz files, named
-    after each image; images that would write the same files get a hash of their name as well."""
+    """Directory or s3:// URI for .png (the picture, its heat map, scale and caption), -overlay.png,
+    -levels.png (coarse to fine), .json and .npz files, named after each image; images that would
+    write the same files get a hash of their name as well."""
     images: list[Location] = Field(default_factory=list)
     """Image files to explain."""
     shards: Location | None = None

@@ -20,6 +20,8 @@ OF_THE_IMAGE = [
     *("ier_ray/experiments", "jobs/demo.py"),
     *("ier_ray/layerwise", "ier_ray/cluster/layerwise.py", "ier_ray/cluster/embeddings.py"),
     "jobs/layerwise.py",
+    *("ier_ray/explain/road.py", "ier_ray/explain/sheets.py", "jobs/explain.py"),
+    *("ier_ray/cluster/explain_pool.py", "ier_ray/cluster/explainer.py"),
 ]
 WEIGHTS = ["vgg16.pth", "configs/best/model.safetensors", "jobs/trainer_state.pt"]
 LOCAL = [
