@@ -38,8 +38,7 @@ def candidates(*, quick: bool) -> dict[str, ExplainerSettings]:
         found["2 x 4 trees, jitter 1"] = {**KEPT, "trees": 4, "jitter": 1.0}
         for depth in (4, 5, 8):
             found[f"both axes, depth {depth}"] = {**KEPT, "depth": depth}
-        for depth in (4, 8):
-            found[f"2 x 4 trees, depth {depth}"] = {**KEPT, "trees": 4, "depth": depth}
+        found["2 x 4 trees, depth 4"] = {**KEPT, "trees": 4, "depth": 4}
         found["2 x 4 trees, proportional"] = {**found["both axes, proportional"], "trees": 4}
         for trees in (1, 4, 8):
             found[f"sharp, 2 x {trees} trees"] = {**SHARP, "trees": trees}

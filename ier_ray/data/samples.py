@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -31,7 +31,7 @@ class NamedImage:
     """``(S, S)``, true for the pixels that carry the label."""
     location: str | None = None
     """Absolute location of the file; None for a sample of a shard set."""
-    encoded: bytes | None = None
+    encoded: bytes | None = field(default=None, repr=False)
     """The image as the shard set stores it; None for a file, which is read again when needed."""
 
     @property
