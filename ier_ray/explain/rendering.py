@@ -33,8 +33,8 @@ def overlay(
         density: credit per pixel ``(h, w)`` of the network's input, which shows all of the picture.
         size: longest side of the result; by default the picture's own, at most :data:`LONGEST`.
     """
-    height, width = fitted(picture.shape[:2], size or min(LONGEST, max(picture.shape[:2])))
-    base = np.asarray(_resized(picture, height, width), dtype=np.float64)
+    base = resized(picture, size or min(LONGEST, max(picture.shape[:2]))).astype(np.float64)
+    height, width = base.shape[:2]
     strength = np.clip(stretched(density, height, width) / saturation(density), -1, 1)
     colors = colormaps[COLORMAP]((strength + 1) / 2)[..., :3] * 255
     opacity = OPACITY * np.abs(strength)[..., None]
@@ -59,12 +59,15 @@ def stretched(density: NDArray[np.float64], height: int, width: int) -> NDArray[
     return np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float64)
 
 
-def _resized(picture: NDArray[np.uint8], height: int, width: int) -> Image.Image:
-    """The picture at another size; enlarged, its pixels stay visible."""
-    image = Image.fromarray(picture)
-    larger = height * width > picture.shape[0] * picture.shape[1]
+def resized(picture: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """A picture in its proportions with a longest side of so many pixels.
+
+    Enlarged, its pixels stay visible.
+    """
+    height, width = fitted(picture.shape[:2], longest)
+    larger = longest > max(picture.shape[:2])
     filtered = Image.Resampling.NEAREST if larger else Image.Resampling.LANCZOS
-    return image if image.size == (width, height) else image.resize((width, height), filtered)
+    return np.asarray(Image.fromarray(picture).resize((width, height), filtered))
 
 
 def to_npz(explanation: Explanation) -> bytes:

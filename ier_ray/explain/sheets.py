@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ier_ray.explain.dncshap import Explanation
-from ier_ray.explain.rendering import COLORMAP, fitted, overlay, saturation, stretched
+from ier_ray.explain.rendering import COLORMAP, fitted, overlay, resized, saturation, stretched
 
 PANEL = (360, 640)
 """Least and largest longest side of the pictures in a sheet, in pixels."""
@@ -94,7 +94,8 @@ def sheet(
             pixels as it has, within :data:`PANEL`.
         target: index of the explained class.
     """
-    height, width = fitted(picture.shape[:2], int(np.clip(max(picture.shape[:2]), *PANEL)))
+    longest = int(np.clip(max(picture.shape[:2]), *PANEL))
+    height, width = fitted(picture.shape[:2], longest)
     spread = None if explanation.forest is None else explanation.forest.spread[..., target]
     bars = 1 if spread is None else 2
     total = (bars + 1) * (width + GAP) + bars * (BAR + GAP + BAR_LABELS) + GAP
@@ -103,10 +104,10 @@ def sheet(
     page = _Page.of(total, height, above, below)
     density = in_units(explanation.density_map(target), caption.score)
     panel = page.panel(GAP, width, height, "picture")
-    panel.imshow(overlay(picture, np.zeros((1, 1)), size=max(height, width)), interpolation="none")
+    panel.imshow(resized(picture, longest), interpolation="none")
     left = 2 * GAP + width
     panel = page.panel(left, width, height, f"credit of {caption.target[0]}: red for, blue against")
-    panel.imshow(overlay(picture, density, size=max(height, width)), interpolation="none")
+    panel.imshow(overlay(picture, density, size=longest), interpolation="none")
     limit = saturation(density)
     _outline(panel, stretched(density, height, width), limit)
     left += width + GAP
@@ -166,11 +167,13 @@ def broken(texts: Sequence[str], width: float) -> list[str]:
 
 
 def _scores(explanation: Explanation, target: int, caption: Caption) -> str:
+    """What the credits add up to."""
     full, empty = explanation.full[target], explanation.empty[target]
     kind = caption.score.replace("_", "-")
+    total = "do not sum" if explanation.variant == "paper" else "sum"
     return (
-        f"{kind} of the picture {full:.4g}, of the baseline {empty:.4g}; the credits sum to their "
-        f"difference; {explanation.evaluations} masked pictures scored"
+        f"{kind} of the picture {full:.4g}, of the baseline {empty:.4g}; the credits {total} to "
+        f"their difference; {explanation.evaluations} masked pictures scored"
     )
 
 
