@@ -117,7 +117,7 @@ def test_a_preset_sets_everything(client: httpx.Client) -> None:
     assert found["settings"] == ExplainerSettings(preset="paper", depth=2).model_dump()
     assert found["evaluations"] == 2 * 2**2
     refused = client.post(f"{MODEL}:explain", content=SCENE, params=query | {"trees": "2"})
-    assert refused.status_code == 400
+    assert refused.status_code == 422
     assert "variant paper is defined for trees 1, got 2" in refused.json()["detail"]
 
 
@@ -163,7 +163,16 @@ def test_accepting_a_picture_gives_the_heat_map(client: httpx.Client) -> None:
         (SCENE, {"baseline": "#12345"}, 422, "bad_parameter", "baseline: "),
         (SCENE, {"levels": 3}, 422, "bad_parameter", "levels: "),
         (SCENE, {"budget": 9000}, 422, "bad_parameter", "budget: "),
-        (SCENE, {"budget": 3, "first_axis": "both"}, 422, "bad_parameter", "budget must be >= 4"),
+        (SCENE, {"budget": 3, "trees": 1}, 422, "bad_parameter", "budget must be >= "),
+        (
+            SCENE,
+            {"budget": 6, "trees": 4, "first_axis": "x"},
+            422,
+            "bad_parameter",
+            "budget must be >= 8",
+        ),
+        (SCENE, {"preset": "best"}, 422, "bad_parameter", "preset: "),
+        (SCENE, {"trees": 100}, 422, "bad_parameter", "trees: "),
         (SCENE, {"variant": "paper"}, 422, "bad_parameter", "contexts absent, got both"),
     ],
 )
