@@ -27,7 +27,8 @@ from subjects.checkpoints import save_untrained
 from ier_ray.cluster.connection import connect
 from ier_ray.cluster.explain_pool import ExplainPool, ExplainRequest
 from ier_ray.explain import Contexts
-from ier_ray.inference import ExplainerSettings, Recognizer
+from ier_ray.explainer_settings import ExplainerSettings
+from ier_ray.inference import Recognizer
 from ier_ray.models import ModelSettings
 
 SIZE, WIDTH, DEPTH = 224, 0.25, 8

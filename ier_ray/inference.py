@@ -5,22 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from ier_ray.config import Settings
 from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
 from ier_ray.errors import CheckpointError
 from ier_ray.evaluation.prior_shift import adjusted
-from ier_ray.explain.anytime import AnytimeExplainer, FirstAxis
-from ier_ray.explain.baselines import Baseline, before_normalization
-from ier_ray.explain.dncshap import Contexts, Variant
+from ier_ray.explain.baselines import before_normalization
 from ier_ray.explain.evaluators import (
     SCORES,
     Interrupt,
@@ -29,63 +24,10 @@ from ier_ray.explain.evaluators import (
 )
 from ier_ray.explain.incremental import ExactInference
 from ier_ray.explain.networks import FORWARD
+from ier_ray.explainer_settings import ExplainerSettings, Precision
 from ier_ray.models.classifier import EmotionClassifier
 from ier_ray.models.joint import last_dense
 from ier_ray.training.checkpoint import CheckpointManifest, load_checkpoint
-
-Score = Literal["probability", "logit", "log_odds"]
-Precision = Literal["float32", "bfloat16"]
-
-
-class ExplainerSettings(Settings):
-    """Settings of an explanation."""
-
-    depth: int = Field(6, ge=0, le=14)
-    """Halvings of the image: up to 2^depth regions."""
-    contexts: Contexts = "both"
-    """What else shows when halves are compared: absent (nothing: the paper), present
-    (everything), or both (the mean of the two)."""
-    score: Score = "probability"
-    """What is explained: the class's probability (the paper), its logit, or its log-odds."""
-    baseline: Baseline = "black"
-    """What hidden pixels show: black (the paper), zero (0 after normalization), mean (color), blur,
-    inpaint (filled in from the image's border), or a #rrggbb color."""
-    variant: Variant = "normalized"
-    """How credit is divided: normalized (towards Shapley values), proportional (sharp maps, best
-    with contexts present), or paper (as printed, contexts absent)."""
-    tolerance: float = Field(0.0, ge=0)
-    """Regions with a credit of at most this, in units of the score, are not divided further."""
-    budget: int | None = Field(None, ge=2, le=8192)
-    """Largest number of masked images scored. With fewer than the tree needs, the regions with the
-    largest credits are divided first. With more, the rest refines the Shapley values (variant
-    normalized, contexts both) and gives each leaf a standard deviation."""
-    first_axis: FirstAxis = "x"
-    """Axis of the first halving: x, y, or both (the mean of two trees that share the budget)."""
-    precision: Precision = "float32"
-    """Number format of the network; bfloat16 is about twice as fast where the hardware supports it,
-    and the result says how large its error is."""
-
-    @model_validator(mode="after")
-    def _check_combination(self) -> ExplainerSettings:
-        self.explainer()
-        return self
-
-    def explainer(self, target: int | None = None) -> AnytimeExplainer:
-        """The algorithm with these settings.
-
-        Args:
-            target: class whose credits decide which regions are divided; by default the predicted
-                one.
-        """
-        return AnytimeExplainer(
-            depth=self.depth,
-            contexts=self.contexts,
-            variant=self.variant,
-            tolerance=self.tolerance,
-            budget=self.budget,
-            target=target,
-            first_axis=self.first_axis,
-        )
 
 
 @torch.no_grad()

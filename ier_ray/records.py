@@ -12,7 +12,7 @@ from ier_ray.emotions import EmotionScheme
 from ier_ray.evaluation.predictions import UNKNOWN_PART, Predictions
 from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.evaluators import PROBABILITIES
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explainer_settings import ExplainerSettings
 
 SIDES = ("top", "bottom", "left", "right")
 
@@ -46,6 +46,9 @@ class Leaf(BaseModel):
     value: float
     deviation: float | None = None
     """Standard deviation of the value, if evaluations beyond the tree refined it."""
+    spread: float | None = None
+    """Standard deviation over the trees of the credit of the region's pixels, if several trees were
+    averaged."""
 
 
 class ExplanationRecord(BaseModel):
@@ -102,15 +105,21 @@ class ExplanationRecord(BaseModel):
 
 
 def leaves_of(explanation: Explanation, target: int) -> list[Leaf]:
-    """Each leaf's rectangle, value and, if it was refined, standard deviation."""
+    """Each leaf's rectangle, value and, where there are any, standard deviations."""
     rectangles = explanation.tree.rectangles[explanation.tree.leaves].tolist()
-    values = explanation.leaf_values(target).tolist()
-    deviations: list[float | None] = [None] * len(values)
-    if explanation.deviations is not None:
-        deviations = explanation.deviations[:, target].tolist()
+    forest = explanation.forest
+    columns = {
+        "value": explanation.leaf_values(target),
+        "deviation": None if explanation.deviations is None else explanation.deviations[:, target],
+        "spread": None if forest is None else forest.leaf_spread[:, target],
+    }
+    known = {name: column.tolist() for name, column in columns.items() if column is not None}
     return [
-        Leaf(**dict(zip(SIDES, rectangle, strict=True)), value=value, deviation=deviation)
-        for rectangle, value, deviation in zip(rectangles, values, deviations, strict=True)
+        Leaf(
+            **dict(zip(SIDES, rectangle, strict=True)),
+            **{name: column[row] for name, column in known.items()},
+        )
+        for row, rectangle in enumerate(rectangles)
     ]
 
 

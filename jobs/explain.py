@@ -13,7 +13,7 @@ from ier_ray.config import Location, Settings
 from ier_ray.data.fitting import Given, open_fitting
 from ier_ray.data.samples import images_from_files, images_from_shards
 from ier_ray.data.schema import Domain
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explainer_settings import DEFAULT_PRESET, ExplainerSettings
 from ier_ray.training.checkpoint import read_checkpoint_manifest
 
 
@@ -25,8 +25,9 @@ class ExplainSettings(Settings):
     checkpoint: Location
     """Checkpoint directory or s3:// URI, as printed by train.py or tune.py."""
     output: Location = "explanations"
-    """Directory or s3:// URI for .png, -levels.png (coarse to fine), .json and .npz files, named
-    after each image; images that would write the same files get a hash of their name as well."""
+    """Directory or s3:// URI for .png (the picture, its heat map, scale and caption), -overlay.png,
+    -levels.png (coarse to fine), .json and .npz files, named after each image; images that would
+    write the same files get a hash of their name as well."""
     images: list[Location] = Field(default_factory=list)
     """Image files to explain."""
     shards: Location | None = None
@@ -41,7 +42,7 @@ class ExplainSettings(Settings):
     """Class to explain; by default the predicted one."""
     workers: int = Field(1, ge=1)
     """Copies of the network that share the work."""
-    explainer: ExplainerSettings = ExplainerSettings()
+    explainer: ExplainerSettings = ExplainerSettings(preset=DEFAULT_PRESET)
 
     @model_validator(mode="after")
     def _one_kind_of_input(self) -> ExplainSettings:

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from ier_ray.emotions import FOUR
 from ier_ray.explain.dncshap import Contexts
-from ier_ray.inference import ExplainerSettings, Recognizer
+from ier_ray.explainer_settings import ExplainerSettings
+from ier_ray.inference import Recognizer
 from ier_ray.models import EmotionClassifier, ModelSettings, build_network
 from ier_ray.models.joint import last_dense
 from ier_ray.serve.engine_jobs import EngineJobs

@@ -18,7 +18,7 @@ from ier_ray.explain import ExactInference, Explanation
 from ier_ray.explain.engine import Done, Engine, Job, Level, SharedNetwork, Update
 from ier_ray.explain.engine.shared import Logits, Portion
 from ier_ray.explain.evaluators import Interrupt, never_interrupt
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explainer_settings import ExplainerSettings
 
 TOGETHER = 8
 """Requests that are submitted together."""

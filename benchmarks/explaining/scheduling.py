@@ -25,7 +25,7 @@ from ier_ray.explain.engine import SharedNetwork
 from ier_ray.explain.engine.shared import Logits, Portion
 from ier_ray.explain.evaluators import Interrupt, never_interrupt
 from ier_ray.explain.masking import MaskedImages
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.serve.deployments import Answer, Explainer, ExplainRequest
 from ier_ray.serve.engine_jobs import EngineJobs
 from ier_ray.serve.schemas import AppArgs, ExplainQuery

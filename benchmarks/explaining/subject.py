@@ -16,7 +16,8 @@ from subjects.checkpoints import save_untrained
 
 from ier_ray.config import parse_settings, read_settings_file
 from ier_ray.data.images import Pixels
-from ier_ray.inference import ExplainerSettings, Recognizer
+from ier_ray.explainer_settings import ExplainerSettings
+from ier_ray.inference import Recognizer
 from ier_ray.models import ModelSettings
 from ier_ray.serve.engine_jobs import EngineJobs
 from ier_ray.training.settings import TrainSettings

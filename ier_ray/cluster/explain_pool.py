@@ -25,7 +25,8 @@ from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.evaluators import NetworkEvaluator
 from ier_ray.explain.masking import MaskedImages, Rows
 from ier_ray.explain.shapley.game import Scores
-from ier_ray.inference import ExplainerSettings, Recognizer
+from ier_ray.explainer_settings import ExplainerSettings
+from ier_ray.inference import Recognizer
 
 RETRIES = 3
 """Times a job is retried after its actor died."""

@@ -25,8 +25,9 @@ from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import SettingsError
 from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.metrics import positive_mass_inside
-from ier_ray.explain.rendering import overlay, strip, to_npz
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explain.rendering import LONGEST, overlay, to_npz
+from ier_ray.explain.sheets import Caption, level_sheet, sheet
+from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.records import ExplanationRecord
 from ier_ray.training.checkpoint import (
     check_weights,
@@ -35,7 +36,7 @@ from ier_ray.training.checkpoint import (
     require_network,
 )
 
-ENDINGS = (".png", "-levels.png", ".npz", ".json")
+ENDINGS = (".png", "-overlay.png", "-levels.png", ".npz", ".json")
 """Of the files of an explanation, after its stem."""
 
 
@@ -82,9 +83,10 @@ def explain_images(
     """Explain images, each with one worker, or with all workers if there are fewer images.
 
     Args:
-        output: directory or URI for ``<stem>.png`` (signed overlay), ``<stem>-levels.png`` (one
-            per level, coarse to fine), ``<stem>.json`` (leaf values) and ``<stem>.npz``
-            (credits of every level, all classes), with a stem of its own for each image
+        output: directory or URI for ``<stem>.png`` (the picture, its signed overlay, scale and
+            caption), ``<stem>-overlay.png`` (the overlay alone), ``<stem>-levels.png`` (one per
+            level, coarse to fine), ``<stem>.json`` (leaf values) and ``<stem>.npz`` (credits of
+            every level, all classes), with a stem of its own for each image
             (:func:`ier_ray.data.stems.file_stems`).
         target: class to explain; by default the predicted one.
 
@@ -189,11 +191,26 @@ def write_explanation(
     image: NamedImage, explanation: Explanation, explained: ExplainedImage, target: int
 ) -> None:
     """Write the files of an explanation."""
+    picture, caption = image.picture(LONGEST), caption_of(explained)
     contents = (
-        encode_png(overlay(image.pixels, explained.density)),
-        encode_png(strip(image.pixels, explanation, target)),
+        sheet(picture, explanation, target, caption),
+        encode_png(overlay(picture, explained.density)),
+        level_sheet(picture, explanation, target, caption),
         to_npz(explanation),
         explained.as_json(),
     )
     for ending, content in zip(ENDINGS, contents, strict=True):
         storage.write_bytes(f"{explained.files}{ending}", content)
+
+
+def caption_of(explained: ExplainedImage) -> Caption:
+    """What the margin of an explained image says."""
+    record, prediction = explained.explanation, explained.explanation.prediction
+    return Caption(
+        name=explained.name,
+        target=(record.target, prediction.probabilities[record.target]),
+        prediction=(prediction.label, prediction.probability),
+        label=explained.label,
+        score=record.settings.score,
+        settings=record.settings.in_words(),
+    )

@@ -131,6 +131,17 @@ def pixel_hash(image: Image.Image) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
+def decode_bounded(encoded: bytes, longest: int) -> Pixels:
+    """Decode to ``(H, W, 3)`` uint8, as it is or reduced so that no side is longer than that.
+
+    Raises:
+        ImageError: as for :func:`decode_rgb`.
+    """
+    image = decode_rgb(encoded)
+    image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
 def decode_square(encoded: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Decode and resize to ``(size, size, 3)`` uint8 (bilinear, antialiased).
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ier_ray import storage
-from ier_ray.data.images import Pixels
+from ier_ray.data.images import Pixels, decode_bounded
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.shards import RowReader, ShardSet, decoding
+from ier_ray.data.sources.folders import has_image_suffix
 from ier_ray.errors import DataError, ImageError, StorageError
 
 
@@ -30,11 +31,29 @@ class NamedImage:
     """``(S, S)``, true for the pixels that carry the label."""
     location: str | None = None
     """Absolute location of the file; None for a sample of a shard set."""
+    encoded: bytes | None = field(default=None, repr=False)
+    """The image as the shard set stores it; None for a file, which is read again when needed."""
 
     @property
     def title(self) -> str:
         """A readable name, which several images may share: of a file, its name without suffix."""
-        return self.name if self.location is None else PurePosixPath(self.location).stem
+        if self.location is None and not has_image_suffix(self.name):
+            return self.name  # a sample that was no file
+        return PurePosixPath(self.location or self.name).stem
+
+    def picture(self, longest: int) -> Pixels:
+        """The image in its own proportions and resolution, ``(H, W, 3)``.
+
+        Args:
+            longest: the longest side of a larger image is reduced to this.
+
+        Raises:
+            StorageError: when the file cannot be read any more.
+        """
+        encoded = self.encoded
+        if encoded is None and self.location is not None:
+            encoded = storage.read_bytes(self.location)
+        return self.pixels if encoded is None else decode_bounded(encoded, longest)
 
 
 def images_from_files(
@@ -99,4 +118,5 @@ def _named(row: dict[str, Any], preprocessing: Preprocessing) -> NamedImage:
             pixels=preprocessing.decode(row["image"]),
             label=row["label"],
             cue_mask=None if mask is None else preprocessing.decode_mask(mask),
+            encoded=row["image"],
         )

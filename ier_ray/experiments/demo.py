@@ -34,7 +34,7 @@ from ier_ray.experiments.demo_stages import (
     logistic_regression_accuracy,
 )
 from ier_ray.explain.metrics import cue_mass_ratio
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.report.page import render_report
 from ier_ray.report.run import LAYERWISE
 from ier_ray.training.settings import TrainSettings

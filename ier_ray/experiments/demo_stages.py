@@ -20,7 +20,7 @@ from ier_ray.data.samples import NamedImage
 from ier_ray.data.shards import RowIndex, RowReader, ShardSet
 from ier_ray.data.splits import SplitIndex
 from ier_ray.emotions import FOUR
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.layerwise.analysis import Scoring
 from ier_ray.layerwise.files import RANDOM, write_layerwise
 from ier_ray.models.layers import default_layers

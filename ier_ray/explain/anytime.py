@@ -2,7 +2,8 @@
 
 With a tolerance or a small budget only the regions that matter are divided, level by level: the
 credits of a level decide which of its regions are divided further. What is left of the budget
-after the tree refines the leaves towards their Shapley values (see ``refinement``).
+after the tree refines the leaves towards their Shapley values (see ``refinement``). The mean over
+several trees, each with its share of the budget, is in ``forest``.
 """
 
 from __future__ import annotations
@@ -26,13 +27,22 @@ from ier_ray.explain.dncshap import (
     solved,
 )
 from ier_ray.explain.evaluators import Evaluator, Interrupt, never_interrupt
+from ier_ray.explain.forest import averaged, mean_of
 from ier_ray.explain.masking import Masking
-from ier_ray.explain.refinement import node_credits, refining, region_map
-from ier_ray.explain.regions import Axis, RegionTree, areas
+from ier_ray.explain.refinement import refining
+from ier_ray.explain.regions import Axis, Jitter, RegionTree
 from ier_ray.explain.shapley.game import Scores
 
 FirstAxis = Literal[Axis, "both"]
 AXES: tuple[Axis, ...] = get_args(Axis)
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """How one tree cuts the image; without jitter, all regions in their middles."""
+
+    first_axis: Axis
+    jitter: Jitter | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,11 @@ class AnytimeExplainer:
             highest v(image).
         first_axis: axis of the first halving. ``both`` explains with each, on half the budget, and
             gives each region of the tree that begins with x the mean of both credits.
-        seed: seed of the random coalitions among which the refining ones are chosen.
+        trees: how many trees of each first axis are explained, and their mean taken; they share
+            the budget equally. The first is cut in the middles, the others by ``jitter``.
+        jitter: how far cuts are moved, see :class:`~ier_ray.explain.regions.Jitter`.
+        seed: seed of the cuts that are moved, and of the random coalitions among which the refining
+            ones are chosen.
     """
 
     depth: int
@@ -60,14 +74,22 @@ class AnytimeExplainer:
     budget: int | None = None
     target: int | None = None
     first_axis: FirstAxis = "x"
+    trees: int = 1
+    jitter: float = 0.5
     seed: int = 0
 
     def __post_init__(self) -> None:
         require_defined(self.variant, self.contexts)
-        minimum = 4 if self.first_axis == "both" else 2
-        if self.budget is not None and self.budget < minimum:
+        if self.variant == "paper" and self.trees > 1:
             raise ValueError(
-                f"budget must be >= {minimum} with first_axis {self.first_axis}, "
+                f"variant paper is defined for trees 1, got {self.trees}: its credits do not sum "
+                f"to those of larger regions"
+            )
+        minimum = 2 * len(self._cuts())
+        if self.budget is not None and self.budget < minimum:
+            among = f" and trees {self.trees}" if self.trees > 1 else ""
+            raise ValueError(
+                f"budget must be >= {minimum} with first_axis {self.first_axis}{among}, "
                 f"got {self.budget}: each tree scores the image and the baseline"
             )
 
@@ -90,9 +112,11 @@ class AnytimeExplainer:
             interrupt: called now and then while coalitions are chosen; an exception that it raises
                 stops that.
         """
-        if self.first_axis != "both":
-            return self._along(self.first_axis, shape, by_level, interrupt)
-        return self._along_both(shape, by_level, interrupt)
+        if self.trees > 1:
+            return self._forest(shape, by_level, interrupt)
+        if self.first_axis == "both":
+            return self._along_both(shape, by_level, interrupt)
+        return self._along(Cuts(self.first_axis), shape, by_level, interrupt)
 
     def macs(
         self,
@@ -106,14 +130,13 @@ class AnytimeExplainer:
             costs: of masked images, ``(M,)``.
             whole: cost of the whole network, which scores the coalitions that refine.
         """
-        if self.first_axis == "both":
-            half = None if self.budget is None else self.budget // 2
-            trees = [replace(self, first_axis=axis, budget=half) for axis in AXES]
-            return sum(tree.macs(shape, costs, whole) for tree in trees)
-        plan = self._whole(shape, self.first_axis)
-        rows = np.sort(costs(plan.masking))[::-1][: self.budget]
-        beyond = 0 if self.budget is None or not self._refines(plan) else self.budget - len(plan)
-        return float(rows.sum()) + beyond * whole
+        share, total = self._with_share(), 0.0
+        for cuts in self._cuts():
+            plan = share._whole(shape, cuts)
+            total += float(np.sort(costs(plan.masking))[::-1][: share.budget].sum())
+            if share.budget is not None and share._refines(plan):
+                total += (share.budget - len(plan)) * whole
+        return total
 
     def _refines(self, plan: Plan) -> bool:
         """Whether the budget suffices to refine the leaves of a whole tree."""
@@ -121,26 +144,44 @@ class AnytimeExplainer:
             return False
         return (self.variant, self.contexts) == ("normalized", "both") and len(plan) > 2
 
+    def _cuts(self) -> list[Cuts]:
+        """How the image is cut by each tree, the first one first."""
+        axes = AXES if self.first_axis == "both" else (self.first_axis,)
+        moved = [Jitter(self.jitter, self.seed, number) for number in range(1, self.trees)]
+        return [Cuts(axis, jitter) for jitter in (None, *moved) for axis in axes]
+
+    def _with_share(self) -> AnytimeExplainer:
+        """The algorithm of each tree, with its share of the budget."""
+        if self.budget is None:
+            return self
+        return replace(self, budget=self.budget // len(self._cuts()), trees=1, first_axis="x")
+
+    def _forest(self, shape: tuple[int, int], by_level: bool, interrupt: Interrupt) -> Demands:
+        """Explain with every tree; after each, the mean of those so far is finished."""
+        share, found = self._with_share(), list[Explanation]()
+        for cuts in self._cuts():
+            demands = share._along(cuts, shape, by_level and not found, interrupt)
+            if found:
+                demands = after(mean_of(found), demands)
+            found.append((yield from demands))
+        return mean_of(found)
+
     def _along_both(self, shape: tuple[int, int], by_level: bool, interrupt: Interrupt) -> Demands:
-        """Explain with both orders of the axes, each on half the budget."""
-        half = None if self.budget is None else self.budget // 2
+        """Explain with both orders of the axes."""
         across, down = (
-            replace(self, first_axis=axis, budget=half).demands(
-                shape, by_level=by_level, interrupt=interrupt
-            )
-            for axis in AXES
+            self._with_share()._along(cuts, shape, by_level, interrupt) for cuts in self._cuts()
         )
         first = yield from across
         second = yield from after(first, down)
         return averaged(first, second)
 
     def _along(
-        self, first_axis: Axis, shape: tuple[int, int], by_level: bool, interrupt: Interrupt
+        self, cuts: Cuts, shape: tuple[int, int], by_level: bool, interrupt: Interrupt
     ) -> Demands:
-        """Explain with one order of the axes."""
-        plan = self._whole(shape, first_axis) if self.tolerance == 0 else None
+        """Explain with one tree."""
+        plan = self._whole(shape, cuts) if self.tolerance == 0 else None
         if plan is None or (self.budget is not None and self.budget < len(plan)):
-            plan, scores = yield from self._grown(shape, first_axis)
+            plan, scores = yield from self._grown(shape, cuts)
         elif by_level:
             scores = yield from self._level_by_level(plan)
         else:
@@ -162,9 +203,11 @@ class AnytimeExplainer:
         """The explanation of a plan; who scored says by which inference."""
         return solved(plan, scores, contexts=self.contexts, variant=self.variant, inference="")
 
-    def _whole(self, shape: tuple[int, int], first_axis: Axis) -> Plan:
+    def _whole(self, shape: tuple[int, int], cuts: Cuts) -> Plan:
         """The plan of the tree in which all regions are divided."""
-        tree = RegionTree.halving(*shape, depth=self.depth, first_axis=first_axis)
+        tree = RegionTree.halving(
+            *shape, depth=self.depth, first_axis=cuts.first_axis, jitter=cuts.jitter
+        )
         return Plan.of(tree, self.contexts)
 
     def _level_by_level(self, plan: Plan) -> Generator[Demand, Scores, Scores]:
@@ -178,7 +221,7 @@ class AnytimeExplainer:
         return np.concatenate(levels)
 
     def _grown(
-        self, shape: tuple[int, int], first_axis: Axis
+        self, shape: tuple[int, int], cuts: Cuts
     ) -> Generator[Demand, Scores, tuple[Plan, Scores]]:
         """A tree of the regions that matter, and the scores of its plan."""
         tree = RegionTree.halving(*shape, depth=0)
@@ -196,32 +239,8 @@ class AnytimeExplainer:
                 nodes = np.sort(nodes[largest])
             if not len(nodes):
                 break
-            tree = tree.divided(nodes, first_axis=first_axis)
+            tree = tree.divided(nodes, first_axis=cuts.first_axis, jitter=cuts.jitter)
             plan = Plan.of(tree, self.contexts)
             new = yield Demand(plan.masking[len(scores) :], finished)
             scores = np.concatenate([scores, new])
         return plan, scores
-
-
-def averaged(explanation: Explanation, second: Explanation) -> Explanation:
-    """The mean of two explanations of one image, on the regions of the first.
-
-    The second explanation's credit of a region is the sum of its density over the region's pixels.
-    If both explanations are efficient, so is their mean.
-    """
-    tree, leaves = explanation.tree, second.tree.leaves
-    density = second.credits[leaves] / areas(second.tree.rectangles[leaves])[:, None]
-    # A summed-area table: the sum over any rectangle takes four of its values.
-    summed = density[region_map(second.tree)].cumsum(0).cumsum(1)
-    summed = np.pad(summed, ((1, 0), (1, 0), (0, 0)))
-    top, bottom, left, right = tree.rectangles[tree.leaves].T
-    other_credit = (
-        summed[bottom, right] - summed[top, right] - summed[bottom, left] + summed[top, left]
-    )
-    credit = explanation.credits[tree.leaves] + other_credit
-    return replace(
-        explanation,
-        credits=node_credits(tree, credit / 2),
-        evaluations=explanation.evaluations + second.evaluations,
-        deviations=None,
-    )

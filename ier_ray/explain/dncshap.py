@@ -78,6 +78,24 @@ def _positions(node: NDArray[np.int64], chosen: NDArray[np.bool_], nodes: int) -
 
 
 @dataclass(frozen=True)
+class Forest:
+    """What several trees say of one image, K classes.
+
+    Attributes:
+        trees: how many.
+        density: ``(height, width, K)``; φ per pixel, mean over the trees.
+        spread: ``(height, width, K)``; its standard deviation over the trees (of the sample). That
+            of the mean is √trees times smaller.
+        leaf_spread: ``(n, K)``; that of the credit of each leaf of the first tree.
+    """
+
+    trees: int
+    density: Scores
+    spread: Scores
+    leaf_spread: Scores
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Credits of all regions of a tree.
 
@@ -91,6 +109,8 @@ class Explanation:
             Coalitions that refine the leaves are always scored by the whole network.
         deviations: ``(n, K)``; posterior standard deviation of each leaf's Shapley value, if
             evaluations beyond the tree refined it.
+        forest: the mean over several trees, if this is one: ``tree`` is the first of them, and the
+            credit of its regions is what the mean gives their pixels.
     """
 
     tree: RegionTree
@@ -102,6 +122,7 @@ class Explanation:
     evaluations: int
     inference: str
     deviations: Scores | None = None
+    forest: Forest | None = None
 
     def leaf_values(self, target: int) -> NDArray[np.float64]:
         """φ of each leaf of the tree, ``(n,)``, for one class."""
@@ -116,8 +137,11 @@ class Explanation:
         """``(height, width)``: φ per pixel; sums to v(image) − v(baseline).
 
         Args:
-            level: level of the tree whose regions are shown; by default the leaves.
+            level: level of the tree whose regions are shown; by default the leaves, or the pixels
+                of the mean over several trees.
         """
+        if level is None and self.forest is not None:
+            return self.forest.density[..., target]
         nodes = self.tree.leaves if level is None else self.tree.at(level)
         density = self.credits[nodes, target] / areas(self.tree.rectangles[nodes])
         return self.tree.paint(nodes, density)

@@ -10,48 +10,76 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
-from ier_ray.explain.dncshap import Explanation
+from ier_ray.explain.dncshap import Explanation, Forest
 from ier_ray.explain.regions import RegionTree
 
 COLORMAP = "RdBu_r"
 """Red supports the class, blue opposes it."""
+LONGEST = 1024
+"""Longest side of an overlay in pixels, unless a size is given."""
+OPACITY = 0.75
+"""Of the color where the credit is largest; without credit the picture shows as it is."""
 
 
 def overlay(
-    pixels: NDArray[np.uint8], density: NDArray[np.float64], *, size: int = 448
+    picture: NDArray[np.uint8], density: NDArray[np.float64], *, size: int | None = None
 ) -> NDArray[np.uint8]:
-    """Signed heat map over a gray version of the image, ``(size, size, 3)``.
+    """Signed heat map over a picture, in its colors and proportions.
 
-    Colors saturate at the 99th percentile of the absolute density; where the density is small
-    the image shows through.
+    Colors saturate at :func:`saturation`.
+
+    Args:
+        picture: ``(H, W, 3)``, of any size and proportions.
+        density: credit per pixel ``(h, w)`` of the network's input, which shows all of the picture.
+        size: longest side of the result; by default the picture's own, at most :data:`LONGEST`.
     """
-    gray = np.asarray(Image.fromarray(pixels).convert("L").convert("RGB"), dtype=np.float64)
-    limit = np.percentile(np.abs(density), 99) or np.abs(density).max() or 1.0
-    strength = np.clip(density / limit, -1, 1)
+    base = resized(picture, size or min(LONGEST, max(picture.shape[:2]))).astype(np.float64)
+    height, width = base.shape[:2]
+    strength = np.clip(stretched(density, height, width) / saturation(density), -1, 1)
     colors = colormaps[COLORMAP]((strength + 1) / 2)[..., :3] * 255
-    opacity = 0.15 + 0.65 * np.abs(strength)[..., None]
-    blended = (gray * (1 - opacity) + colors * opacity).round().astype(np.uint8)
-    image = Image.fromarray(blended).resize((size, size), Image.Resampling.NEAREST)
-    return np.asarray(image)
+    opacity = OPACITY * np.abs(strength)[..., None]
+    blended: NDArray[np.uint8] = (base * (1 - opacity) + colors * opacity).round().astype(np.uint8)
+    return blended
 
 
-def strip(
-    pixels: NDArray[np.uint8], explanation: Explanation, target: int, *, size: int = 224
-) -> NDArray[np.uint8]:
-    """Overlays of every level below the root, coarse to fine, ``(size, size · depth, 3)``.
+def saturation(density: NDArray[np.float64]) -> float:
+    """The credit at which colors saturate: the 99th percentile of the absolute density."""
+    return float(np.percentile(np.abs(density), 99) or np.abs(density).max() or 1.0)
 
-    Each level has its own color scale: colors cannot be compared between levels. A tree of one
-    region is shown as its only level.
+
+def fitted(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
+    """Height and width in the proportions of a shape, with a longest side of so many pixels."""
+    factor = longest / max(shape)
+    return max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))
+
+
+def stretched(density: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
+    """A map ``(h, w)`` at another size, interpolated between the middles of its pixels."""
+    plane = Image.fromarray(density.astype(np.float32))
+    return np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float64)
+
+
+def resized(picture: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """A picture in its proportions with a longest side of so many pixels.
+
+    Enlarged, its pixels stay visible.
     """
-    levels = range(min(1, explanation.tree.depth), explanation.tree.depth + 1)
-    maps = [explanation.density_map(target, level=level) for level in levels]
-    return np.concatenate([overlay(pixels, density, size=size) for density in maps], axis=1)
+    height, width = fitted(picture.shape[:2], longest)
+    larger = longest > max(picture.shape[:2])
+    filtered = Image.Resampling.NEAREST if larger else Image.Resampling.LANCZOS
+    return np.asarray(Image.fromarray(picture).resize((width, height), filtered))
 
 
 def to_npz(explanation: Explanation) -> bytes:
     """All arrays of an explanation as a compressed npz file."""
     buffer = io.BytesIO()
-    refined = {} if explanation.deviations is None else {"deviations": explanation.deviations}
+    optional: dict[str, Any] = {}
+    if explanation.deviations is not None:
+        optional["deviations"] = explanation.deviations
+    if explanation.forest is not None:
+        forest = explanation.forest
+        optional |= {"trees": np.array(forest.trees), "density": forest.density}
+        optional |= {"spread": forest.spread, "leaf_spread": forest.leaf_spread}
     arrays: dict[str, Any] = dict(
         rectangles=explanation.tree.rectangles,
         parent=explanation.tree.parent,
@@ -63,7 +91,7 @@ def to_npz(explanation: Explanation) -> bytes:
         variant=np.array(explanation.variant),
         evaluations=np.array(explanation.evaluations),
         inference=np.array(explanation.inference),
-        **refined,
+        **optional,
     )
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
@@ -82,4 +110,9 @@ def from_npz(content: bytes) -> Explanation:
             evaluations=arrays["evaluations"].item(),
             inference=arrays["inference"].item(),
             deviations=arrays.get("deviations"),
+            forest=Forest(
+                arrays["trees"].item(), arrays["density"], arrays["spread"], arrays["leaf_spread"]
+            )
+            if "trees" in arrays
+            else None,
         )

@@ -19,7 +19,8 @@ from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DeadlineError, IerRayError
 from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.engine import Done, Engine, Failed, Job, Update
-from ier_ray.inference import ExplainerSettings, Recognizer
+from ier_ray.explainer_settings import ExplainerSettings
+from ier_ray.inference import Recognizer
 from ier_ray.serve.decoding import Decoder
 from ier_ray.serve.engine_jobs import EngineJobs
 from ier_ray.serve.errors import RefusedError, complaint

@@ -18,7 +18,8 @@ from ier_ray.explain.demands import Demands, recorded, scored
 from ier_ray.explain.engine import Job, Lend, SharedNetwork
 from ier_ray.explain.evaluators import SCORES, Interrupt, logit
 from ier_ray.explain.masking import MaskedImages
-from ier_ray.inference import ExplainerSettings, Precision, Recognizer
+from ier_ray.explainer_settings import ExplainerSettings, Precision
+from ier_ray.inference import Recognizer
 
 
 @dataclass(frozen=True)

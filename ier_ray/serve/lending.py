@@ -18,7 +18,7 @@ from ray import serve
 
 from ier_ray.data.images import Pixels
 from ier_ray.explain.masking import MaskedImages
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explainer_settings import ExplainerSettings
 
 logger = logging.getLogger(__name__)
 

@@ -14,6 +14,8 @@ from ier_ray.serve.deployments import Answer
 from ier_ray.serve.errors import ErrorReply, RefusedError
 
 JSON, PNG, EVENTS = "application/json", "image/png", "text/event-stream"
+SIDE = 448
+"""Side of a heat map in pixels."""
 
 
 def reply_of(answer: Answer, target: str | None) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def heat_map(answer: Answer, target: str | None) -> Response:
     """The heat map of an answer as PNG."""
     record = ExplanationRecord.of(answer.explanation, answer.settings, answer.scheme, target)
     density = answer.explanation.density_map(answer.scheme.index(record.target))
-    return Response(encode_png(overlay(answer.pixels, density)), media_type=PNG)
+    return Response(encode_png(overlay(answer.pixels, density, size=SIDE)), media_type=PNG)
 
 
 async def events(

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, Field, model_validator
 
 from ier_ray.config import Settings
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explainer_settings import DEFAULT_PRESET, ExplainerSettings
 from ier_ray.records import ExplanationRecord, Prediction
 
 
@@ -43,7 +43,7 @@ class AppArgs(Settings):
     deadline_s: float = Field(100.0, gt=0)
     """Seconds after which the finished levels of an explanation are the answer. Less than
     http_options.request_timeout_s."""
-    explainer: ExplainerSettings = ExplainerSettings()
+    explainer: ExplainerSettings = ExplainerSettings(preset=DEFAULT_PRESET)
     """Defaults of explanations; a request may override them."""
 
 
@@ -91,14 +91,5 @@ class ExplainQuery(ExplainerSettings):
     """Class to explain; by default the predicted one."""
 
     @model_validator(mode="after")
-    def _go_together(self) -> "ExplainQuery":
-        return self  # checked together with the service's settings, in :meth:`over`
-
-    def over(self, configured: ExplainerSettings) -> ExplainerSettings:
-        """The service's settings, overridden by the query's.
-
-        Raises:
-            pydantic.ValidationError: when the combined settings are invalid.
-        """
-        given = self.model_dump(include=self.model_fields_set - {"target"})
-        return ExplainerSettings.model_validate(configured.model_dump() | given)
+    def _check_combination(self) -> "ExplainQuery":
+        return self  # together with the service's settings, in :meth:`over`

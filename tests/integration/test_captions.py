@@ -37,7 +37,8 @@ from ier_ray.emotions import FOUR
 from ier_ray.errors import CheckpointError, DataError, SettingsError
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.evaluation.summary import evaluate_predictions
-from ier_ray.inference import ExplainerSettings, Recognizer
+from ier_ray.explainer_settings import ExplainerSettings
+from ier_ray.inference import Recognizer
 from ier_ray.models.captions import CAPTION_TOKENS, PADDING, Captioner
 from ier_ray.serve.app import build
 from ier_ray.serve.schemas import AppArgs

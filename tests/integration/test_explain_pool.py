@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -22,16 +23,20 @@ from ier_ray.cluster.explain_pool import (
 )
 from ier_ray.cluster.explainer import ENDINGS, explain_images
 from ier_ray.cluster.trainer import TrainResult
+from ier_ray.data.images import encode_png
 from ier_ray.data.preprocessing import Preprocessing
-from ier_ray.data.samples import NamedImage, images_from_shards
+from ier_ray.data.samples import NamedImage, images_from_files, images_from_shards
 from ier_ray.data.shards import ShardSet
 from ier_ray.emotions import FOUR
 from ier_ray.errors import CancelledError, SettingsError
 from ier_ray.explain import Evaluator, Masking
 from ier_ray.explain.rendering import from_npz
-from ier_ray.inference import ExplainerSettings, Recognizer
+from ier_ray.explain.sheets import PANEL, THUMBNAIL
+from ier_ray.explainer_settings import ExplainerSettings
+from ier_ray.inference import Recognizer
 
 SETTINGS = ExplainerSettings(depth=5)
+SMALL = Preprocessing(32)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +75,7 @@ def test_pool_equals_serial(
         {"variant": "proportional", "contexts": "present", "tolerance": 0.01, "depth": 8},
         {"budget": 40},  # fewer than the tree has
         {"depth": 3, "budget": 60},  # more: coalitions of any regions
+        {"depth": 4, "trees": 3, "first_axis": "both"},
     ],
 )
 def test_pool_equals_serial_with_any_effort(
@@ -167,7 +173,7 @@ def test_scores_are_the_networks_probabilities(
     )
 
 
-def test_explained_images_become_three_files_each(
+def test_explained_images_become_five_files_each(
     trained: TrainResult, images: list[NamedImage], tmp_path: Path
 ) -> None:
     explained = explain_images(
@@ -176,8 +182,11 @@ def test_explained_images_become_three_files_each(
     for image, record in zip(images, explained, strict=False):
         assert record.explanation.target == "hate"
         assert record.cue_mass is not None
-        assert Image.open(tmp_path / f"{image.name}.png").size == (448, 448)
-        assert Image.open(tmp_path / f"{image.name}-levels.png").size == (5 * 224, 224)
+        sheet = Image.open(tmp_path / f"{image.name}.png")
+        assert (sheet.width > 2 * PANEL[0], sheet.height > PANEL[0]) == (True, True)
+        drawn = Image.open(io.BytesIO(image.encoded or b""))
+        assert Image.open(tmp_path / f"{image.name}-overlay.png").size == drawn.size
+        assert Image.open(tmp_path / f"{image.name}-levels.png").width > 4 * THUMBNAIL
         values = json.loads((tmp_path / f"{image.name}.json").read_text())
         total = sum(leaf["value"] for leaf in values["leaves"])
         assert len(values["leaves"]) == 32
@@ -191,17 +200,43 @@ def test_explained_images_become_three_files_each(
         )
 
 
+def test_pictures_are_shown_in_their_own_proportions_under_their_own_names(
+    trained: TrainResult, tmp_path: Path
+) -> None:
+    """A file is read again for its picture; a sample of a shard set has its file's name."""
+    drawn = np.random.default_rng(0).integers(0, 256, (90, 160, 3), dtype=np.uint8)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "My cat (1).png").write_bytes(encode_png(drawn))
+    files = images_from_files([str(tmp_path / "in" / "My cat (1).png")], preprocessing=SMALL)
+    sample = NamedImage("set/images/My cat (2).jpg", files[0].pixels, encoded=encode_png(drawn))
+    explained = explain_images(
+        trained.checkpoint,
+        [*files, sample],
+        str(tmp_path / "out"),
+        scheme=FOUR,
+        settings=ExplainerSettings(depth=2, trees=2),
+    )
+    assert [Path(each.files).name for each in explained] == ["My_cat__1_", "My_cat__2_"]
+    for each in explained:
+        assert Image.open(f"{each.files}-overlay.png").size == (160, 90)
+        stored = from_npz(Path(f"{each.files}.npz").read_bytes())
+        assert stored.forest is not None
+        assert stored.forest.spread.shape == (32, 32, 4)
+        leaves = json.loads(Path(f"{each.files}.json").read_text())["leaves"]
+        assert all(leaf["spread"] > 0 for leaf in leaves)
+
+
 def test_images_of_one_title_keep_their_own_files(
     trained: TrainResult, images: list[NamedImage], tmp_path: Path
 ) -> None:
     names = ("a/1.png", "b/1.png", "b/1.jpg", "c/2.png")
-    given = [replace(images[0], name=name, location=f"/{name}") for name in names]
+    given = [replace(images[0], name=name, location=None) for name in names]
     explained = explain_images(
         trained.checkpoint, given, str(tmp_path), scheme=FOUR, settings=ExplainerSettings(depth=1)
     )
     written = {f"{record.files}{ending}" for record in explained for ending in ENDINGS}
     assert {str(file) for file in tmp_path.iterdir()} == written
-    assert len(written) == 4 * len(names)
+    assert len(written) == len(ENDINGS) * len(names)
     assert explained[3].files == f"{tmp_path}/2"
     for name, record in zip(names, explained, strict=True):
         assert json.loads(Path(f"{record.files}.json").read_text())["name"] == name

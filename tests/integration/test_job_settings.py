@@ -15,7 +15,7 @@ from ier_ray.command_line import from_command_line
 from ier_ray.data.listing import LayoutSettings
 from ier_ray.errors import SettingsError
 from ier_ray.experiments.demo import DemoSettings
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explainer_settings import DEFAULT_PRESET, ExplainerSettings
 
 TRAIN = ["data", "data.augment", "model", "loss", "optimizer", "schedule", "scaling", "tracking"]
 SECTIONS = {
@@ -83,7 +83,7 @@ def test_explain_knows_its_explainer_by_short_names() -> None:
     settings = settings_of("explain", "ExplainSettings", *flags, *more)
     assert settings.images == ["a.png", "b.png"]
     assert settings.explainer == ExplainerSettings(
-        depth=5, contexts="absent", baseline="#ff0000", first_axis="y"
+        preset=DEFAULT_PRESET, depth=5, contexts="absent", baseline="#ff0000", first_axis="y"
     )
 
 

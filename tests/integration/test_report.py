@@ -24,7 +24,7 @@ from ier_ray.data.samples import images_from_shards
 from ier_ray.data.shards import ShardSet
 from ier_ray.emotions import FOUR
 from ier_ray.experiments.demo_stages import compare_layers
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.report.page import render_report
 
 

@@ -15,6 +15,7 @@ from ray import serve
 from ier_ray.cluster.trainer import TrainResult
 from ier_ray.data.images import decode_square, encode_png
 from ier_ray.data.synthetic import draw_scene
+from ier_ray.explainer_settings import DEFAULT_PRESET, PRESETS, ExplainerSettings
 from ier_ray.inference import Recognizer
 from ier_ray.serve.app import build
 from ier_ray.serve.ports import free_port
@@ -22,6 +23,7 @@ from ier_ray.serve.schemas import AppArgs
 
 CASES = Path(__file__).parents[1] / "data"
 MODEL = "/v1/models/ier"
+ONE_TREE = {"first_axis": "x", "trees": "1"}
 SCENE = encode_png(draw_scene("anger", size=48, seed=11).image)
 
 
@@ -64,7 +66,8 @@ def test_prediction_equals_the_network(client: httpx.Client, trained: TrainResul
 
 def test_leaf_values_sum_to_the_difference_from_the_baseline(client: httpx.Client) -> None:
     coarse = {"contexts": "absent", "target": "sad", "score": "logit", "depth": "3"}
-    for query, depth in (({}, 6), (coarse, 3)):
+    coarse |= ONE_TREE
+    for query, depth in (({}, PRESETS[DEFAULT_PRESET].depth), (coarse, 3)):
         reply = client.post(f"{MODEL}:explain", content=SCENE, params=query)
         assert reply.status_code == 200
         found = reply.json()
@@ -82,7 +85,7 @@ def test_leaf_values_sum_to_the_difference_from_the_baseline(client: httpx.Clien
 
 def test_sharp_maps_of_few_evaluations(client: httpx.Client) -> None:
     query: dict[str, str | float] = {"variant": "proportional", "contexts": "present"}
-    query |= {"depth": 7, "tolerance": 0.02}
+    query |= {"depth": 7, "tolerance": 0.02, "score": "probability", **ONE_TREE}
     found = client.post(f"{MODEL}:explain", content=SCENE, params=query).json()
     assert found["evaluations"] < 2 * 2**7
     assert len(found["leaves"]) == found["evaluations"] / 2
@@ -93,10 +96,29 @@ def test_sharp_maps_of_few_evaluations(client: httpx.Client) -> None:
 
 
 def test_a_budget_beyond_the_tree_says_how_sure_it_is(client: httpx.Client) -> None:
-    query = {"depth": 3, "budget": 64}
+    query = {"depth": "3", "budget": "64", **ONE_TREE}
     found = client.post(f"{MODEL}:explain", content=SCENE, params=query).json()
     assert found["evaluations"] == 64
     assert all(leaf["deviation"] > 0 for leaf in found["leaves"])
+
+
+def test_several_trees_say_how_much_depends_on_their_cuts(client: httpx.Client) -> None:
+    query = {"preset": "paper", "contexts": "both", "variant": "normalized", "trees": "3"}
+    found = client.post(f"{MODEL}:explain", content=SCENE, params=query | {"depth": "3"}).json()
+    assert found["settings"]["trees"] == 3
+    assert found["evaluations"] == 3 * 28
+    assert all(leaf["spread"] > 0 for leaf in found["leaves"])
+    assert abs(found["efficiency_gap"]) < 1e-9
+
+
+def test_a_preset_sets_everything(client: httpx.Client) -> None:
+    query = {"preset": "paper", "depth": "2"}
+    found = client.post(f"{MODEL}:explain", content=SCENE, params=query).json()
+    assert found["settings"] == ExplainerSettings(preset="paper", depth=2).model_dump()
+    assert found["evaluations"] == 2 * 2**2
+    refused = client.post(f"{MODEL}:explain", content=SCENE, params=query | {"trees": "2"})
+    assert refused.status_code == 422
+    assert "variant paper is defined for trees 1, got 2" in refused.json()["detail"]
 
 
 def test_the_explained_score_is_the_prediction(client: httpx.Client) -> None:
@@ -141,7 +163,16 @@ def test_accepting_a_picture_gives_the_heat_map(client: httpx.Client) -> None:
         (SCENE, {"baseline": "#12345"}, 422, "bad_parameter", "baseline: "),
         (SCENE, {"levels": 3}, 422, "bad_parameter", "levels: "),
         (SCENE, {"budget": 9000}, 422, "bad_parameter", "budget: "),
-        (SCENE, {"budget": 3, "first_axis": "both"}, 422, "bad_parameter", "budget must be >= 4"),
+        (SCENE, {"budget": 3, "trees": 1}, 422, "bad_parameter", "budget must be >= "),
+        (
+            SCENE,
+            {"budget": 6, "trees": 4, "first_axis": "x"},
+            422,
+            "bad_parameter",
+            "budget must be >= 8",
+        ),
+        (SCENE, {"preset": "best"}, 422, "bad_parameter", "preset: "),
+        (SCENE, {"trees": 100}, 422, "bad_parameter", "trees: "),
         (SCENE, {"variant": "paper"}, 422, "bad_parameter", "contexts absent, got both"),
     ],
 )

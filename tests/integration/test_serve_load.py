@@ -27,7 +27,8 @@ from support.service import (
     values,
 )
 
-from ier_ray.inference import ExplainerSettings, Recognizer
+from ier_ray.explainer_settings import ExplainerSettings
+from ier_ray.inference import Recognizer
 from ier_ray.serve.schemas import AppArgs
 
 pytestmark = pytest.mark.alone

@@ -18,7 +18,7 @@ from ier_ray.cluster.trainer import TrainResult
 from ier_ray.data.samples import images_from_files
 from ier_ray.emotions import FOUR
 from ier_ray.evaluation.predictions import Predictions
-from ier_ray.inference import ExplainerSettings
+from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.study.manifest import read_manifest
 from ier_ray.training.checkpoint import read_checkpoint_manifest
 

@@ -16,7 +16,8 @@ from ier_ray.emotions import FOUR
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.explain.metrics import positive_mass_inside
 from ier_ray.explain.rendering import to_npz
-from ier_ray.inference import ExplainerSettings, Recognizer
+from ier_ray.explainer_settings import ExplainerSettings
+from ier_ray.inference import Recognizer
 from ier_ray.records import ExplanationRecord, predictions_of_rows
 from ier_ray.training.checkpoint import export_checkpoint
 from support.runs import tiny_settings

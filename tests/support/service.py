@@ -15,7 +15,8 @@ from ray import serve
 
 from ier_ray.data.images import decode_square, encode_png
 from ier_ray.data.synthetic import draw_scene
-from ier_ray.inference import ExplainerSettings, Recognizer
+from ier_ray.explainer_settings import ExplainerSettings
+from ier_ray.inference import Recognizer
 from ier_ray.records import ExplanationRecord
 from ier_ray.serve.app import Ingress
 from ier_ray.serve.deployments import Explainer

@@ -15,7 +15,8 @@ from ier_ray.data.provenance import SeenRows
 from ier_ray.errors import CheckpointError
 from ier_ray.explain.engine import Engine
 from ier_ray.explain.masking import Masking
-from ier_ray.inference import ExplainerSettings, Precision, Recognizer
+from ier_ray.explainer_settings import ExplainerSettings, Precision
+from ier_ray.inference import Recognizer
 from ier_ray.models import ModelSettings, build_joint_model, build_network
 from ier_ray.serve.engine_jobs import EngineJobs
 from ier_ray.training.checkpoint import read_checkpoint_manifest, save_checkpoint

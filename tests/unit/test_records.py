@@ -11,7 +11,7 @@ import torch
 from ier_ray.emotions import FOUR
 from ier_ray.explain import AnytimeExplainer, DenseEvaluator
 from ier_ray.explain.evaluators import SCORES
-from ier_ray.inference import ExplainerSettings, Score
+from ier_ray.explainer_settings import ExplainerSettings, Score
 from ier_ray.records import ExplanationRecord, leaves_of
 
 SIZE = 16

@@ -149,6 +149,22 @@ EXPLAIN = {
     "output a file": ("--images {picture} --output {file}", "is a file, not a directory"),
     "unknown baseline": ("--images {picture} --baseline purple", "baseline: "),
     "too deep": ("--images {picture} --depth 99", "depth must be <= 14, got 99"),
+    "unknown preset": ("--images {picture} --preset best", "preset must be 'paper', 'shapley', 's"),
+    "trees of the paper": (
+        "--images {picture} --preset paper --trees 4",
+        "variant paper is defined for trees 1, got 4",
+    ),
+    "no trees": ("--images {picture} --trees 0", "trees must be >= 1, got 0"),
+    "too many trees": ("--images {picture} --trees 100", "trees must be <= 64, got 100"),
+    "cuts that move too far": ("--images {picture} --jitter 2", "jitter must be <= 1, got 2"),
+    "budget of too few": (
+        "--images {picture} --trees 8 --first-axis both --budget 20",
+        "budget must be >= 32 with first_axis both and trees 8, got 20",
+    ),
+    "variant and contexts": (
+        "--images {picture} --contexts present --variant paper --trees 1",
+        "variant paper is defined for contexts absent, got present",
+    ),
     "too many workers": (
         "--images {picture} --workers 9",
         "9 workers of 1 CPUs needs 9 CPUs and 0 GPUs, the cluster has",

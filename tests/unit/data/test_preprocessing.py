@@ -31,7 +31,8 @@ from ier_ray.data.streams import JointStreams
 from ier_ray.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalization
 from ier_ray.emotions import FOUR
 from ier_ray.explain.masking import Masking
-from ier_ray.inference import ExplainerSettings, Recognizer
+from ier_ray.explainer_settings import ExplainerSettings
+from ier_ray.inference import Recognizer
 from ier_ray.serve.decoding import Decoder
 from ier_ray.serve.uploads import read_upload
 from ier_ray.training.loop import on_device

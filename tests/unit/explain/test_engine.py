@@ -40,6 +40,9 @@ EXPLAINERS = (
     AnytimeExplainer(3, budget=120),
     AnytimeExplainer(3, first_axis="both"),
     AnytimeExplainer(2, first_axis="both", budget=60),
+    AnytimeExplainer(3, trees=3),
+    AnytimeExplainer(5, trees=2, first_axis="both", contexts="present", tolerance=0.001),
+    AnytimeExplainer(3, trees=2, budget=160),
     AnytimeExplainer(0),
 )
 
@@ -96,6 +99,20 @@ def test_the_tree_is_finished_before_its_refinement_is_planned(
     levels = [each.explanation for each in waiting.updates if isinstance(each, Level)]
     assert [each.tree.depth for each in levels] == [0, 1, 2, 3, 3]
     assert largest_difference(levels[3], alone(AnytimeExplainer(3), 0)) < 1e-12
+
+
+def test_after_each_tree_the_mean_so_far_is_finished(
+    engine: Engine, network: CountingNetwork
+) -> None:
+    explainer = AnytimeExplainer(3, trees=4)
+    (waiting,) = submitted(engine, [job_of(network, explainer)])
+    assert largest_difference(waiting.explanation(), alone(explainer, 0)) < 1e-12
+    found = [each.explanation for each in waiting.updates if isinstance(each, Level)]
+    assert [each.tree.depth for each in found] == [0, 1, 2, 3, 3, 3]  # levels, then means
+    for number, each in enumerate(found[3:], start=1):
+        expected = alone(AnytimeExplainer(3, trees=number), 0)
+        assert largest_difference(each, expected) < 1e-12
+        np.testing.assert_allclose(each.density_map(1), expected.density_map(1), atol=1e-12)
 
 
 @pytest.mark.parametrize("explainer", EXPLAINERS[:2])

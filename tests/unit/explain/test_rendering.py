@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from support.games import PixelGame
+from support.games import PixelGame, nonlinear
 
-from ier_ray.explain import DenseEvaluator, RegionTree, explain
+from ier_ray.explain import AnytimeExplainer, DenseEvaluator, RegionTree, explain
 from ier_ray.explain.baselines import baseline_image, before_normalization
 from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.metrics import cue_mass_ratio, positive_mass_inside
-from ier_ray.explain.rendering import from_npz, overlay, strip, to_npz
+from ier_ray.explain.rendering import from_npz, overlay, to_npz
 
 
 @pytest.fixture
@@ -32,29 +32,53 @@ def test_npz_keeps_everything(explanation: Explanation) -> None:
     assert loaded.inference == explanation.inference == "dense"
 
 
+def test_npz_keeps_what_several_trees_say() -> None:
+    game = PixelGame(nonlinear(30, seed=1), (5, 6))
+    mean = AnytimeExplainer(3, trees=3).explain(game)
+    loaded = from_npz(to_npz(mean))
+    assert loaded.forest is not None
+    assert mean.forest is not None
+    assert loaded.forest.trees == 3
+    for name in ("density", "spread", "leaf_spread"):
+        np.testing.assert_array_equal(getattr(loaded.forest, name), getattr(mean.forest, name))
+    np.testing.assert_array_equal(loaded.density_map(1), mean.density_map(1))
+
+
 def test_overlay_is_red_for_and_blue_against() -> None:
     density = np.zeros((8, 8))
     density[:, :4], density[:, 4:] = 1.0, -1.0
     picture = overlay(np.full((8, 8, 3), 128, np.uint8), density, size=64).astype(int)
     assert picture.shape == (64, 64, 3)
-    assert (picture[:, :32, 0] > picture[:, :32, 2] + 40).all()
-    assert (picture[:, 32:, 2] > picture[:, 32:, 0] + 40).all()
+    assert (picture[:, :28, 0] > picture[:, :28, 2] + 40).all()
+    assert (picture[:, 36:, 2] > picture[:, 36:, 0] + 40).all()
 
 
-def test_strip_shows_every_level_coarse_to_fine(explanation: Explanation) -> None:
-    pixels = np.full((16, 16, 3), 128, np.uint8)
-    picture = strip(pixels, explanation, 1, size=32)
-    for number, level in enumerate((1, 2, 3)):
-        expected = overlay(pixels, explanation.density_map(1, level=level), size=32)
-        np.testing.assert_array_equal(picture[:, 32 * number : 32 * (number + 1)], expected)
-    assert picture.shape == (32, 96, 3)
-    alone = explain(PixelGame(np.ones_like, (16, 16)), RegionTree.halving(16, 16, depth=0))
-    assert strip(pixels, alone, 0, size=32).shape == (32, 32, 3)
+@pytest.mark.parametrize(
+    ("shape", "size", "expected"),
+    [
+        ((30, 50), None, (30, 50)),  # its own
+        ((500, 2000), None, (256, 1024)),  # at most
+        ((2000, 500), None, (1024, 256)),
+        ((30, 50), 100, (60, 100)),
+        ((64, 64), 32, (32, 32)),
+        ((1, 3000), None, (1, 1024)),
+    ],
+)
+def test_overlays_have_the_pictures_proportions(
+    shape: tuple[int, int], size: int | None, expected: tuple[int, int]
+) -> None:
+    picture = np.full((*shape, 3), 128, np.uint8)
+    assert overlay(picture, np.ones((4, 4)), size=size).shape == (*expected, 3)
 
 
-def test_overlay_of_nothing_is_gray() -> None:
-    picture = overlay(np.full((8, 8, 3), 128, np.uint8), np.zeros((8, 8)), size=8).astype(int)
-    assert np.ptp(picture, axis=2).max() < 5
+def test_pictures_keep_their_colors_where_nothing_matters() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    density = np.zeros((10, 10))
+    np.testing.assert_array_equal(overlay(picture, density), picture)
+    density[:, 5:] = 1.0
+    painted = overlay(picture, density)
+    np.testing.assert_array_equal(painted[:, :12], picture[:, :12])
+    assert np.abs(painted[:, 18:].astype(int) - picture[:, 18:]).mean() > 30
 
 
 def test_positive_mass_by_hand() -> None:

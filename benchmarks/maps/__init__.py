@@ -1,0 +1,1 @@
+"""How good the maps of explanations are, by settings."""
