@@ -46,7 +46,7 @@ class _Record(BaseModel):
             if not (0 <= leaf.top < leaf.bottom <= size and 0 <= leaf.left < leaf.right <= size):
                 raise DataError(f"explanation of {self.name}: a region leaves the image: {leaf}")
             area = (leaf.bottom - leaf.top) * (leaf.right - leaf.left)
-            values[leaf.top : leaf.bottom, leaf.left : leaf.right] = leaf.value / area
+            values[leaf.top : leaf.bottom, leaf.left : leaf.right] += leaf.value / area
         nearest = (np.arange(GRID) * size + size // 2) // GRID
         grid: Floats = values[np.ix_(nearest, nearest)]
         return grid
