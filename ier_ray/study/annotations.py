@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,19 +64,11 @@ def collect(manifest: StudyManifest, given: Sequence[Annotation]) -> Annotations
             repeated[annotation.annotator].append(annotation)
         answered.setdefault(annotation.image_id, annotation)
     problems = [_repeated(name, found[name], again) for name, again in sorted(repeated.items())]
-    known = manifest.image_ids
-    for name, answers in sorted(found.items()):
-        foreign = [image for image in answers if image not in set(known)]
-        missing = [image for image in known if image not in answers]
-        if foreign:
-            problems.append(
-                f"annotator {name!r}: {_images(foreign)} of no image of study {manifest.study_id}"
-            )
-        if missing:
-            problems.append(
-                f"annotator {name!r}: {_images(missing)} missing of {len(known)}; let them be "
-                f"annotated, or leave the annotator out"
-            )
+    problems += [
+        problem
+        for name, answers in sorted(found.items())
+        for problem in _unfitting(name, answers, manifest)
+    ]
     if len(found) < FEWEST_ANNOTATORS and not problems:
         problems.append(
             f"agreement needs the answers of {FEWEST_ANNOTATORS} annotators or more, but there "
@@ -84,9 +76,13 @@ def collect(manifest: StudyManifest, given: Sequence[Annotation]) -> Annotations
         )
     if problems:
         raise DataError("\n".join(problems))
+    return _in_order(manifest, found)
+
+
+def _in_order(manifest: StudyManifest, found: dict[str, dict[str, Annotation]]) -> Annotations:
     names = tuple(sorted(found))
     classes = {name: index for index, name in enumerate(manifest.classes)}
-    table = [[found[name][image] for name in names] for image in known]
+    table = [[found[name][image] for name in names] for image in manifest.image_ids]
     return Annotations(
         names,
         np.asarray([[classes[one.label or ""] for one in row] for row in table], dtype=np.int64),
@@ -94,9 +90,26 @@ def collect(manifest: StudyManifest, given: Sequence[Annotation]) -> Annotations
     )
 
 
+def named(ids: Sequence[str]) -> str:
+    """The first of some ids, for a message."""
+    return ", ".join(ids[:NAMED]) + (", …" if len(ids) > NAMED else "")
+
+
 def _images(images: list[str]) -> str:
-    named = ", ".join(images[:NAMED]) + (", …" if len(images) > NAMED else "")
-    return f"{len(images)} annotation{'s' if len(images) > 1 else ''} ({named})"
+    return f"{len(images)} annotation{'s' if len(images) > 1 else ''} ({named(images)})"
+
+
+def _unfitting(name: str, answers: dict[str, Annotation], manifest: StudyManifest) -> Iterator[str]:
+    known = manifest.image_ids
+    foreign = sorted(answers.keys() - set(known))
+    missing = [image for image in known if image not in answers]
+    if foreign:
+        yield f"annotator {name!r}: {_images(foreign)} of no image of study {manifest.study_id}"
+    if missing:
+        yield (
+            f"annotator {name!r}: {_images(missing)} missing of {len(known)}; let them be "
+            f"annotated, or leave the annotator out"
+        )
 
 
 def _repeated(name: str, first: dict[str, Annotation], again: list[Annotation]) -> str:

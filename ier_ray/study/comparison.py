@@ -9,7 +9,7 @@ import numpy as np
 from ier_ray.errors import DataError
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.study.agreement import Labels, Majority, ShareOf, cohen_kappa
-from ier_ray.study.annotations import NAMED, Annotations
+from ier_ray.study.annotations import Annotations, named
 from ier_ray.study.manifest import StudyManifest
 
 
@@ -86,5 +86,6 @@ def out_of_fold_labels(predictions: Predictions, manifest: StudyManifest) -> Lab
 
 def _require(samples: list[str], problem: str) -> None:
     if samples:
-        named = ", ".join(samples[:NAMED]) + (", …" if len(samples) > NAMED else "")
-        raise DataError(f"predictions: {len(samples)} images of the study ({named}) {problem}")
+        raise DataError(
+            f"predictions: {len(samples)} images of the study ({named(samples)}) {problem}"
+        )

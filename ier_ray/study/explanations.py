@@ -13,7 +13,7 @@ from ier_ray import storage
 from ier_ray.config import in_one_line
 from ier_ray.errors import DataError
 from ier_ray.records import Leaf
-from ier_ray.study.annotations import NAMED
+from ier_ray.study.annotations import named
 from ier_ray.study.cues import GRID, Floats
 from ier_ray.study.manifest import StudyManifest
 
@@ -46,7 +46,7 @@ class _Record(BaseModel):
             if not (0 <= leaf.top < leaf.bottom <= size and 0 <= leaf.left < leaf.right <= size):
                 raise DataError(f"explanation of {self.name}: a region leaves the image: {leaf}")
             area = (leaf.bottom - leaf.top) * (leaf.right - leaf.left)
-            values[leaf.top : leaf.bottom, leaf.left : leaf.right] = leaf.value / area
+            values[leaf.top : leaf.bottom, leaf.left : leaf.right] += leaf.value / area
         nearest = (np.arange(GRID) * size + size // 2) // GRID
         grid: Floats = values[np.ix_(nearest, nearest)]
         return grid
@@ -65,6 +65,21 @@ def read_explanations(location: str, manifest: StudyManifest) -> list[ExplainedS
         StorageError: when the directory is missing.
         DataError: when an image has no explanation or several, or a file is not an explanation.
     """
+    found = _by_image(location, manifest)
+    missing = [image for image in manifest.image_ids if image not in found]
+    if missing:
+        raise DataError(
+            f"{location}: {len(missing)} of {len(manifest.images)} images of the study have no "
+            f"explanation here ({named(missing)}); make them with jobs/explain.py --images "
+            f"STUDY/images/*.jpg"
+        )
+    return [
+        ExplainedStudyImage(found[image].target, found[image].density())
+        for image in manifest.image_ids
+    ]
+
+
+def _by_image(location: str, manifest: StudyManifest) -> dict[str, _Record]:
     names = {image.sample_id: image.image_id for image in manifest.images}
     names |= {image: image for image in manifest.image_ids}
     found: dict[str, _Record] = {}
@@ -83,18 +98,7 @@ def read_explanations(location: str, manifest: StudyManifest) -> list[ExplainedS
                 f"not one of {manifest.classes}"
             )
         found[image] = record
-    missing = [image for image in manifest.image_ids if image not in found]
-    if missing:
-        named = ", ".join(missing[:NAMED]) + (", …" if len(missing) > NAMED else "")
-        raise DataError(
-            f"{location}: {len(missing)} of {len(manifest.images)} images of the study have no "
-            f"explanation here ({named}); make them with jobs/explain.py --images "
-            f"STUDY/images/*.jpg"
-        )
-    return [
-        ExplainedStudyImage(found[image].target, found[image].density())
-        for image in manifest.image_ids
-    ]
+    return found
 
 
 def _read(path: str) -> _Record:

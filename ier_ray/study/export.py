@@ -127,9 +127,7 @@ def make_study(
         DataError: when there are too few images without faces.
     """
     drawn = draw_samples(shards, rows, count, seed=seed, has_face=screen.has_face)
-    exported = [(*_encoded(sample.image, largest_side), sample) for sample in drawn.samples]
-    images = [_described(jpeg, size, sample) for jpeg, size, sample in exported]
-    encoded = {image.image_id: jpeg for image, (jpeg, _, _) in zip(images, exported, strict=True)}
+    images, encoded = _as_exported(drawn.samples, largest_side)
     if len(encoded) < len(images):
         raise DataError(
             f"{shards.location}: {len(images) - len(encoded)} images are the same after they are "
@@ -149,6 +147,28 @@ def make_study(
     return ExportedStudy(manifest, encoded, consent)
 
 
+def _as_exported(
+    samples: Sequence[DrawnSample], largest_side: int
+) -> tuple[list[StudyImage], dict[str, bytes]]:
+    """The record of each sample, and the JPEG files by image id."""
+    images: list[StudyImage] = []
+    encoded: dict[str, bytes] = {}
+    for sample in samples:
+        jpeg, (width, height) = _encoded(sample.image, largest_side)
+        image_id = hashlib.sha256(jpeg).hexdigest()[:ID_DIGITS]
+        encoded[image_id] = jpeg
+        images.append(
+            StudyImage(
+                image_id=image_id,
+                sample_id=sample.sample_id,
+                label=sample.label,
+                width=width,
+                height=height,
+            )
+        )
+    return images, encoded
+
+
 def _encoded(image: Image.Image, largest_side: int) -> tuple[bytes, tuple[int, int]]:
     """A JPEG file without metadata, in the image's own aspect, and its width and height."""
     small = image.copy()
@@ -156,16 +176,6 @@ def _encoded(image: Image.Image, largest_side: int) -> tuple[bytes, tuple[int, i
     buffer = io.BytesIO()
     small.save(buffer, format="JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue(), small.size
-
-
-def _described(jpeg: bytes, size: tuple[int, int], sample: DrawnSample) -> StudyImage:
-    return StudyImage(
-        image_id=hashlib.sha256(jpeg).hexdigest()[:ID_DIGITS],
-        sample_id=sample.sample_id,
-        label=sample.label,
-        width=size[0],
-        height=size[1],
-    )
 
 
 def _screening(screen: FaceScreen, drawn: Drawn) -> Screening:

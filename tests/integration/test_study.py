@@ -1,4 +1,4 @@
-"""The study's jobs, with a trained network: from the export to the model beside the annotators."""
+"""The jobs of a study: from the export to a model and its explanations beside the annotators."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.runs import ROOT
+from support.checkpoints import save_tiny
+from support.predictions import random_predictions
+from support.runs import ROOT, SIZE
+from support.shards import write_domains
 
-from ier_ray.cluster.explainer import explain_images
-from ier_ray.cluster.trainer import TrainResult
-from ier_ray.data.samples import images_from_files
-from ier_ray.emotions import FOUR
-from ier_ray.evaluation.predictions import Predictions
-from ier_ray.explainer_settings import ExplainerSettings
-from ier_ray.study.manifest import read_manifest
-from ier_ray.training.checkpoint import read_checkpoint_manifest
+from ier_ray.data.listing import LayoutSettings
+from ier_ray.data.sources import SyntheticSource
+from ier_ray.study.manifest import StudyManifest, read_manifest
 
 IMAGES = 8
 WHOLE = {"kind": "rectangle", "x": 0, "y": 0, "width": 1, "height": 1}
@@ -28,10 +26,10 @@ LEFT = WHOLE | {"width": 0.5}
 
 
 def run_job(job: str, *arguments: str) -> dict[str, Any]:
-    """A job in a process of its own, without a cluster; its last line."""
+    """A job in a process of its own, which starts a cluster if it needs one; its last line."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "jobs" / f"{job}.py"), *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "RAY_ADDRESS": "local"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -43,20 +41,23 @@ def run_job(job: str, *arguments: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def exported(
-    trained: TrainResult, shards: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Their shard set."""
+    source = SyntheticSource(samples=80, size=SIZE, seed=3)
+    return write_domains(source, tmp_path_factory.mktemp("scenes"), LayoutSettings())["ier"]
+
+
+@pytest.fixture(scope="module")
+def exported(scenes: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     output = str(tmp_path_factory.mktemp("study"))
     return run_job(
         "study_export",
-        *("--shards", shards["ier"], "--images", str(IMAGES), "--output", output),
-        *("--faces", "none"),
+        *("--shards", scenes, "--images", str(IMAGES), "--output", output, "--faces", "none"),
     )
 
 
-def answers(exported: dict[str, Any], path: Path, name: str, labels: list[int], cue: Any) -> str:
+def answers(manifest: StudyManifest, path: Path, name: str, labels: list[int], cue: Any) -> str:
     """The file of an annotator."""
-    manifest = read_manifest(exported["files"]["study"])
     content = {
         "format": "ier_ray study answers",
         "version": 1,
@@ -73,32 +74,32 @@ def answers(exported: dict[str, Any], path: Path, name: str, labels: list[int], 
     return str(path / f"{name}.json")
 
 
-def test_annotators_a_model_and_its_explanations(
-    exported: dict[str, Any], trained: TrainResult, tmp_path: Path
-) -> None:
+def predictions(manifest: StudyManifest, path: Path) -> tuple[str, list[int]]:
+    """A file of predictions of the images, and the predicted classes."""
+    labels = np.array([manifest.classes.index(image.label) for image in manifest.images])
+    ids = np.array([image.sample_id for image in manifest.images])
+    found = random_predictions(IMAGES, seed=1, labels=labels, sample_ids=ids)
+    found.write(str(path / "predictions.parquet"))
+    return str(path / "predictions.parquet"), found.probabilities.argmax(1).tolist()
+
+
+def test_annotators_a_model_and_its_explanations(exported: dict[str, Any], tmp_path: Path) -> None:
     manifest = read_manifest(exported["files"]["study"])
-    predictions = Predictions.read(trained.predictions)
-    predicted = dict(
-        zip(predictions.sample_ids.tolist(), predictions.probabilities.argmax(1), strict=True)
-    )
-    model = [int(predicted[image.sample_id]) for image in manifest.images]
+    predicted, model = predictions(manifest, tmp_path)
     other = [(label + (number < 2)) % 4 for number, label in enumerate(model)]
-    preprocessing = read_checkpoint_manifest(trained.checkpoint).preprocessing
     files = [str(path) for path in sorted(Path(exported["files"]["images"]).glob("*.jpg"))]
-    explain_images(
-        trained.checkpoint,
-        images_from_files(files, preprocessing=preprocessing),
-        str(tmp_path / "explained"),
-        scheme=FOUR,
-        settings=ExplainerSettings(depth=3),
+    run_job(
+        "explain",
+        *("--checkpoint", save_tiny(tmp_path / "checkpoint"), "--depth", "3"),
+        *("--output", str(tmp_path / "explained"), "--images", *files),
     )
     record = run_job(
         "study_import",
         *("--study", str(Path(exported["files"]["study"]).parent)),
-        *("--answers", answers(exported, tmp_path, "Ann", model, WHOLE)),
-        answers(exported, tmp_path, "Bo", model, LEFT),
-        answers(exported, tmp_path, "Cy", other, LEFT),
-        *("--predictions", trained.predictions, "--explanations", str(tmp_path / "explained")),
+        *("--answers", answers(manifest, tmp_path, "Ann", model, WHOLE)),
+        answers(manifest, tmp_path, "Bo", model, LEFT),
+        answers(manifest, tmp_path, "Cy", other, LEFT),
+        *("--predictions", predicted, "--explanations", str(tmp_path / "explained")),
         *("--percentages", "75", "78.3", "--output", str(tmp_path / "agreement.json")),
     )
     assert (record["images"], record["annotators"]) == (IMAGES, ["Ann", "Bo", "Cy"])
@@ -139,11 +140,11 @@ def left_mass(file: Path) -> float:
     return inside / total if total else 0.0
 
 
-def test_the_export_says_what_it_wrote(exported: dict[str, Any], shards: dict[str, str]) -> None:
+def test_the_export_says_what_it_wrote(exported: dict[str, Any], scenes: str) -> None:
     assert exported["images"] == sum(exported["classes"].values()) == IMAGES
     assert exported["screening"]["method"] == "none"
     manifest = read_manifest(exported["files"]["study"])
     assert (manifest.study_id, manifest.part) == (exported["study_id"], "test")
-    assert manifest.shards == shards["ier"]
+    assert manifest.shards == scenes
     tasks = json.loads((Path(exported["files"]["label_studio"]) / "tasks.json").read_text())
     assert len(tasks) == IMAGES
