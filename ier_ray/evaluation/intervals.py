@@ -84,7 +84,8 @@ def paired_difference(
     Both models are measured on the same resampled groups, so what is common to both cancels.
 
     Raises:
-        DataError: when the images differ (see :func:`~ier_ray.evaluation.matching.matched`), or there are fewer than two groups.
+        DataError: when the images differ (:func:`~ier_ray.evaluation.matching.matched`), or there
+            are fewer than two groups.
     """
     first, second = matched(first, second)
     members, count = _numbered(first.groups)
