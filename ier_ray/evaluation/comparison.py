@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from ier_ray.errors import DataError
-from ier_ray.evaluation.intervals import RESAMPLES, Interval, matched, paired_difference
+from ier_ray.evaluation.intervals import RESAMPLES, Interval, paired_difference
+from ier_ray.evaluation.matching import matched
 from ier_ray.evaluation.metrics import accuracy, balanced_accuracy
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.evaluation.significance import McNemar, holm, mcnemar

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ier_ray.errors import DataError
+from ier_ray.evaluation.matching import matched
 from ier_ray.evaluation.metrics import ConfusionMetric, Floats, Metric, confusion_matrix
 from ier_ray.evaluation.predictions import Predictions
 
@@ -98,7 +99,8 @@ def paired_difference(
     Both models are measured on the same resampled groups, so what is common to both cancels.
 
     Raises:
-        DataError: when the images differ (see :func:`matched`), or there are fewer than two groups.
+        DataError: when the images differ (:func:`~ier_ray.evaluation.matching.matched`), or there
+            are fewer than two groups.
     """
     first, second = matched(first, second)
     members, count = _numbered(first.groups)
@@ -152,50 +154,6 @@ def bootstrap_class_intervals(
         )
         for number, estimate in enumerate(estimates)
     ]
-
-
-def matched(first: Predictions, second: Predictions) -> tuple[Predictions, Predictions]:
-    """Both predictions in one order, so that their rows are of the same images.
-
-    Raises:
-        DataError: when an image (sample id and fold) is in one only, or several times in one, or
-            its label, its group or the classes differ.
-    """
-    if first.classes != second.classes:
-        raise DataError(
-            f"the models predict different classes: {list(first.classes)} and "
-            f"{list(second.classes)}"
-        )
-    one, other = _by_image(first, "first"), _by_image(second, "second")
-    unmatched = one.keys() ^ other.keys()
-    if unmatched:
-        raise DataError(
-            f"the models were not evaluated on the same images: {len(unmatched)} of "
-            f"{len(one.keys() | other.keys())} (sample id, fold) are in one only, such as "
-            f"{min(unmatched)}"
-        )
-    keys = sorted(one)
-    first = first.select(np.asarray([one[key] for key in keys], dtype=np.int64))
-    second = second.select(np.asarray([other[key] for key in keys], dtype=np.int64))
-    for name in ("labels", "groups"):
-        differing = np.flatnonzero(first.columns()[name] != second.columns()[name])
-        if len(differing):
-            raise DataError(
-                f"{name} differ in {len(differing)} of {len(first)} images, such as "
-                f"{first.sample_ids[differing[0]]}: the models were not evaluated on the same data"
-            )
-    return first, second
-
-
-def _by_image(predictions: Predictions, which: str) -> dict[tuple[str, int], int]:
-    keys = zip(predictions.sample_ids.tolist(), predictions.folds.tolist(), strict=True)
-    rows = {key: row for row, key in enumerate(keys)}
-    if len(rows) < len(predictions):
-        raise DataError(
-            f"the {which} predictions hold {len(predictions) - len(rows)} rows more than images; "
-            f"select one run and seed"
-        )
-    return rows
 
 
 def _numbered(groups: NDArray[np.str_]) -> tuple[NDArray[np.int64], int]:

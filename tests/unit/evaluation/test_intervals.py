@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from support.predictions import CLASSES, random_predictions, random_probabilities
 
 from ier_ray.errors import DataError
-from ier_ray.evaluation.intervals import Interval, bootstrap_interval, matched, paired_difference
+from ier_ray.evaluation.intervals import Interval, bootstrap_interval, paired_difference
+from ier_ray.evaluation.matching import matched
 from ier_ray.evaluation.metrics import accuracy, balanced_accuracy, log_loss, macro_f1
 from ier_ray.evaluation.predictions import Predictions
 
