@@ -124,12 +124,16 @@ class ExplainerSettings(Settings):
 
 PRESETS: Mapping[Preset, ExplainerSettings] = {
     "paper": ExplainerSettings(variant="paper", contexts="absent"),
-    "shapley": ExplainerSettings(first_axis="both", trees=4, score="log_odds", baseline="blur"),
-    "sharp": ExplainerSettings(first_axis="both", trees=4, score="log_odds", baseline="blur"),
-    "quick": ExplainerSettings(depth=5, first_axis="both", score="log_odds", baseline="blur"),
+    "shapley": ExplainerSettings(budget=512, score="log_odds", baseline="blur"),
+    "sharp": ExplainerSettings(
+        contexts="present", first_axis="both", trees=4, score="log_odds", baseline="blur"
+    ),
+    "quick": ExplainerSettings(
+        depth=5, contexts="present", first_axis="both", score="log_odds", baseline="blur"
+    ),
 }
 """What each preset sets, chosen by the measurements in docs/explain.md."""
 PRESET_FIELDS = frozenset(ExplainerSettings.model_fields) - {"preset", "seed", "precision"}
 """The settings that a preset sets: all that say what is explained and how."""
-DEFAULT_PRESET: Preset = "shapley"
+DEFAULT_PRESET: Preset = "sharp"
 """The preset of jobs and the service where none is given."""

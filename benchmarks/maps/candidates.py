@@ -30,21 +30,21 @@ def candidates(*, quick: bool) -> dict[str, ExplainerSettings]:
     found["x first, 4 trees"] = {**KEPT, "first_axis": "x", "trees": 4}
     found["both axes, 2 x 4 trees"] = {**KEPT, "trees": 4}
     if not quick:
-        found["x first, 8 trees"] = {**KEPT, "first_axis": "x", "trees": 8}
-        found["2 x 4 trees, mean"] = {**KEPT, "trees": 4, "baseline": "mean"}
-        found["2 x 4 trees, black"] = {**KEPT, "trees": 4, "baseline": "black"}
-        found["2 x 4 trees, probability"] = {**KEPT, "trees": 4, "score": "probability"}
-        found["2 x 4 trees, present"] = {**KEPT, "trees": 4, "contexts": "present"}
-        found["2 x 4 trees, jitter 1"] = {**KEPT, "trees": 4, "jitter": 1.0}
-        for depth in (4, 5, 8):
-            found[f"both axes, depth {depth}"] = {**KEPT, "depth": depth}
-        found["2 x 4 trees, depth 4"] = {**KEPT, "trees": 4, "depth": 4}
-        found["2 x 4 trees, proportional"] = {**found["both axes, proportional"], "trees": 4}
-        for trees in (1, 4, 8):
+        present = {**KEPT, "contexts": "present"}
+        found["present, 2 x 4 trees"] = {**present, "trees": 4}
+        found["present, 2 x 8 trees"] = {**present, "trees": 8}
+        found["present, 2 x 4 trees, probability"] = {
+            **found["present, 2 x 4 trees"],
+            "score": "probability",
+        }
+        for depth in (5, 8):
+            found[f"present, both axes, depth {depth}"] = {**present, "depth": depth}
+        found["proportional, 2 x 4 trees"] = {**found["both axes, proportional"], "trees": 4}
+        for trees in (1, 4):
             found[f"sharp, 2 x {trees} trees"] = {**SHARP, "trees": trees}
-        for depth, budget in ((4, 256), (4, 1024), (6, 1024)):
-            refined = {**KEPT, "first_axis": "x", "depth": depth, "budget": budget}
-            found[f"depth {depth} refined, {budget}"] = refined
+        for depth, budget in ((4, 256), (6, 512)):
+            refined = {"first_axis": "x", "depth": depth, "budget": budget}
+            found[f"depth {depth} refined, {budget}"] = KEPT | refined
     tried = {name: ExplainerSettings.model_validate(given) for name, given in found.items()}
     presets = {f"preset {name}": settings for name, settings in PRESETS.items()}
     return tried | presets

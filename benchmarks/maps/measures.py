@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ Density = NDArray[np.float64]
 BATCH = 128
 BLOCKS = 6
 """Depth of the tree whose regions random maps are constant in."""
+RANDOM_MAPS = 4
+"""Random maps of each picture, whose mean is reported."""
 
 
 @dataclass(frozen=True)
@@ -144,10 +147,13 @@ class Measured:
         """Maps that know nothing of the network: random blocks, and the middle of the picture."""
         height, width = self.image.shape[-2:]
         blocks = RegionTree.halving(height, width, depth=BLOCKS)
-        values = np.random.default_rng(seed).normal(size=len(blocks.leaves))
+        values = np.random.default_rng(seed).normal(size=(RANDOM_MAPS, len(blocks.leaves)))
+        random = [self.of_map(blocks.paint(blocks.leaves, row)) for row in values]
         y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
-        maps = {"random": blocks.paint(blocks.leaves, values), "middle": np.exp(-2 * (y**2 + x**2))}
-        return {name: self.of_map(density) for name, density in maps.items()}
+        return {
+            "random": {name: fmean(row[name] for row in random) for name in random[0]},
+            "middle": self.of_map(np.exp(-2 * (y**2 + x**2))),
+        }
 
     def _prepare(self, baseline: Baseline) -> tuple[Tensor, Tensor]:
         pixels = torch.from_numpy(self.picture.pixels.copy())

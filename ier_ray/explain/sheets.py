@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ier_ray.explain.dncshap import Explanation
+from ier_ray.explain.regions import areas
 from ier_ray.explain.rendering import COLORMAP, fitted, overlay, resized, saturation, stretched
 
 PANEL = (360, 640)
@@ -87,7 +88,7 @@ def in_units(density: NDArray[np.float64], score: str) -> NDArray[np.float64]:
 def sheet(
     picture: NDArray[np.uint8], explanation: Explanation, target: int, caption: Caption
 ) -> bytes:
-    """A PNG: the picture, its overlay with a color bar, and the spread over the trees, if any.
+    """A PNG: the picture, its overlay with a color bar, and what is known of the uncertainty.
 
     Args:
         picture: ``(H, W, 3)``, in its own proportions; its longest side is shown with as many
@@ -96,8 +97,8 @@ def sheet(
     """
     longest = int(np.clip(max(picture.shape[:2]), *PANEL))
     height, width = fitted(picture.shape[:2], longest)
-    spread = None if explanation.forest is None else explanation.forest.spread[..., target]
-    bars = 1 if spread is None else 2
+    uncertain = uncertainty(explanation, target)
+    bars = 1 if uncertain is None else 2
     total = (bars + 1) * (width + GAP) + bars * (BAR + GAP + BAR_LABELS) + GAP
     above = broken(caption.lines(), total)
     below = broken([_scores(explanation, target, caption), caption.settings], total)
@@ -112,15 +113,25 @@ def sheet(
     _outline(panel, stretched(density, height, width), limit)
     left += width + GAP
     page.bar(left, height, COLORMAP, (-limit, limit), caption.unit)
-    if spread is not None and explanation.forest is not None:
+    if uncertain is not None:
         left += BAR + BAR_LABELS + GAP
-        trees = explanation.forest.trees
-        panel = page.panel(left, width, height, f"standard deviation over {trees} trees")
-        shown = stretched(in_units(spread, caption.score), height, width)
+        panel = page.panel(left, width, height, uncertain[0])
+        shown = stretched(in_units(uncertain[1], caption.score), height, width)
         most = saturation(shown)
         panel.imshow(shown, cmap=SPREAD_COLORMAP, vmin=0, vmax=most, interpolation="none")
         page.bar(left + width + GAP, height, SPREAD_COLORMAP, (0, most), caption.unit)
     return page.png()
+
+
+def uncertainty(explanation: Explanation, target: int) -> tuple[str, NDArray[np.float64]] | None:
+    """What is known of the standard deviation of the density, ``(h, w)``, and its title."""
+    tree, forest, deviations = explanation.tree, explanation.forest, explanation.deviations
+    if forest is not None:
+        return f"standard deviation over {forest.trees} trees", forest.spread[..., target]
+    if deviations is None:
+        return None
+    per_pixel = deviations[:, target] / areas(tree.rectangles[tree.leaves])
+    return "posterior standard deviation", tree.paint(tree.leaves, per_pixel)
 
 
 def level_sheet(

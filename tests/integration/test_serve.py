@@ -163,7 +163,13 @@ def test_accepting_a_picture_gives_the_heat_map(client: httpx.Client) -> None:
         (SCENE, {"baseline": "#12345"}, 422, "bad_parameter", "baseline: "),
         (SCENE, {"levels": 3}, 422, "bad_parameter", "levels: "),
         (SCENE, {"budget": 9000}, 422, "bad_parameter", "budget: "),
-        (SCENE, {"budget": 3, "trees": 1}, 422, "bad_parameter", "budget must be >= "),
+        (
+            SCENE,
+            {"budget": 3, "trees": 1, "first_axis": "both"},
+            422,
+            "bad_parameter",
+            "budget must be >= 4",
+        ),
         (
             SCENE,
             {"budget": 6, "trees": 4, "first_axis": "x"},

@@ -22,6 +22,7 @@ from ier_ray.explain.sheets import (
     in_units,
     level_sheet,
     sheet,
+    uncertainty,
 )
 
 CAPTION = Caption(
@@ -84,6 +85,20 @@ def test_beside_it_are_the_overlay_its_scale_and_the_spread(trees: int) -> None:
     assert bar[-20, 2] > bar[-20, 0] + 40
     one = 2 * (500 + GAP) + 14 + GAP + 66 + GAP
     assert page.shape[1] == (one if trees == 1 else one + 500 + GAP + 14 + GAP + 66)
+
+
+def test_what_is_shown_of_the_uncertainty() -> None:
+    game = PixelGame(nonlinear(64, 1), (8, 8))
+    assert uncertainty(AnytimeExplainer(3).explain(game), 0) is None
+    refined = AnytimeExplainer(3, budget=60).explain(game)
+    found = uncertainty(refined, 1)
+    assert found is not None
+    assert refined.deviations is not None
+    assert found[0] == "posterior standard deviation"
+    assert found[1].sum() == pytest.approx(refined.deviations[:, 1].sum())
+    several = uncertainty(AnytimeExplainer(3, trees=2, first_axis="both").explain(game), 0)
+    assert several is not None
+    assert several[0] == "standard deviation over 4 trees"
 
 
 def test_small_and_large_pictures_are_shown_in_a_readable_size() -> None:
