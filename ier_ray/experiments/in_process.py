@@ -97,7 +97,7 @@ def train_in_process(
     return progress, str(directory / BEST)
 
 
-def test_predictions(
+def predictions_of_tests(
     checkpoint: str,
     settings: TrainSettings,
     execute: ExecuteReads,

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +35,12 @@ PER_ROOT, FEWEST = 1.5, 60
 """Drawings per square root of the paper's size, and the size of the smallest stand-ins."""
 SIDE = 32
 FOLDS = 3
-CUE_TINTS = {"happy": (255, 230, 60), "sad": (20, 30, 90), "hate": (70, 160, 90), "anger": (190, 30, 30)}
+CUE_TINTS = {
+    "happy": (255, 230, 60),
+    "sad": (20, 30, 90),
+    "hate": (70, 160, 90),
+    "anger": (190, 30, 30),
+}
 """Colors of cues, of different brightness: some styles are grey."""
 TINTED = 0.7
 """Share of the tint in a cue's color."""
@@ -107,18 +111,23 @@ STYLES: dict[str, Style] = {
 class StandIn:
     """A source (:mod:`ier_ray.data.sources`) of drawings in the style of one dataset."""
 
-    name: str
+    dataset: str
     seed: int = 0
 
-    @cached_property
+    @property
+    def name(self) -> str:
+        """Its name in shards, which no dataset has."""
+        return f"{self.dataset}_stand_in"
+
+    @property
     def style(self) -> Style:
         """How its drawings look."""
-        return STYLES[self.name]
+        return STYLES[self.dataset]
 
     @property
     def domains(self) -> tuple[Domain, ...]:
         """The dataset's domain."""
-        return (domain_of(self.name),)
+        return (domain_of(self.dataset),)
 
     def list(self, domain: Domain) -> Iterator[Listed]:  # noqa: ARG002 (there is one)
         """List ids that end in the number from which a sample is drawn; emotions alternate."""
@@ -130,7 +139,7 @@ class StandIn:
     def load(self, domain: Domain, sample: Listed) -> Loaded:
         """Draw a sample."""
         number = int(sample.sample_id.rsplit("/", 1)[1])
-        place = list(STYLES).index(self.name)
+        place = list(STYLES).index(self.dataset)
         seed = int(np.random.SeedSequence((self.seed, place, number)).generate_state(1)[0])
         draw = draw_face if domain == "fer" else draw_scene
         drawing = draw(sample.source_label, size=SIDE, seed=seed)

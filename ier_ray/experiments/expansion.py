@@ -1,0 +1,210 @@
+"""From a grid to its cells, each with the units of work whose results it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ier_ray.config import merged, parse_settings
+from ier_ray.data.schema import Domain, read_shard_manifest
+from ier_ray.errors import SettingsError
+from ier_ray.experiments.grid import Choice, Grid
+from ier_ray.experiments.settings import ExperimentSettings
+from ier_ray.experiments.units import Unit
+from ier_ray.training.settings import TrainSettings
+
+PERMUTED = ":permuted"
+"""Ends the name of a dataset whose labels are permuted."""
+OWN = frozenset({"name", "storage", "seed", "data.fer", "data.ier", "data.test_fold"})
+"""Settings that an experiment sets itself."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A shard set of an experiment."""
+
+    location: str
+    content_hash: str
+    folds: int
+    scheme: str
+    names: tuple[str, ...]
+    """Names of the datasets in it."""
+
+    @classmethod
+    def read(cls, location: str) -> Dataset:
+        """The shard set at a location.
+
+        Raises:
+            DataError: when there is none.
+        """
+        manifest = read_shard_manifest(location)
+        return cls(
+            location,
+            manifest.content_hash,
+            manifest.folds,
+            manifest.scheme,
+            tuple(manifest.datasets),
+        )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A place in the table."""
+
+    row: str
+    column: str
+    units: tuple[Unit, ...] = ()
+    """One per test fold and seed."""
+    measure: str = "accuracy"
+    """Which of the units' measures it shows."""
+    data: Mapping[Domain, str] | None = None
+    """Names of its datasets."""
+    folds: int = 0
+    """Folds that the IER data are divided into."""
+    skipped: str | None = None
+    """Why it has no units."""
+
+
+def expanded(grid: Grid, settings: ExperimentSettings, data: Mapping[str, Dataset]) -> list[Cell]:
+    """All cells of a grid that the settings ask for, row by row.
+
+    Args:
+        data: the shard sets that there are, by dataset.
+
+    Raises:
+        SettingsError: when a row or column is unknown, or the settings of a cell are not possible;
+            it names the cell.
+    """
+    require_known("rows", settings.rows, [c.name for axis in grid.rows for c in axis.values])
+    require_known("columns", settings.columns, [c.name for c in grid.columns.values])
+    rows, columns = set(settings.rows), set(settings.columns)
+    for axis in grid.rows:  # a name asks for its own axis only: others keep all their rows
+        names = {choice.name for choice in axis.values}
+        rows |= set() if rows & names else names
+    places = [
+        (row, column, choices)
+        for row, column, choices in grid.places()
+        if all(choice.name in rows for choice in choices[:-1])
+        and (not columns or column in columns)
+    ]
+    return [cell_of(grid, settings, data, *place) for place in places]
+
+
+def require_known(setting: str, asked: Sequence[str], known: Sequence[str]) -> None:
+    """Raise :class:`SettingsError` if a name is not one of those known."""
+    for name in asked:
+        if name not in known:
+            raise SettingsError(
+                f"{setting}: {name!r} is not in this experiment; it has {', '.join(known)}"
+            )
+
+
+def cell_of(
+    grid: Grid,
+    settings: ExperimentSettings,
+    data: Mapping[str, Dataset],
+    row: str,
+    column: str,
+    choices: Sequence[Choice],
+) -> Cell:
+    """One cell, with its units or why there are none."""
+    reasons = [choice.skip.get(settings.scale) for choice in choices]
+    named = {**grid.data, **{d: n for choice in choices for d, n in choice.data.items()}}
+    permuted = any(choice.permuted for choice in choices)
+    used = {d: f"{name}{PERMUTED}" if permuted else name for d, name in named.items()}
+    missing = [name for name in used.values() if name not in data]
+    reasons += [f"data.{missing[0].removesuffix(PERMUTED)} is not given"] if missing else []
+    kind = next((choice.kind for choice in choices if choice.kind), grid.kind)
+    if kind == "study":
+        reasons.append("no study is given (study)" if settings.study is None else "")
+    skipped = next(filter(None, reasons), None)
+    measure = next((choice.measure for choice in choices if choice.measure), "accuracy")
+    if skipped is not None:
+        return Cell(row, column, measure=measure, data=named, skipped=skipped)
+    chosen = {domain: data[name] for domain, name in used.items()}
+    scale = grid.scales[settings.scale]
+    values = {**grid.set, **scale.set, **settings.train}
+    for choice in choices:
+        values |= choice.set | choice.at.get(settings.scale, {})
+    base = training_of(values, settings, chosen, where=f"{settings.experiment}, {row}, {column}")
+    method = next((choice.method for choice in choices if choice.method), None)
+    unit = Unit(
+        kind=kind,
+        train=base,
+        hashes={domain: chosen[domain].content_hash for domain in base.sources},
+        tested=grid.tested,
+        method=method,
+        options=scale.options,
+    )
+    units = tuple(repeated(unit, settings, grid, chosen))
+    folds = chosen["ier"].folds if "ier" in chosen else 0
+    return Cell(row, column, units, measure=measure, data=named, folds=folds)
+
+
+def training_of(
+    values: Mapping[str, Any],
+    settings: ExperimentSettings,
+    chosen: Mapping[Domain, Dataset],
+    *,
+    where: str,
+) -> TrainSettings:
+    """The training of a cell, of its first fold and seed.
+
+    Raises:
+        SettingsError: naming the cell.
+    """
+    own = sorted(OWN & set(values))
+    if own:
+        raise SettingsError(f"{where}: {own[0]} is set by the experiment; leave it out")
+    nested: dict[str, Any] = {
+        "storage": settings.storage,
+        "data": {domain: dataset.location for domain, dataset in chosen.items()},
+        "scaling": settings.scaling.model_dump(mode="json"),
+    }
+    for name, value in values.items():
+        inner: Any = value
+        for part in reversed(name.split(".")):
+            inner = {part: inner}
+        nested = merged(nested, inner)
+    return parse_settings(TrainSettings, nested, source=where).located()
+
+
+def repeated(
+    unit: Unit, settings: ExperimentSettings, grid: Grid, chosen: Mapping[Domain, Dataset]
+) -> Iterator[Unit]:
+    """A unit on each test fold with each seed.
+
+    Raises:
+        SettingsError: when the data have too few folds, or the domains different numbers.
+    """
+    scale = grid.scales[settings.scale]
+    seeds = scale.seeds if settings.seeds is None else range(settings.seeds)
+    for seed in seeds:
+        for fold in range(number_of_folds(unit.train, settings, scale.folds, chosen)):
+            data = unit.train.data.model_copy(update={"test_fold": fold})
+            train = unit.train.model_copy(update={"seed": seed, "data": data})
+            yield replace(unit, train=train)
+
+
+def number_of_folds(
+    train: TrainSettings,
+    settings: ExperimentSettings,
+    default: int | None,
+    chosen: Mapping[Domain, Dataset],
+) -> int:
+    """Test folds of a cell: one where the IER data are divided by their own split."""
+    divided = [domain for domain in train.sources if train.split_plan(domain).rule != "own"]
+    if "ier" in train.sources and "ier" not in divided:
+        return 1
+    there = {domain: chosen[domain].folds for domain in divided}
+    if len(set(there.values())) > 1:
+        raise SettingsError(
+            f"data: {chosen['fer'].location} has {there['fer']} folds, {chosen['ier'].location} "
+            f"has {there['ier']}; ingest one of them again with the other's --folds"
+        )
+    available = next(iter(there.values()), 1)
+    asked = settings.folds or default or available
+    if asked > available:
+        raise SettingsError(f"folds is {asked}, but the data have {available}")
+    return asked
