@@ -62,6 +62,10 @@ class Cell:
     """Names of its datasets."""
     folds: int = 0
     """Folds that the IER data are divided into."""
+    sums: Choice | None = None
+    """What other rows of its column it sums; it has no units of its own."""
+    study: str | None = None
+    """Result file of the human study that it shows."""
     skipped: str | None = None
     """Why it has no units."""
 
@@ -109,19 +113,29 @@ def cell_of(
     choices: Sequence[Choice],
 ) -> Cell:
     """One cell, with its units or why there are none."""
+    names = {choice.name for choice in choices}
     reasons = [choice.skip.get(settings.scale) for choice in choices]
+    reasons += [why for choice in choices for name, why in choice.not_in.items() if name in names]
     named = {**grid.data, **{d: n for choice in choices for d, n in choice.data.items()}}
     permuted = any(choice.permuted for choice in choices)
     used = {d: f"{name}{PERMUTED}" if permuted else name for d, name in named.items()}
-    missing = [name for name in used.values() if name not in data]
-    reasons += [f"data.{missing[0].removesuffix(PERMUTED)} is not given"] if missing else []
     kind = next((choice.kind for choice in choices if choice.kind), grid.kind)
+    missing = [name.removesuffix(PERMUTED) for name in used.values() if name not in data]
     if kind == "study":
-        reasons.append("no study is given (study)" if settings.study is None else "")
-    skipped = next(filter(None, reasons), None)
+        missing = [name for name in named.values() if name not in settings.studies]
+    if missing:
+        setting = "studies" if kind == "study" else "data"
+        reasons.append(f"{setting}.{missing[0]} is not given")
     measure = next((choice.measure for choice in choices if choice.measure), "accuracy")
+    cell = Cell(row, column, measure=measure, data=named)
+    skipped = next(filter(None, reasons), None)
     if skipped is not None:
-        return Cell(row, column, measure=measure, data=named, skipped=skipped)
+        return replace(cell, skipped=skipped)
+    if kind == "study":
+        return replace(cell, study=settings.studies[named["ier"]])
+    sums = next((choice for choice in choices if choice.sum_of), None)
+    if sums is not None:
+        return replace(cell, sums=sums)
     chosen = {domain: data[name] for domain, name in used.items()}
     scale = grid.scales[settings.scale]
     values = {**grid.set, **scale.set, **settings.train}
@@ -139,7 +153,7 @@ def cell_of(
     )
     units = tuple(repeated(unit, settings, grid, chosen))
     folds = chosen["ier"].folds if "ier" in chosen else 0
-    return Cell(row, column, units, measure=measure, data=named, folds=folds)
+    return replace(cell, units=units, folds=folds)
 
 
 def training_of(

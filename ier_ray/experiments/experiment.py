@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 UNITS = "units"
 PERMUTATION_SEED = 0
-CHANGEABLE = ("scaling", "at_once", "rows", "columns", "folds", "seeds", "study", "data", "train")
+CHANGEABLE = ("scaling", "at_once", "rows", "columns", "folds", "seeds", "studies", "data", "train")
 """Settings that may change when an experiment is run again: results have keys of their own."""
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from ier_ray.config import Seed, Settings, in_one_line
+from ier_ray.config import Seed, Settings, in_one_line, merged
 from ier_ray.data.schema import Domain
 from ier_ray.errors import DataError
 from ier_ray.experiments.datasets import DatasetSettings, domain_of
@@ -42,6 +42,13 @@ class Choice(Settings):
     """Which control or explainer."""
     measure: str | None = None
     """Which of the unit's measures its cells show; None: the accuracy."""
+    sum_of: dict[str, float] = Field({})
+    """Its cells are sums of other rows of the same axis, each times a number. Of the first one, a
+    figure is needed; of others that have none, nothing is added."""
+    over: str | None = None
+    """A row that the sum is divided by."""
+    not_in: dict[str, str] = Field({})
+    """Why its cells are left out within some rows of an outer axis."""
     permuted: bool = False
     """Train and test on labels that are permuted among the images: must be at chance."""
     skip: dict[Scale, str] = Field({})
@@ -132,6 +139,16 @@ class Grid(Settings):
         return self
 
     @model_validator(mode="after")
+    def _sums_are_of_rows_before(self) -> Grid:
+        before: set[str] = set()
+        for choice in self.rows[-1].values:
+            for name in (*choice.sum_of, *([choice.over] if choice.over else [])):
+                if name not in before:
+                    raise ValueError(f"{choice.name}: sums {name!r}, which is no row before it")
+            before.add(choice.name)
+        return self
+
+    @model_validator(mode="after")
     def _reference_is_a_row(self) -> Grid:
         names = [choice.name for choice in self.rows[-1].values]
         if self.reference is not None and self.reference not in names:
@@ -171,8 +188,7 @@ def grid_names() -> list[str]:
 
 def read_grid(name: str) -> Grid:
     """The grid of an experiment of the package."""
-    file = files("ier_ray.experiments.grids") / f"{name}.yaml"
-    return parsed_grid(file.read_text(encoding="utf-8"), source=file.name)
+    return parsed_grid(package_file(f"{name}.yaml"), source=f"{name}.yaml")
 
 
 def parsed_grid(text: str, *, source: str) -> Grid:
@@ -182,7 +198,36 @@ def parsed_grid(text: str, *, source: str) -> Grid:
         DataError: when it does not describe one.
     """
     try:
-        return Grid.model_validate(yaml.safe_load(text))
-    except (ValidationError, yaml.YAMLError) as error:
+        return Grid.model_validate(completed(yaml.safe_load(text)))
+    except (ValidationError, yaml.YAMLError, FileNotFoundError) as error:
         said = in_one_line(error) if isinstance(error, ValidationError) else str(error)
         raise DataError(f"{source}: is no grid: {said}") from error
+
+
+def completed(content: Any) -> Any:
+    """Content of a YAML file with what is shared filled in.
+
+    An item ``{like: NAME}`` of a list stands for all items of ``shared/NAME.yaml``; a mapping with
+    ``like`` has what that file has, under its own values.
+    """
+    if isinstance(content, list):
+        found = []
+        for item in content:
+            alike = isinstance(item, dict) and set(item) == {"like"}
+            found += completed(item) if alike else [completed(item)]
+        return found
+    if not isinstance(content, dict):
+        return content
+    own = {name: completed(value) for name, value in content.items() if name != "like"}
+    if "like" not in content:
+        return own
+    shared = completed(yaml.safe_load(package_file(f"shared/{content['like']}.yaml")))
+    return merged(shared, own) if own or isinstance(shared, dict) else shared
+
+
+def package_file(path: str) -> str:
+    """Text of a file of the package's grids."""
+    file = files("ier_ray.experiments.grids")
+    for part in path.split("/"):
+        file = file / part
+    return file.read_text(encoding="utf-8")

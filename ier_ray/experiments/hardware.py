@@ -44,7 +44,7 @@ def hardware() -> dict[str, Any]:
 
 def processor() -> str:
     """The processor's name."""
-    with suppress(OSError, IndexError):
+    with suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return [line.split(":")[1].strip() for line in lines if line.startswith("model name")][0]
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     return platform.processor() or platform.machine()

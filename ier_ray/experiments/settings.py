@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from ier_ray.config import JsonMapping, Location, Settings
-from ier_ray.experiments.datasets import DatasetSettings
+from ier_ray.experiments.datasets import IER_SETS, DatasetSettings
 from ier_ray.experiments.grid import Scale, grid_names
 from ier_ray.training.sections import ScalingSettings
 
@@ -48,8 +48,9 @@ class ExperimentSettings(Settings):
     """Of each training."""
     at_once: int | None = Field(None, ge=1)
     """Cells at the same time. None: as many as the cluster has room for."""
-    study: Location | None = None
-    """Result file of a human study (JSON), for table4."""
+    studies: JsonMapping[Location] = Field({})
+    """Result files of human studies (JSON), by dataset, as {"fi": "runs/study/result.json"}; for
+    table4. In a flag, as JSON."""
 
     @model_validator(mode="after")
     def _tiny_draws_its_data(self) -> ExperimentSettings:
@@ -62,9 +63,12 @@ class ExperimentSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _study_is_read(self) -> ExperimentSettings:
-        if self.study is not None and self.experiment != "table4":
-            raise ValueError(f"study is read by experiment table4 only, not by {self.experiment}")
+    def _studies_are_read(self) -> ExperimentSettings:
+        if self.studies and self.experiment != "table4":
+            raise ValueError(f"studies are read by experiment table4 only, not {self.experiment}")
+        for name in self.studies:
+            if name not in IER_SETS:
+                raise ValueError(f"studies: {name!r} is none of {', '.join(IER_SETS)}")
         return self
 
     @property

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
-from typing import Literal
 
 from ier_ray import __version__
 from ier_ray.config import Settings
-from ier_ray.evaluation.intervals import bootstrap_interval
-from ier_ray.evaluation.metrics import accuracy
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.experiments.comparing import Comparison, compared
 from ier_ray.experiments.datasets import ALL_FER, FER_SETS
+from ier_ray.experiments.entries import Entry, entry_of, with_sums
 from ier_ray.experiments.expansion import Cell, Dataset
 from ier_ray.experiments.grid import Grid
 from ier_ray.experiments.paper import PaperTable, paper_table
@@ -20,44 +17,8 @@ from ier_ray.experiments.settings import ExperimentSettings
 from ier_ray.experiments.store import UnitStore
 from ier_ray.experiments.units import UnitResult
 
-State = Literal["finished", "failed", "skipped"]
 STAND_INS = "scale tiny: synthetic stand-ins"
 """In every heading of a table whose data are drawn."""
-
-
-class Entry(Settings):
-    """What a cell shows. Accuracies are shares from 0 to 1."""
-
-    row: str
-    """Its row."""
-    column: str
-    """Its column."""
-    measure: str
-    """What was measured."""
-    state: State
-    """Whether there is a figure."""
-    reason: str | None = None
-    """Why there is none."""
-    value: float | None = None
-    """The figure: the accuracy on the test images of all units, or the mean over units."""
-    low: float | None = None
-    """Lower end of the 95 % interval, over groups of images."""
-    high: float | None = None
-    """Upper end of it."""
-    std: float | None = None
-    """Standard deviation over folds and seeds."""
-    majority: float | None = None
-    """Share of the most frequent class among the test images."""
-    units: int = 0
-    """Folds and seeds that the figure is over."""
-    images: int | None = None
-    """Test predictions."""
-    paper: float | str | None = None
-    """The paper's figure, where dataset and scheme are the same."""
-    paper_spread: float | None = None
-    """What the paper prints behind ±."""
-    keys: tuple[str, ...] = ()
-    """Keys of its units' results."""
 
 
 class Table(Settings):
@@ -100,7 +61,8 @@ def tabulated(
     """The table of a grid whose units have run."""
     paper = paper_table(settings.experiment)
     predictions = predicted(cells, results, store)
-    entries = [entry_of(cell, results, predictions.get((cell.row, cell.column))) for cell in cells]
+    measured = [entry_of(cell, results, predictions.get((cell.row, cell.column))) for cell in cells]
+    entries = with_sums(cells, measured)
     beside = [
         entry.model_copy(update=paper_figure(cell, settings, paper, data))
         for cell, entry in zip(cells, entries, strict=True)
@@ -134,54 +96,6 @@ def predicted(
                 read[key] = read.get(key) or store.predictions(key)
             found[cell.row, cell.column] = {key: read[key] for key in keys}
     return found
-
-
-def entry_of(
-    cell: Cell, results: Mapping[str, UnitResult], predictions: Mapping[str, Predictions] | None
-) -> Entry:
-    """What a cell shows."""
-    keys = tuple(unit.key for unit in cell.units)
-    entry = Entry(
-        row=cell.row, column=cell.column, measure=cell.measure, state="finished", keys=keys
-    )
-    if cell.skipped is not None:
-        return entry.model_copy(update={"state": "skipped", "reason": cell.skipped})
-    failures = [reason for key in keys if (reason := results[key].failed)]
-    if failures:
-        count = f"{len(failures)} of {len(keys)} units: " if len(keys) > 1 else ""
-        return entry.model_copy(update={"state": "failed", "reason": f"{count}{failures[0]}"})
-    measured = [results[key].measures for key in keys]
-    values = [float(value) for m in measured if (value := m.get(cell.measure)) is not None]
-    if not values:
-        return entry.model_copy(
-            update={"state": "skipped", "reason": f"{cell.measure} does not apply"}
-        )
-    figures = {
-        "value": fmean(values),
-        "std": stdev(values) if len(values) > 1 else None,
-        "units": len(values),
-        "low": measured[0].get(f"{cell.measure}_low"),
-        "high": measured[0].get(f"{cell.measure}_high"),
-    }
-    if predictions is not None and cell.measure == "accuracy":
-        figures |= pooled(predictions)
-    return entry.model_copy(update=figures)
-
-
-def pooled(predictions: Mapping[str, Predictions]) -> dict[str, float | int | None]:
-    """Accuracy on all units' test images, with its interval over groups."""
-    together = Predictions.concatenated(list(predictions.values()))
-    counts = [int((together.labels == label).sum()) for label in range(len(together.classes))]
-    interval = bootstrap_interval(
-        accuracy, together.probabilities, together.labels, together.groups, seed=0
-    )
-    return {
-        "value": interval.estimate,
-        "low": interval.low,
-        "high": interval.high,
-        "majority": max(counts) / len(together),
-        "images": len(together),
-    }
 
 
 def paper_figure(

@@ -97,6 +97,8 @@ class UnitResult(Settings):
     """Rows that trained and that were tested."""
     seconds: float = 0.0
     """Wall-clock seconds that it took."""
+    cpu_seconds: float = 0.0
+    """Processor seconds of the process that ran it."""
     hardware: dict[str, Any] = Field({})
     """Processor, threads and peak memory of the process that ran it."""
 

@@ -22,6 +22,8 @@ from ier_ray.errors import IerRayError
 from ier_ray.evaluation.metrics import measure
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.experiments.controls import control_predictions
+from ier_ray.experiments.costing import measured_costs
+from ier_ray.experiments.explaining import measured_explainer
 from ier_ray.experiments.hardware import hardware, peak_memory
 from ier_ray.experiments.in_process import predictions_of_tests, train_in_process
 from ier_ray.experiments.memory_reads import MemoryReads
@@ -32,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 Done = tuple[dict[str, float | None], Predictions | None]
 """What a unit measured, and what its network predicted."""
+MIB = 2**20
 FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier", "majority_share")
 
 
@@ -54,16 +57,23 @@ class Worker:
 
     def run(self, unit: Unit) -> UnitResult:
         """The result of a unit, stored before it is returned; errors are results, too."""
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         try:
             with peak_memory() as peaks:
                 measures, predictions = RUNNERS[unit.kind](unit, self.store, self.reads)
+            if unit.kind == "training" and unit.in_process:
+                peak = peaks.get("peak_gpu_bytes", peaks.get("peak_resident_bytes"))
+                measures["peak_mib"] = None if peak is None else peak / MIB
             result = UnitResult.of(
                 unit, measures=measures, hardware={**hardware(), **peaks}, rows=counted(predictions)
             )
         except Exception as error:  # noqa: BLE001 (a cell that fails must not end the others)
             predictions, result = None, failed(unit, error)
-        result = result.model_copy(update={"seconds": time.perf_counter() - started})
+        spent = {
+            "seconds": time.perf_counter() - started,
+            "cpu_seconds": time.process_time() - used,
+        }
+        result = result.model_copy(update=spent)
         self.store.write(result, predictions)
         return result
 
@@ -126,5 +136,7 @@ def figures(predictions: Predictions) -> dict[str, float | None]:
 RUNNERS: dict[str, Callable[[Unit, UnitStore, ExecuteReads], Done]] = {
     "training": run_trained,
     "control": run_control,
+    "explainer": lambda unit, _, reads: (measured_explainer(unit, reads), None),
+    "cost": lambda unit, _, reads: (measured_costs(unit, reads), None),
 }
 """What runs each kind of unit."""

@@ -9,9 +9,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ier_ray import storage
 from ier_ray.experiments.comparing import MARGIN, Comparison
 from ier_ray.experiments.paper import PaperTable, PaperValue
-from ier_ray.experiments.table import Entry, Table
+from ier_ray.experiments.entries import Entry
+from ier_ray.experiments.table import Table
 
-SHARES = ("accuracy", "balanced_accuracy", "macro_f1")
+SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "increase", "model_agreement")
 """Measures that are shown in percent."""
 SYMBOLS = {"percent": " %", "seconds": " s", "kappa": "", "words": ""}
 
@@ -68,7 +69,6 @@ def rendered(table: Table, name: str) -> str:
         difference=difference,
         margin=f"{100 * MARGIN:g}",
         printed=printed,
-        words=table.paper is not None and table.paper.unit == "words",
     )
 
 

@@ -1,0 +1,224 @@
+"""Measures an explainer: Table 1 with figures in the place of words."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy import stats
+
+from ier_ray.config import Settings
+from ier_ray.data.order import held_out_tasks
+from ier_ray.data.shards import RowReader, ShardSet
+from ier_ray.data.splits import SplitIndex
+from ier_ray.data.streams import ExecuteReads
+from ier_ray.errors import DataError
+from ier_ray.experiments.explainers import EXACT, INCREMENTAL, Counter, Explained, credits_of
+from ier_ray.experiments.in_process import train_in_process
+from ier_ray.experiments.units import Unit
+from ier_ray.explain.baselines import before_normalization
+from ier_ray.explain.metrics import (
+    area_under,
+    deletion_curve,
+    infidelity,
+    insertion_curve,
+    pointing_game,
+)
+from ier_ray.training.checkpoint import load_checkpoint
+from ier_ray.training.settings import TrainSettings
+
+Values = NDArray[np.float64]
+Measured = dict[str, float | None]
+
+
+class ExplainOptions(Settings):
+    """Options of a grid whose cells are explainers."""
+
+    images: int = Field(8, ge=1)
+    """Explained test images."""
+    depth: int = Field(6, ge=1, le=10)
+    """Halvings: 2^depth regions, of which all but the error to exact values is measured."""
+    depths: tuple[int, ...] = Field((3, 4, 5, 6), min_length=2)
+    """Halvings at which seconds and evaluations are measured, for their exponents."""
+    exact_depth: int = Field(3, ge=1, le=4)
+    """Halvings at which the error to exact Shapley values is measured."""
+    factor: int = Field(4, ge=1)
+    """Budget: evaluations per region."""
+    hidden: int = Field(64, ge=1)
+    """Random sets of regions that infidelity hides."""
+
+
+def measured_explainer(unit: Unit, reads: ExecuteReads) -> Measured:
+    """All measures of the unit's explainer.
+
+    Raises:
+        DataError: when there is no test image.
+    """
+    warnings.filterwarnings("ignore", module="shap|captum")
+    options, name = ExplainOptions.model_validate(unit.options), str(unit.method)
+    network = subject(unit.train.model_dump_json(), reads)
+    cases = list(explained(unit.train, network, options.images, reads))
+    if not cases:
+        raise DataError("there is no test image to explain")
+    return {
+        **scaling(name, cases[0], options),
+        "error": error_to_exact(name, cases, options),
+        **faithfulness(name, cases, options),
+    }
+
+
+@lru_cache(maxsize=1)
+def subject(training: str, reads: ExecuteReads) -> torch.nn.Module:
+    """The explained IER network, of a training as JSON; a process trains it once."""
+    settings = TrainSettings.model_validate_json(training)
+    with tempfile.TemporaryDirectory(prefix="ier_ray-subject-") as directory:
+        _, checkpoint = train_in_process(settings, Path(directory), reads)
+        model, _ = load_checkpoint(checkpoint)
+    return model.ier.eval()
+
+
+def explained(
+    settings: TrainSettings, network: torch.nn.Module, count: int, reads: ExecuteReads
+) -> Iterator[Explained]:
+    """The first test images, with the class that the network predicts."""
+    shards = ShardSet.open(settings.data.location("ier"))
+    split = SplitIndex.read(shards, settings.split_plan("ier"))
+    rows = split.test.first(count)
+    reader = settings.preprocessing.reader(split.files, shards.scheme.classes)
+    tasks = held_out_tasks(rows, rank=0, world_size=1, window=settings.data.shuffle_window)
+    images = [image for batch in reads(reader, tasks, count) for image in batch["image"]]
+    masks = RowReader.of(shards, 1).table(rows.positions, ["cue_mask"])["cue_mask"].to_pylist()
+    baseline = before_normalization("black")
+    for number, (pixels, mask) in enumerate(zip(images, masks, strict=True)):
+        image, hidden = settings.preprocessing.image_and_baseline(
+            torch.as_tensor(np.array(pixels)), baseline
+        )
+        with torch.inference_mode():
+            target = int(network(image[None]).argmax())
+        cue = None if mask is None else settings.preprocessing.decode_mask(mask)
+        yield Explained(network, image, hidden, target, cue, number)
+
+
+def scaling(name: str, case: Explained, options: ExplainOptions) -> Measured:
+    """Seconds and evaluations of one image, and the exponents of their growth with the regions."""
+    seconds, evaluations, regions = [], [], []
+    for depth in options.depths:
+        tree = case.tree(depth)
+        budget = options.factor * len(tree.leaves)
+        with suppress(ValueError), Counter(case.network) as counter:
+            started = time.perf_counter()
+            credits_of(name, case, tree, budget=budget)
+            seconds.append(time.perf_counter() - started)
+            evaluations.append(counter.images)
+            regions.append(len(tree.leaves))
+    counted = name != INCREMENTAL and all(evaluations)  # parts of images are no evaluations
+    return {
+        "regions": regions[-1] if regions else None,
+        "seconds": seconds[-1] if seconds else None,
+        "seconds_exponent": exponent(regions, seconds),
+        "evaluations": evaluations[-1] if evaluations and counted else None,
+        "evaluations_exponent": exponent(regions, evaluations) if counted else None,
+    }
+
+
+def exponent(regions: list[int], costs: list[float] | list[int]) -> float | None:
+    """Slope of the logarithm of the cost over that of the regions; None for fewer than two."""
+    if len(regions) < 2:
+        return None
+    return float(np.polyfit(np.log(regions), np.log(costs), 1)[0])
+
+
+def error_to_exact(name: str, cases: list[Explained], options: ExplainOptions) -> float | None:
+    """``|found - exact| / |exact|``, mean over images; None where the explainer cannot."""
+    errors = []
+    for case in cases:
+        tree = case.tree(options.exact_depth)
+        reference = credits_of(EXACT, case, tree, budget=0)
+        with suppress(ValueError):
+            found = credits_of(name, case, tree, budget=options.factor * len(tree.leaves))
+            errors.append(np.linalg.norm(found - reference) / np.linalg.norm(reference))
+    return fmean(map(float, errors)) if errors else None
+
+
+def faithfulness(name: str, cases: list[Explained], options: ExplainOptions) -> Measured:
+    """What the credits predict, whether they depend on the network, and where they point.
+
+    Means over images. Where the explainer cannot work with the regions, nothing is there.
+    """
+    rows: list[Mapping[str, float]] = []
+    for case in cases:
+        tree = case.tree(options.depth)
+        budget = options.factor * len(tree.leaves)
+        with suppress(ValueError):
+            found = credits_of(name, case, tree, budget=budget)
+            other = credits_of(
+                name, replace(case, network=randomized(case.network)), tree, budget=budget
+            )
+            rows.append({**curves(case, found, options), "randomization": alike(found, other)})
+    names = sorted({name for row in rows for name in row})
+    return {one: fmean(row[one] for row in rows if one in row) for one in names}
+
+
+def curves(case: Explained, values: Values, options: ExplainOptions) -> dict[str, float]:
+    """Deletion, insertion, infidelity, sparsity and pointing of one image's credits."""
+    tree = case.tree(options.depth)
+    game = case.game(tree)
+    generator = np.random.default_rng(0)
+    hidden = generator.random((options.hidden, len(values))) < 0.5
+    found = {
+        "insertion": area_under(insertion_curve(game, values, 0)),
+        "deletion": area_under(deletion_curve(game, values, 0)),
+        "infidelity": infidelity(game, values, hidden, 0),
+        "sparsity": gini(values),
+    }
+    if case.cue is not None:
+        found["pointing"] = pointing_game(tree.paint(tree.leaves, values), case.cue)
+    return found
+
+
+@lru_cache(maxsize=1)
+def randomized(network: torch.nn.Module) -> torch.nn.Module:
+    """A copy whose parameters are permuted within each tensor: credits should not stay the same.
+
+    Source: J. Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018.
+    """
+    other = copy.deepcopy(network)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            order = torch.randperm(parameter.numel(), generator=generator)
+            parameter.copy_(parameter.flatten()[order.to(parameter.device)].view_as(parameter))
+    return other.eval()
+
+
+def alike(first: Values, second: Values) -> float:
+    """Spearman's rank correlation; 0 where one of them is constant."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(stats.spearmanr(first, second).statistic)
+
+
+def gini(values: Values) -> float:
+    """Gini index of the absolute values: 0 where all are equal, near 1 where one has all.
+
+    Source: Chalasani et al., Concise explanations of neural networks using adversarial training,
+    ICML 2020.
+    """
+    ordered = np.sort(np.abs(values))
+    total = ordered.sum()
+    if total == 0:
+        return 0.0
+    ranks = np.arange(1, len(ordered) + 1)
+    return float(((2 * ranks - len(ordered) - 1) * ordered).sum() / (len(ordered) * total))
