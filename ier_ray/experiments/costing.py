@@ -12,8 +12,8 @@ from pydantic import Field
 from ier_ray.cluster.streams import open_splits
 from ier_ray.config import Settings
 from ier_ray.data.streams import ExecuteReads
+from ier_ray.experiments.cases import explained
 from ier_ray.experiments.controls import extracted
-from ier_ray.experiments.explaining import explained
 from ier_ray.experiments.units import Unit
 from ier_ray.explain import RegionTree, explain
 from ier_ray.explain.incremental import ExactInference

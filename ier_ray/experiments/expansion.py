@@ -16,6 +16,8 @@ from ier_ray.training.settings import TrainSettings
 
 PERMUTED = ":permuted"
 """Ends the name of a dataset whose labels are permuted."""
+WITH_OPTIONS = ("explainer", "cost")
+"""Kinds of units that read the options of a scale."""
 OWN = frozenset({"name", "storage", "seed", "data.fer", "data.ier", "data.test_fold"})
 """Settings that an experiment sets itself."""
 
@@ -149,7 +151,7 @@ def cell_of(
         hashes={domain: chosen[domain].content_hash for domain in base.sources},
         tested=grid.tested,
         method=method,
-        options=scale.options,
+        options=scale.options if kind in WITH_OPTIONS else {},
     )
     units = tuple(repeated(unit, settings, grid, chosen))
     folds = chosen["ier"].folds if "ier" in chosen else 0

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
+from ier_ray.experiments.cases import Explained
 from ier_ray.experiments.peers import IMAGE_PEERS, Subject
 from ier_ray.experiments.peers.games import METHODS, ImageGame, Method, dncshap
 from ier_ray.explain import DenseEvaluator, RegionTree, explain
@@ -29,34 +28,10 @@ EXPLAINERS = (*GAMES, *IMAGE_PEERS, INCREMENTAL, EXACT, RANDOM)
 """Explainers by their names in grids."""
 
 
-@dataclass(frozen=True)
-class Explained:
-    """An image, normalized, and the network's class that is explained.
-
-    Attributes:
-        network: in eval mode.
-        image, baseline: ``(3, S, S)``.
-        target: index of the class.
-        cue: pixels of the evidence ``(S, S)``, where they are known.
-        number: of the image, the seed of the random floor.
-    """
-
-    network: nn.Module
-    image: Tensor
-    baseline: Tensor
-    target: int
-    cue: NDArray[np.bool_] | None
-    number: int
-
-    def tree(self, depth: int) -> RegionTree:
-        """Its regions."""
-        height, width = self.image.shape[-2:]
-        return RegionTree.halving(height, width, depth=depth)
-
-    def game(self, tree: RegionTree) -> ImageGame:
-        """The game of its regions; every coalition is scored once."""
-        evaluator = DenseEvaluator(self.network, self.image, self.baseline, batch_size=BATCH)
-        return ImageGame(tree, region_game(evaluator, tree), self.target)
+def game_of(case: Explained, tree: RegionTree) -> ImageGame:
+    """The game of a case's regions; every coalition is scored once."""
+    evaluator = DenseEvaluator(case.network, case.image, case.baseline, batch_size=BATCH)
+    return ImageGame(tree, region_game(evaluator, tree), case.target)
 
 
 def credits_of(name: str, case: Explained, tree: RegionTree, *, budget: int) -> Values:
@@ -66,7 +41,7 @@ def credits_of(name: str, case: Explained, tree: RegionTree, *, budget: int) -> 
         ValueError: when the budget, or the number of regions, is not possible for it.
     """
     if name in GAMES:
-        return GAMES[name](case.game(tree), budget)[:, 0]
+        return GAMES[name](game_of(case, tree), budget)[:, 0]
     if name in IMAGE_PEERS:
         return in_regions(IMAGE_PEERS[name](subject_of(case, tree), budget=budget), tree)
     return OTHERS[name](case, tree)
@@ -81,7 +56,7 @@ def exact(case: Explained, tree: RegionTree) -> Values:
     regions = len(tree.leaves)
     if regions > EXACT_REGIONS:
         raise ValueError(f"exact Shapley values of {regions} regions take 2^{regions} evaluations")
-    return exact_shapley(case.game(tree), regions)[:, 0]
+    return exact_shapley(game_of(case, tree), regions)[:, 0]
 
 
 def incremental(case: Explained, tree: RegionTree) -> Values:
@@ -124,21 +99,3 @@ def in_regions(density: Values, tree: RegionTree) -> Values:
             for top, bottom, left, right in tree.rectangles[tree.leaves].tolist()
         ]
     )
-
-
-class Counter:
-    """Counts the images that a network is given while the block runs."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
-        self.images = 0
-
-    def __enter__(self) -> Counter:
-        self._hook = self.network.register_forward_pre_hook(self._count)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._hook.remove()
-
-    def _count(self, _: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-        self.images += len(given[0])

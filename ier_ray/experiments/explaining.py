@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -20,15 +18,11 @@ from pydantic import Field
 from scipy import stats
 
 from ier_ray.config import Settings
-from ier_ray.data.order import held_out_tasks
-from ier_ray.data.shards import RowReader, ShardSet
-from ier_ray.data.splits import SplitIndex
 from ier_ray.data.streams import ExecuteReads
 from ier_ray.errors import DataError
-from ier_ray.experiments.explainers import EXACT, INCREMENTAL, Counter, Explained, credits_of
-from ier_ray.experiments.in_process import train_in_process
+from ier_ray.experiments.cases import Counter, Explained, explained, subject
+from ier_ray.experiments.explainers import EXACT, INCREMENTAL, credits_of, game_of
 from ier_ray.experiments.units import Unit
-from ier_ray.explain.baselines import before_normalization
 from ier_ray.explain.metrics import (
     area_under,
     deletion_curve,
@@ -36,8 +30,6 @@ from ier_ray.explain.metrics import (
     insertion_curve,
     pointing_game,
 )
-from ier_ray.training.checkpoint import load_checkpoint
-from ier_ray.training.settings import TrainSettings
 
 Values = NDArray[np.float64]
 Measured = dict[str, float | None]
@@ -77,38 +69,6 @@ def measured_explainer(unit: Unit, reads: ExecuteReads) -> Measured:
         "error": error_to_exact(name, cases, options),
         **faithfulness(name, cases, options),
     }
-
-
-@lru_cache(maxsize=1)
-def subject(training: str, reads: ExecuteReads) -> torch.nn.Module:
-    """The explained IER network, of a training as JSON; a process trains it once."""
-    settings = TrainSettings.model_validate_json(training)
-    with tempfile.TemporaryDirectory(prefix="ier_ray-subject-") as directory:
-        _, checkpoint = train_in_process(settings, Path(directory), reads)
-        model, _ = load_checkpoint(checkpoint)
-    return model.ier.eval()
-
-
-def explained(
-    settings: TrainSettings, network: torch.nn.Module, count: int, reads: ExecuteReads
-) -> Iterator[Explained]:
-    """The first test images, with the class that the network predicts."""
-    shards = ShardSet.open(settings.data.location("ier"))
-    split = SplitIndex.read(shards, settings.split_plan("ier"))
-    rows = split.test.first(count)
-    reader = settings.preprocessing.reader(split.files, shards.scheme.classes)
-    tasks = held_out_tasks(rows, rank=0, world_size=1, window=settings.data.shuffle_window)
-    images = [image for batch in reads(reader, tasks, count) for image in batch["image"]]
-    masks = RowReader.of(shards, 1).table(rows.positions, ["cue_mask"])["cue_mask"].to_pylist()
-    baseline = before_normalization("black")
-    for number, (pixels, mask) in enumerate(zip(images, masks, strict=True)):
-        image, hidden = settings.preprocessing.image_and_baseline(
-            torch.as_tensor(np.array(pixels)), baseline
-        )
-        with torch.inference_mode():
-            target = int(network(image[None]).argmax())
-        cue = None if mask is None else settings.preprocessing.decode_mask(mask)
-        yield Explained(network, image, hidden, target, cue, number)
 
 
 def scaling(name: str, case: Explained, options: ExplainOptions) -> Measured:
@@ -174,7 +134,7 @@ def faithfulness(name: str, cases: list[Explained], options: ExplainOptions) -> 
 def curves(case: Explained, values: Values, options: ExplainOptions) -> dict[str, float]:
     """Deletion, insertion, infidelity, sparsity and pointing of one image's credits."""
     tree = case.tree(options.depth)
-    game = case.game(tree)
+    game = game_of(case, tree)
     generator = np.random.default_rng(0)
     hidden = generator.random((options.hidden, len(values))) < 0.5
     found = {

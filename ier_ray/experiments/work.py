@@ -23,12 +23,12 @@ from ier_ray.evaluation.metrics import measure
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.experiments.controls import control_predictions
 from ier_ray.experiments.costing import measured_costs
-from ier_ray.experiments.explaining import measured_explainer
 from ier_ray.experiments.hardware import hardware, peak_memory
 from ier_ray.experiments.in_process import predictions_of_tests, train_in_process
 from ier_ray.experiments.memory_reads import MemoryReads
 from ier_ray.experiments.store import UnitStore
 from ier_ray.experiments.units import Unit, UnitResult
+from ier_ray.extras import optional_library
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +127,20 @@ def run_control(unit: Unit, store: UnitStore, reads: ExecuteReads) -> Done:  # n
     return figures(predictions), predictions
 
 
+def run_explainer(unit: Unit, store: UnitStore, reads: ExecuteReads) -> Done:  # noqa: ARG001
+    """Measure an explainer; the peers are an extra."""
+    for library in ("shap", "captum"):
+        optional_library(library, extra="compare", use="table1 needs")
+    from ier_ray.experiments.explaining import measured_explainer  # noqa: PLC0415
+
+    return measured_explainer(unit, reads), None
+
+
+def run_costs(unit: Unit, store: UnitStore, reads: ExecuteReads) -> Done:  # noqa: ARG001
+    """Measure the interpretation of an epoch."""
+    return measured_costs(unit, reads), None
+
+
 def figures(predictions: Predictions) -> dict[str, float | None]:
     """The metrics of a unit's predictions."""
     found = measure(predictions.probabilities, predictions.labels, predictions.classes)
@@ -136,7 +150,7 @@ def figures(predictions: Predictions) -> dict[str, float | None]:
 RUNNERS: dict[str, Callable[[Unit, UnitStore, ExecuteReads], Done]] = {
     "training": run_trained,
     "control": run_control,
-    "explainer": lambda unit, _, reads: (measured_explainer(unit, reads), None),
-    "cost": lambda unit, _, reads: (measured_costs(unit, reads), None),
+    "explainer": run_explainer,
+    "cost": run_costs,
 }
 """What runs each kind of unit."""

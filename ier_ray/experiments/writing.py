@@ -8,8 +8,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ier_ray import storage
 from ier_ray.experiments.comparing import MARGIN, Comparison
-from ier_ray.experiments.paper import PaperTable, PaperValue
 from ier_ray.experiments.entries import Entry
+from ier_ray.experiments.paper import PaperTable, PaperValue
 from ier_ray.experiments.table import Table
 
 SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "increase", "model_agreement")
