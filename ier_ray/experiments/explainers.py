@@ -41,7 +41,8 @@ def credits_of(name: str, case: Explained, tree: RegionTree, *, budget: int) -> 
         ValueError: when the budget, or the number of regions, is not possible for it.
     """
     if name in GAMES:
-        return GAMES[name](game_of(case, tree), budget)[:, 0]
+        values: Values = GAMES[name](game_of(case, tree), budget)[:, 0]
+        return values
     if name in IMAGE_PEERS:
         return in_regions(IMAGE_PEERS[name](subject_of(case, tree), budget=budget), tree)
     return OTHERS[name](case, tree)

@@ -211,7 +211,7 @@ def completed(content: Any) -> Any:
     ``like`` has what that file has, under its own values.
     """
     if isinstance(content, list):
-        found = []
+        found: list[Any] = []
         for item in content:
             alike = isinstance(item, dict) and set(item) == {"like"}
             found += completed(item) if alike else [completed(item)]

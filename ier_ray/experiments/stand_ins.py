@@ -91,7 +91,8 @@ class Style:
         if self.levels:
             step = 255 / (self.levels - 1)
             pixels = np.rint(pixels / step) * step
-        return np.clip(pixels, 0, 255).astype(np.uint8)
+        styled: NDArray[np.uint8] = np.clip(pixels, 0, 255).astype(np.uint8)
+        return styled
 
 
 STYLES: dict[str, Style] = {

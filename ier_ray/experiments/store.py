@@ -39,18 +39,18 @@ class UnitStore:
         """The result of a key; None if there is none.
 
         Raises:
-            DataError: when it is damaged.
+            DataError: when it is no result.
+            StorageError: when it cannot be read.
         """
         location = self.result_file(key)
         if not storage.exists(location):
             return None
         try:
             return UnitResult.model_validate(storage.read_json(location))
-        except (ValidationError, ValueError) as error:
-            said = in_one_line(error) if isinstance(error, ValidationError) else str(error)
+        except ValidationError as error:
             raise DataError(
-                f"{location}: is no result of an experiment: {said}; remove it, and its unit runs "
-                f"again"
+                f"{location}: is no result of an experiment: {in_one_line(error)}; remove it, and "
+                f"its unit runs again"
             ) from error
 
     def finished(self, key: str) -> bool:
