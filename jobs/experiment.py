@@ -18,7 +18,7 @@ def main(settings: ExperimentSettings) -> dict[str, Any]:
 
 def arguments(words: list[str]) -> list[str]:
     """The command line with its first word, where it is no flag, as ``--experiment``."""
-    if words and not words[0].startswith("-"):
+    if words and not words[0].startswith("-") and "--experiment" not in words:
         return ["--experiment", *words]
     return words
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Literal
 
-from ier_ray import storage
 from ier_ray.config import Settings
-from ier_ray.errors import DataError
 from ier_ray.evaluation.intervals import bootstrap_interval
 from ier_ray.evaluation.metrics import accuracy
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.experiments.expansion import Cell
 from ier_ray.experiments.grid import JOINED
+from ier_ray.experiments.studies import study_figure
 from ier_ray.experiments.units import UnitResult
 
 State = Literal["finished", "failed", "skipped"]
@@ -133,33 +132,3 @@ def summed(cell: Cell, entries: Mapping[tuple[str, str], Entry]) -> Entry:
     if divisor is not None and divisor.value is not None:
         total /= divisor.value
     return entry.model_copy(update={"state": "finished", "value": total})
-
-
-STUDY_MEASURES = {
-    "cohen_kappa": ("agreement", "mean_cohen"),
-    "fleiss_kappa": ("agreement", "fleiss"),
-    "krippendorff_alpha": ("agreement", "krippendorff"),
-    "model_agreement": ("model", "agreement"),
-    "images": ("images",),
-}
-"""Where a study's result file has each measure."""
-
-
-def study_figure(location: str, measure: str) -> dict[str, Any]:
-    """A measure of a human study.
-
-    Raises:
-        DataError: when the file is no result of a study.
-    """
-    content = storage.read_json(location)
-    if not isinstance(content, dict) or not isinstance(content.get("agreement"), dict):
-        raise DataError(f"studies: {location} is no result of a human study: no agreement in it")
-    found: Any = content
-    for name in STUDY_MEASURES[measure]:
-        found = found.get(name) if isinstance(found, dict) else None
-    if found is None:
-        return {"state": "skipped", "reason": f"the study has no {measure}"}
-    if isinstance(found, dict):  # a share in percent, with its interval
-        value, low, high = (float(found[name]) / 100 for name in ("percent", "low", "high"))
-        return {"value": value, "low": low, "high": high, "images": found["of"]}
-    return {"value": float(found), "images": content.get("images")}

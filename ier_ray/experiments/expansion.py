@@ -11,6 +11,7 @@ from ier_ray.data.schema import Domain, read_shard_manifest
 from ier_ray.errors import SettingsError
 from ier_ray.experiments.grid import Choice, Grid
 from ier_ray.experiments.settings import ExperimentSettings
+from ier_ray.experiments.studies import read_study
 from ier_ray.experiments.units import Unit
 from ier_ray.training.settings import TrainSettings
 
@@ -134,7 +135,9 @@ def cell_of(
     if skipped is not None:
         return replace(cell, skipped=skipped)
     if kind == "study":
-        return replace(cell, study=settings.studies[named["ier"]])
+        place = settings.studies[named["ier"]]
+        read_study(place)
+        return replace(cell, study=place)
     sums = next((choice for choice in choices if choice.sum_of), None)
     if sums is not None:
         return replace(cell, sums=sums)

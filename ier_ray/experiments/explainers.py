@@ -44,7 +44,8 @@ def credits_of(name: str, case: Explained, tree: RegionTree, *, budget: int) -> 
         values: Values = GAMES[name](game_of(case, tree), budget)[:, 0]
         return values
     if name in IMAGE_PEERS:
-        return in_regions(IMAGE_PEERS[name](subject_of(case, tree), budget=budget), tree)
+        density: Values = IMAGE_PEERS[name](subject_of(case, tree), budget=budget)
+        return in_regions(density, tree)
     return OTHERS[name](case, tree)
 
 

@@ -142,6 +142,8 @@ def new_worker(unit: Unit, store: UnitStore) -> Any:
 
 def require_room(units: Sequence[Unit]) -> None:
     """Join the cluster, and raise :class:`CapacityError` if any unit can never fit on it."""
+    if not units:
+        return
     connect()
     for unit in {unit.in_process: unit for unit in units}.values():
         room_for(unit)

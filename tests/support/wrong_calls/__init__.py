@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from support.wrong_calls.calls import WrongCall
+from support.wrong_calls.experiment import EXPERIMENT
 from support.wrong_calls.inputs import write_inputs
 from support.wrong_calls.jobs import JOBS
 
 CALLS: list[WrongCall] = [
     *JOBS,
+    *EXPERIMENT,
 ]
 
 __all__ = ["CALLS", "WrongCall", "write_inputs"]

@@ -12,11 +12,11 @@ import pytest
 
 from ier_ray.errors import DataError, IerRayError
 from ier_ray.evaluation.predictions import Predictions
-from ier_ray.experiments.entries import study_figure
 from ier_ray.experiments.expansion import Cell, Dataset, expanded
 from ier_ray.experiments.grid import Grid, parsed_grid
 from ier_ray.experiments.settings import ExperimentSettings
 from ier_ray.experiments.store import UnitStore
+from ier_ray.experiments.studies import study_figure
 from ier_ray.experiments.table import Table, tabulated
 from ier_ray.experiments.units import Unit, UnitResult
 from ier_ray.experiments.writing import shown, write_table
