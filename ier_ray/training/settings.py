@@ -59,7 +59,7 @@ class TrainSettings(Settings):
 
     @property
     def sources(self) -> tuple[Domain, ...]:
-        """The domains whose data are read: those trained, and IER where FER trains on it as well."""
+        """The domains whose data are read: those trained, and IER where FER is mixed with it."""
         mixes = self.data.mix > 0 and "ier" not in self.domains
         return (*self.domains, "ier") if mixes else self.domains
 
