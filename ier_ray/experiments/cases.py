@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,14 +13,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ier_ray import storage
+from ier_ray.cluster.evaluation import choose_rows
 from ier_ray.data.order import held_out_tasks
 from ier_ray.data.shards import RowReader, ShardSet
 from ier_ray.data.splits import SplitIndex
 from ier_ray.data.streams import ExecuteReads
 from ier_ray.experiments.in_process import train_in_process
+from ier_ray.experiments.units import Unit
 from ier_ray.explain import RegionTree
 from ier_ray.explain.baselines import before_normalization
-from ier_ray.training.checkpoint import load_checkpoint
+from ier_ray.training.checkpoint import (
+    load_checkpoint,
+    read_checkpoint_manifest,
+    require_images,
+)
 from ier_ray.training.settings import TrainSettings
 
 
@@ -50,8 +57,8 @@ class Explained:
 
 
 @lru_cache(maxsize=1)
-def subject(training: str, reads: ExecuteReads) -> torch.nn.Module:
-    """The explained IER network, of a training as JSON; a process trains it once."""
+def trained_subject(training: str, reads: ExecuteReads) -> torch.nn.Module:
+    """The IER network of a training, which is given as JSON; a process trains it once."""
     settings = TrainSettings.model_validate_json(training)
     with tempfile.TemporaryDirectory(prefix="ier_ray-subject-") as directory:
         _, checkpoint = train_in_process(settings, Path(directory), reads)
@@ -59,14 +66,52 @@ def subject(training: str, reads: ExecuteReads) -> torch.nn.Module:
     return model.ier.eval()
 
 
+@lru_cache(maxsize=1)
+def loaded_subject(checkpoint: str) -> torch.nn.Module:
+    """The IER network of a checkpoint."""
+    model, _ = load_checkpoint(checkpoint)
+    return model.ier.eval()
+
+
+def explaining(unit: Unit, checkpoint: str) -> Unit:
+    """A unit that explains the network of a checkpoint, with that network's input.
+
+    Raises:
+        CheckpointError: when there is no checkpoint, or no IER network in it.
+        DataError: when it was not trained with the unit's IER data.
+    """
+    location = storage.absolute(checkpoint)
+    manifest = read_checkpoint_manifest(location)
+    require_images(manifest, location, use="explained")
+    ier = unit.train.data.location("ier")
+    choose_rows(location, manifest, ier, domain="ier", parts=("test",))
+    data = unit.train.data.model_copy(update={"normalization": manifest.normalization})
+    train = unit.train.model_copy(update={"model": manifest.model, "data": data})
+    return replace(unit, train=train, checkpoint=location, weights=manifest.weights_sha256)
+
+
+def subject(unit: Unit, reads: ExecuteReads) -> torch.nn.Module:
+    """The network that a unit explains."""
+    if unit.checkpoint is not None:
+        return loaded_subject(unit.checkpoint)
+    return trained_subject(unit.train.model_dump_json(), reads)
+
+
 def explained(
-    settings: TrainSettings, network: torch.nn.Module, count: int, reads: ExecuteReads
+    unit: Unit, network: torch.nn.Module, count: int, reads: ExecuteReads
 ) -> Iterator[Explained]:
     """The first test images, with the class that the network predicts."""
+    settings = unit.train
     shards = ShardSet.open(settings.data.location("ier"))
-    split = SplitIndex.read(shards, settings.split_plan("ier"))
-    rows = split.test.first(count)
-    reader = settings.preprocessing.reader(split.files, shards.scheme.classes)
+    if unit.checkpoint is None:
+        rows = SplitIndex.read(shards, settings.split_plan("ier")).test.first(count)
+    else:
+        manifest = read_checkpoint_manifest(unit.checkpoint)
+        chosen = choose_rows(
+            unit.checkpoint, manifest, shards.location, domain="ier", parts=("test",)
+        )
+        rows = chosen.index.first(count)
+    reader = settings.preprocessing.reader(shards.files, shards.scheme.classes)
     tasks = held_out_tasks(rows, rank=0, world_size=1, window=settings.data.shuffle_window)
     images = [image for batch in reads(reader, tasks, count) for image in batch["image"]]
     masks = RowReader.of(shards, 1).table(rows.positions, ["cue_mask"])["cue_mask"].to_pylist()

@@ -45,7 +45,7 @@ def measured_costs(unit: Unit, reads: ExecuteReads) -> Measured:
     torch.manual_seed(settings.seed)
     classes = len(split.shards.scheme.classes)
     network = build_network(settings.model, num_classes=classes).eval()
-    cases = list(explained(settings, network, options.images, reads))
+    cases = list(explained(unit, network, options.images, reads))
     size = settings.model.image_size
     tree = RegionTree.halving(size, size, depth=options.depth)
     inference = ExactInference.of(network)

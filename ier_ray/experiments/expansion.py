@@ -129,6 +129,8 @@ def cell_of(
     if missing:
         setting = "studies" if kind == "study" else "data"
         reasons.append(f"{setting}.{missing[0]} is not given")
+    if kind == "explainer" and settings.scale == "paper" and settings.checkpoint is None:
+        reasons.append("no checkpoint is given whose network could be explained (checkpoint)")
     measure = next((choice.measure for choice in choices if choice.measure), "accuracy")
     cell = Cell(row, column, measure=measure, data=named)
     skipped = next(filter(None, reasons), None)

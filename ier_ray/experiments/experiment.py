@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ier_ray import storage
 from ier_ray.cluster.runs import claim_settings
 from ier_ray.data.schema import read_shard_manifest
 from ier_ray.errors import SettingsError
+from ier_ray.experiments.cases import explaining
 from ier_ray.experiments.datasets import ALL_FER, FER_SETS, IER_SETS, domain_of
-from ier_ray.experiments.expansion import PERMUTED, Dataset, expanded
+from ier_ray.experiments.expansion import PERMUTED, Cell, Dataset, expanded
 from ier_ray.experiments.grid import Grid, read_grid
 from ier_ray.experiments.permuting import write_permuted
 from ier_ray.experiments.runner import require_room, run_units
@@ -66,7 +67,7 @@ def run_experiment(settings: ExperimentSettings) -> ExperimentResult:
     grid = read_grid(settings.experiment)
     directory = storage.join(location, settings.directory_name)
     storage.check_writable(directory, directory=True)
-    planned = expanded(grid, settings, planned_data(grid, settings))
+    planned = all_cells(grid, settings, planned_data(grid, settings))
     require_room([unit for cell in planned for unit in cell.units])
     claim_settings(
         storage.join(directory, "settings.json"),
@@ -75,7 +76,7 @@ def run_experiment(settings: ExperimentSettings) -> ExperimentResult:
         changeable=CHANGEABLE,
     )
     data = made_data(grid, settings)
-    cells = expanded(grid, settings, data)
+    cells = all_cells(grid, settings, data)
     store = UnitStore(storage.join(location, UNITS))
     units = [unit for cell in cells for unit in cell.units]
     before = {key for key in {unit.key for unit in units} if store.finished(key)}
@@ -83,6 +84,22 @@ def run_experiment(settings: ExperimentSettings) -> ExperimentResult:
     table = tabulated(grid, settings, cells, results, store, data)
     write_table(table, directory)
     return outcome(table, directory, results, before, time.perf_counter() - started)
+
+
+def all_cells(grid: Grid, settings: ExperimentSettings, data: Mapping[str, Dataset]) -> list[Cell]:
+    """The cells, with the checkpoint that their explainers explain, if it is given.
+
+    Raises:
+        SettingsError: as :func:`~ier_ray.experiments.expansion.expanded`.
+        CheckpointError, DataError: as :func:`~ier_ray.experiments.cases.explaining`.
+    """
+    cells = expanded(grid, settings, data)
+    if settings.checkpoint is None:
+        return cells
+    return [
+        replace(cell, units=tuple(explaining(unit, settings.checkpoint) for unit in cell.units))
+        for cell in cells
+    ]
 
 
 def planned_data(grid: Grid, settings: ExperimentSettings) -> dict[str, Dataset]:

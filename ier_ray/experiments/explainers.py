@@ -64,7 +64,8 @@ def exact(case: Explained, tree: RegionTree) -> Values:
 def incremental(case: Explained, tree: RegionTree) -> Values:
     """DnCShap's tree by incremental inference."""
     evaluator = ExactInference.of(case.network).evaluator(case.image, case.baseline)
-    return explain(evaluator, tree).credits[tree.leaves, case.target]
+    values: Values = explain(evaluator, tree).credits[tree.leaves, case.target]
+    return values
 
 
 def floor(case: Explained, tree: RegionTree) -> Values:

@@ -71,8 +71,8 @@ def measured_explainer(unit: Unit, reads: ExecuteReads) -> Measured:
     """
     warnings.filterwarnings("ignore", module="shap|captum")
     options, name = ExplainOptions.model_validate(unit.options), str(unit.method)
-    network = subject(unit.train.model_dump_json(), reads)
-    cases = list(explained(unit.train, network, options.images, reads))
+    network = subject(unit, reads)
+    cases = list(explained(unit, network, options.images, reads))
     if not cases:
         raise DataError("there is no test image to explain")
     return {

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from ier_ray.cluster.runs import check_data
@@ -91,8 +90,7 @@ def train_in_process(
         window=settings.data.shuffle_window,
         execute=execute,
     )
-    device = torch.device("cuda" if settings.scaling.use_gpu else "cpu")
-    context = BestContext(directory, device)
+    context = BestContext(directory)
     progress = train(settings, streams, streams.scheme, context)
     return progress, str(directory / BEST)
 

@@ -48,6 +48,9 @@ class ExperimentSettings(Settings):
     """Of each training."""
     at_once: int | None = Field(None, ge=1)
     """Cells at the same time. None: as many as the cluster has room for."""
+    checkpoint: Location | None = None
+    """Checkpoint whose IER network table1 explains, on test images of the data it was trained with.
+    None: at scale tiny, one is trained; at scale paper, nothing is explained."""
     studies: JsonMapping[Location] = Field({})
     """Result files of human studies (JSON), by dataset, as {"fi": "runs/study/result.json"}; for
     table4. In a flag, as JSON."""
@@ -59,6 +62,17 @@ class ExperimentSettings(Settings):
             raise ValueError(
                 f"scale tiny draws stand-ins for all datasets: leave data.{min(given)} out, or use "
                 f"scale paper"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _checkpoint_is_explained(self) -> ExperimentSettings:
+        if self.checkpoint is None:
+            return self
+        if self.experiment != "table1" or self.scale != "paper":
+            raise ValueError(
+                f"checkpoint is explained by experiment table1 at scale paper only, not by "
+                f"{self.experiment} at scale {self.scale}"
             )
         return self
 

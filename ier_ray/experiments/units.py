@@ -31,6 +31,8 @@ class Unit:
         tested: the network that is tested.
         method: which control or explainer.
         options: of its kind, such as the number of explained images.
+        checkpoint: whose network is explained; None: one is trained. Its hash is in the key.
+        weights: hash of the checkpoint's weights.
     """
 
     kind: Kind
@@ -39,6 +41,8 @@ class Unit:
     tested: Domain = "ier"
     method: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    checkpoint: str | None = None
+    weights: str | None = None
 
     @property
     def key(self) -> str:
@@ -60,6 +64,7 @@ class Unit:
             "tested": self.tested,
             "method": self.method,
             "options": self.options,
+            "weights": self.weights,
         }
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:20]

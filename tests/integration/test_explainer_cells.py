@@ -130,7 +130,7 @@ def test_exponent_and_sparsity_by_hand() -> None:
 def test_a_randomized_network_has_the_same_numbers_elsewhere() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
     other = randomized(network)
-    own, mixed = network[0].weight, other.get_submodule("0").weight
+    own, mixed = (one.get_parameter("0.weight") for one in (network, other))
     assert not torch.equal(own, mixed)
     assert torch.equal(own.flatten().sort().values, mixed.flatten().sort().values)
     assert not other.training
@@ -139,7 +139,7 @@ def test_a_randomized_network_has_the_same_numbers_elsewhere() -> None:
 def test_explained_images_are_test_images_with_their_cues(
     unit: Unit, shards: dict[str, str], reads: MemoryReads
 ) -> None:
-    found = list(explained(unit.train, Additive().eval(), 3, reads))
+    found = list(explained(unit, Additive().eval(), 3, reads))
     assert len(found) == 3
     for one in found:
         assert one.cue is not None

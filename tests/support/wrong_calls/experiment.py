@@ -34,6 +34,20 @@ TABLE = {
         '--train {{"data.test_fold":1}}',
         "data.test_fold is set by the experiment",
     ),
+    "a checkpoint of another table": (
+        "--checkpoint {checkpoint}",
+        "checkpoint is explained by experiment table1 at scale paper only, not by table2",
+    ),
+    "a checkpoint that is missing": (
+        "--experiment table1 --scale paper --data.all {fer} --data.emotic {ier} "
+        "--checkpoint {none}",
+        "none: no checkpoint here",
+    ),
+    "a checkpoint of other classes": (
+        "--experiment table1 --scale paper --data.all {fer} --data.emotic {polarity} "
+        "--checkpoint {checkpoint}",
+        "has label scheme 'polarity'",
+    ),
     "studies of another table": (
         '--studies {{"fi":"x.json"}}',
         "studies are read by experiment table4 only, not table2",
