@@ -28,6 +28,8 @@ class Table(Settings):
     """Name of the experiment."""
     heading: str
     """Title and scale."""
+    mark: str
+    """Ends every heading of a table whose data are drawn; else empty."""
     rows: tuple[str, ...]
     """Its rows, in order."""
     columns: tuple[str, ...]
@@ -71,6 +73,7 @@ def tabulated(
     return Table(
         experiment=settings.experiment,
         heading=f"{settings.experiment}: {grid.title}{mark}",
+        mark=mark,
         rows=tuple(dict.fromkeys(cell.row for cell in cells)),
         columns=tuple(dict.fromkeys(cell.column for cell in cells)),
         row_title=" / ".join(axis.title for axis in grid.rows),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from playwright.sync_api import Browser
 
 from ier_ray.errors import DataError, IerRayError
 from ier_ray.evaluation.predictions import Predictions
@@ -180,3 +181,18 @@ def test_a_study_s_figures(tmp_path: Path) -> None:
     place.write_text("[]")
     with pytest.raises(DataError, match="no result of a human study"):
         study_figure(str(place), "images")
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_the_page_never_scrolls_sideways(tmp_path: Path, browser: Browser, width: int) -> None:
+    write_table(table(tmp_path, "paper"), str(tmp_path / "out"))
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto((tmp_path / "out" / "table.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("table").count() == 3
+    assert len(requests) == 1
+    cell = page.locator("td.finished").first
+    assert "70.78" in cell.inner_text()
+    page.close()
