@@ -122,7 +122,7 @@ def paper_figure(
 def machines(results: Mapping[str, UnitResult]) -> set[str]:
     """What the results were computed on, in words."""
     return {
-        f"{result.hardware['device']}, {result.hardware['threads']} threads in each cell's process"
+        f"{result.hardware['device']} (threads of a cell's process: {result.hardware['threads']})"
         for result in results.values()
         if "device" in result.hardware
     }

@@ -25,7 +25,7 @@ from ier_ray.experiments.settings import ExperimentSettings
 from ier_ray.experiments.units import UnitResult
 
 FAST = {"schedule.epochs": 2, "schedule.warmup_epochs": 1}
-ROWS = ["Proposed", "Majority class", "Target only"]
+ROWS = ["Proposed", "Target only", "Majority class"]
 
 
 def settings(storage: Path, **values: Any) -> ExperimentSettings:
@@ -180,3 +180,24 @@ def test_killed_and_resumed_without_repeating_a_finished_cell(
     assert record["ran"] == 6 - len(kept)
     after = units(storage)
     assert {key: after[key] for key in kept} == kept
+
+
+@pytest.mark.slow
+def test_a_cell_of_several_workers_is_a_ray_train_run(
+    finished: ExperimentResult, storage: Path
+) -> None:
+    asked = settings(
+        storage,
+        rows=["Target only", "Majority class"],
+        columns=["FI"],
+        folds=1,
+        name="nested",
+        scaling={"num_workers": 2, "cpus_per_worker": 0.5},
+    )
+    found = run_experiment(asked)
+    assert (found.cells, found.finished, found.failed) == (2, 2, 0)
+    rows = pq.read_table(f"{found.table}/table.parquet").to_pylist()
+    (key,) = next(row["keys"] for row in rows if row["row"] == "Target only")
+    assert (storage / "units" / "runs" / key / "best" / "manifest.json").exists()
+    kept = Predictions.read(str(storage / "units" / f"{key}.parquet"))
+    assert set(kept.parts.tolist()) == {"test"}
