@@ -10,13 +10,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 
 from ier_ray import storage
 from ier_ray.cluster.connection import quiet_data
+from ier_ray.cluster.evaluation import Rows, predict
 from ier_ray.cluster.failures import for_the_user, in_one_line
 from ier_ray.cluster.logs import show_in_job
-from ier_ray.cluster.trainer import run_training
+from ier_ray.cluster.trainer import TrainResult, run_training
+from ier_ray.data.parts import TEST
+from ier_ray.data.shards import ShardSet
+from ier_ray.data.splits import SplitIndex
 from ier_ray.data.streams import ExecuteReads
 from ier_ray.errors import IerRayError
 from ier_ray.evaluation.metrics import measure
@@ -102,9 +107,7 @@ def run_trained(unit: Unit, store: UnitStore, reads: ExecuteReads) -> Done:
     else:
         result = run_training(located(unit, store))
         history = result.history
-        predictions = predictions_of_tests(
-            result.checkpoint, unit.train, reads, network=unit.tested, on="ier", run=unit.key
-        )
+        predictions = predictions_of_run(unit, result)
     epochs = [record["seconds"] for record in history]
     best = max(history, key=lambda record: (record["score"], record["epoch"]))
     return {
@@ -113,6 +116,18 @@ def run_trained(unit: Unit, store: UnitStore, reads: ExecuteReads) -> Done:
         "epochs": len(history),
         "epoch_seconds": median(epochs[1:] or epochs),
     }, predictions
+
+
+def predictions_of_run(unit: Unit, result: TrainResult) -> Predictions:
+    """Predictions of a Ray Train run on the IER test rows, by the tested network."""
+    if unit.tested == "ier":
+        kept = Predictions.read(result.predictions)
+        return kept.select((kept.domains == "ier") & (kept.parts == "test"))
+    shards = ShardSet.open(unit.train.data.location("ier"))
+    test = SplitIndex.read(shards, unit.train.split_plan("ier")).test
+    parts, seen = np.full(len(test), TEST, dtype=np.int8), np.zeros(len(test), dtype=bool)
+    rows = Rows(unit.tested, shards, test, parts, seen)
+    return predict(result.checkpoint, [rows], run=unit.key)[0]
 
 
 def located(unit: Unit, store: UnitStore) -> Any:

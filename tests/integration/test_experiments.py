@@ -201,3 +201,24 @@ def test_a_cell_of_several_workers_is_a_ray_train_run(
     assert (storage / "units" / "runs" / key / "best" / "manifest.json").exists()
     kept = Predictions.read(str(storage / "units" / f"{key}.parquet"))
     assert set(kept.parts.tolist()) == {"test"}
+
+
+@pytest.mark.slow
+def test_the_fer_network_of_several_workers_is_tested_on_ier_images(
+    finished: ExperimentResult, storage: Path
+) -> None:
+    asked = settings(
+        storage,
+        experiment="table5",
+        rows=["FI", "FER13"],
+        columns=["0.5"],
+        name="mixed",
+        train={**FAST, "schedule.epochs": 1},
+        scaling={"num_workers": 2, "cpus_per_worker": 0.5},
+    )
+    found = run_experiment(asked)
+    assert (found.cells, found.finished) == (1, 1)
+    (row,) = pq.read_table(f"{found.table}/table.parquet").to_pylist()
+    kept = Predictions.read(str(storage / "units" / f"{row['keys'][0]}.parquet"))
+    assert set(kept.domains.tolist()) == {"ier"}
+    assert row["images"] == len(kept)
