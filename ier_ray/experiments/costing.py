@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from statistics import median
-
 import torch
 from pydantic import Field
 
@@ -14,6 +10,7 @@ from ier_ray.config import Settings
 from ier_ray.data.streams import ExecuteReads
 from ier_ray.experiments.cases import explained
 from ier_ray.experiments.controls import extracted
+from ier_ray.experiments.timing import seconds_of
 from ier_ray.experiments.units import Unit
 from ier_ray.explain import RegionTree, explain
 from ier_ray.explain.incremental import ExactInference
@@ -64,13 +61,3 @@ def measured_costs(unit: Unit, reads: ExecuteReads) -> Measured:
         "feature_seconds": seconds_of(feature_wise, options.rounds),
         "layer_seconds": seconds_of(layer_wise, options.rounds),
     }
-
-
-def seconds_of(run: Callable[[], None], rounds: int) -> float:
-    """Median seconds of a function, without its first call."""
-    times = []
-    for _ in range(rounds + 1):
-        started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
-    return median(times[1:])

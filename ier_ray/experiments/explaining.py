@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import math
-import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -29,6 +27,7 @@ from ier_ray.experiments.explainers import (
     credits_of,
     game_of,
 )
+from ier_ray.experiments.timing import exponent, fastest
 from ier_ray.experiments.units import Unit
 from ier_ray.explain.metrics import (
     area_under,
@@ -39,8 +38,6 @@ from ier_ray.explain.metrics import (
 )
 
 Values = NDArray[np.float64]
-FEWEST_CALLS, SLOW_S = 3, 0.5
-"""Calls that are timed, and the seconds after which no further one is."""
 OTHER_SCALE = ("captum_occlusion", "captum_grad_cam", RANDOM)
 """Explainers whose values are in no unit of the score: they have no error and no infidelity."""
 Measured = dict[str, float | None]
@@ -103,24 +100,6 @@ def scaling(name: str, case: Explained, options: ExplainOptions) -> Measured:
         "evaluations": evaluations[-1] if evaluations and counted else None,
         "evaluations_exponent": exponent(regions, evaluations) if counted else None,
     }
-
-
-def fastest(run: Callable[[], object]) -> float:
-    """Seconds of the fastest of some calls: others were held up. Slow functions run once."""
-    best, spent, calls = math.inf, 0.0, 0
-    while calls == 0 or (calls < FEWEST_CALLS and spent < SLOW_S):
-        started = time.perf_counter()
-        run()
-        last = time.perf_counter() - started
-        best, spent, calls = min(best, last), spent + last, calls + 1
-    return best
-
-
-def exponent(regions: list[int], costs: list[float] | list[int]) -> float | None:
-    """Slope of the logarithm of the cost over that of the regions; None for fewer than two."""
-    if len(regions) < 2:
-        return None
-    return float(np.polyfit(np.log(regions), np.log(costs), 1)[0])
 
 
 def error_to_exact(name: str, cases: list[Explained], options: ExplainOptions) -> float | None:

@@ -17,7 +17,6 @@ from ier_ray.experiments.explainers import EXPLAINERS, credits_of
 from ier_ray.experiments.explaining import (
     ExplainOptions,
     alike,
-    exponent,
     gini,
     measured_explainer,
     randomized,
@@ -25,6 +24,7 @@ from ier_ray.experiments.explaining import (
 )
 from ier_ray.experiments.grid import read_grid
 from ier_ray.experiments.memory_reads import MemoryReads
+from ier_ray.experiments.timing import exponent
 from ier_ray.experiments.units import Unit
 
 OPTIONS = {"images": 1, "depth": 3, "depths": [2, 3], "exact_depth": 2}
