@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ier_ray.config import Location, Settings
-from ier_ray.data.schema import Domain
+from ier_ray.data.schema import Domain, read_shard_manifest
 
 ALL_FER = "all"
 """The union of the FER datasets, ingested as one shard set: the paper's ``All``."""
@@ -35,6 +37,34 @@ class DatasetSettings(Settings):
     def given(self) -> dict[str, str]:
         """The locations that are set, by name."""
         return {name: place for name, place in self if place is not None}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A shard set of an experiment."""
+
+    location: str
+    content_hash: str
+    folds: int
+    scheme: str
+    names: tuple[str, ...]
+    """Names of the datasets in it."""
+
+    @classmethod
+    def read(cls, location: str) -> Dataset:
+        """The shard set at a location.
+
+        Raises:
+            DataError: when there is none.
+        """
+        manifest = read_shard_manifest(location)
+        return cls(
+            location,
+            manifest.content_hash,
+            manifest.folds,
+            manifest.scheme,
+            tuple(manifest.datasets),
+        )
 
 
 FER_SETS = ("fer13", "ferg", "jaffe", "ck_plus")

@@ -13,9 +13,10 @@ from ier_ray.cluster.runs import claim_settings
 from ier_ray.data.schema import read_shard_manifest
 from ier_ray.errors import SettingsError
 from ier_ray.experiments.cases import explaining
-from ier_ray.experiments.datasets import ALL_FER, FER_SETS, IER_SETS, domain_of
-from ier_ray.experiments.expansion import PERMUTED, Cell, Dataset, expanded
-from ier_ray.experiments.grid import Grid, read_grid
+from ier_ray.experiments.datasets import ALL_FER, FER_SETS, IER_SETS, Dataset, domain_of
+from ier_ray.experiments.expansion import PERMUTED, Cell, expanded
+from ier_ray.experiments.grid import Grid
+from ier_ray.experiments.grid_files import read_grid
 from ier_ray.experiments.permuting import write_permuted
 from ier_ray.experiments.runner import require_room, run_units
 from ier_ray.experiments.settings import ExperimentSettings

@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from ier_ray.config import JsonMapping, Location, Settings
 from ier_ray.experiments.datasets import IER_SETS, DatasetSettings
-from ier_ray.experiments.grid import Scale, grid_names
+from ier_ray.experiments.grid import Scale
+from ier_ray.experiments.grid_files import grid_names
 from ier_ray.training.sections import ScalingSettings
 
 if TYPE_CHECKING:

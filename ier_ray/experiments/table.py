@@ -8,9 +8,9 @@ from ier_ray import __version__
 from ier_ray.config import Settings
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.experiments.comparing import Comparison, compared
-from ier_ray.experiments.datasets import ALL_FER, FER_SETS
+from ier_ray.experiments.datasets import ALL_FER, FER_SETS, Dataset
 from ier_ray.experiments.entries import Entry, entry_of, with_sums
-from ier_ray.experiments.expansion import Cell, Dataset
+from ier_ray.experiments.expansion import Cell
 from ier_ray.experiments.grid import Grid
 from ier_ray.experiments.paper import PaperTable, paper_table
 from ier_ray.experiments.settings import ExperimentSettings

@@ -22,7 +22,7 @@ from ier_ray.experiments.explaining import (
     randomized,
     scaling,
 )
-from ier_ray.experiments.grid import read_grid
+from ier_ray.experiments.grid_files import read_grid
 from ier_ray.experiments.memory_reads import MemoryReads
 from ier_ray.experiments.timing import exponent
 from ier_ray.experiments.units import Unit

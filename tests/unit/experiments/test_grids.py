@@ -9,8 +9,10 @@ import pytest
 import yaml
 
 from ier_ray.errors import DataError, SettingsError
-from ier_ray.experiments.expansion import PERMUTED, Cell, Dataset, expanded
-from ier_ray.experiments.grid import Grid, grid_names, parsed_grid, read_grid
+from ier_ray.experiments.datasets import Dataset
+from ier_ray.experiments.expansion import PERMUTED, Cell, expanded
+from ier_ray.experiments.grid import Grid
+from ier_ray.experiments.grid_files import grid_names, parsed_grid, read_grid
 from ier_ray.experiments.settings import ExperimentSettings
 from ier_ray.experiments.units import Unit
 

@@ -13,8 +13,10 @@ from playwright.sync_api import Browser
 
 from ier_ray.errors import DataError, IerRayError
 from ier_ray.evaluation.predictions import Predictions
-from ier_ray.experiments.expansion import Cell, Dataset, expanded
-from ier_ray.experiments.grid import Grid, parsed_grid
+from ier_ray.experiments.datasets import Dataset
+from ier_ray.experiments.expansion import Cell, expanded
+from ier_ray.experiments.grid import Grid
+from ier_ray.experiments.grid_files import parsed_grid
 from ier_ray.experiments.settings import ExperimentSettings
 from ier_ray.experiments.store import UnitStore
 from ier_ray.experiments.studies import study_figure
