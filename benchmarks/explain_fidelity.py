@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,14 +30,13 @@ from statistics import fmean as mean
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peers import GAME_PEERS, IMAGE_PEERS, Subject
-from peers.perturbation import GamePeer
 from subjects.digits import digits_network, held_out_digits
 from subjects.scenes import Scene, held_out_scenes, scenes_network
 from torch import Tensor, nn
 
-from ier_ray.explain import AnytimeExplainer, DenseEvaluator, RegionTree, explain
-from ier_ray.explain.dncshap import Plan
+from ier_ray.experiments.peers import GAME_PEERS, IMAGE_PEERS, Subject
+from ier_ray.experiments.peers.games import METHODS, ImageGame, RegionGame
+from ier_ray.explain import AnytimeExplainer, DenseEvaluator, RegionTree
 from ier_ray.explain.evaluators import SCORES, logit
 from ier_ray.explain.metrics import (
     area_under,
@@ -48,8 +47,8 @@ from ier_ray.explain.metrics import (
     pointing_game,
     positive_mass_inside,
 )
-from ier_ray.explain.refinement import GameEvaluator, region_game
-from ier_ray.explain.shapley import Coalitions, Game, Scores, estimate_shapley, every_coalition
+from ier_ray.explain.refinement import region_game
+from ier_ray.explain.shapley import Coalitions, Scores, every_coalition
 from ier_ray.explain.shapley.exact import shapley_of_all
 
 FACTORS = (2, 4, 6, 8, 16, 32)
@@ -88,73 +87,9 @@ class Games:
         """The same games, begun anew."""
         return Games(self.tree, self.scores, budget)
 
-    def each(self) -> list[Games]:
+    def each(self) -> list[RegionGame]:
         """The game of each image."""
         return [Games(self.tree, column[:, None], self.budget) for column in self.scores.T]
-
-
-@dataclass
-class SceneGame:
-    """One class of one image: coalitions are scored when asked for, once each."""
-
-    tree: RegionTree
-    play: Game
-    target: int
-    known: dict[bytes, Values] = field(default_factory=dict)
-
-    def __call__(self, coalitions: Coalitions) -> Scores:
-        asked = {row.tobytes(): row for row in coalitions}
-        new = [key for key in asked if key not in self.known]
-        if new:
-            scores = self.play(np.array([asked[key] for key in new]))[:, [self.target]]
-            self.known.update(zip(new, scores, strict=True))
-        return np.array([self.known[row.tobytes()] for row in coalitions])
-
-
-Method = Callable[[Games | SceneGame, int], Values]
-"""Values ``(n, K)`` from at most so many evaluations."""
-
-
-def ours(game: Games | SceneGame, budget: int) -> Values:
-    generator = np.random.default_rng(0)
-    regions = len(game.tree.leaves)
-    return estimate_shapley(game, regions, budget=budget, generator=generator).values
-
-
-def ours_refined(game: Games | SceneGame, budget: int) -> Values:
-    tree = game.tree
-    if budget < len(Plan.of(tree, "both")):
-        raise ValueError("the budget does not pay for the tree")
-    found = AnytimeExplainer(depth=tree.depth, budget=budget).explain(GameEvaluator(game, tree))
-    return found.credits[found.tree.leaves]
-
-
-def dncshap(game: Games | SceneGame, budget: int) -> Values:
-    plan = Plan.of(game.tree, "both")
-    if budget < len(plan):
-        raise ValueError(f"budget must be >= {len(plan)}, got {budget}")
-    return explain(GameEvaluator(game, game.tree), game.tree).credits[game.tree.leaves]
-
-
-def column_of(game: Game, column: int, coalitions: Coalitions) -> Values:
-    """Scores ``(M,)`` of one class."""
-    return game(coalitions)[:, column]
-
-
-def peer(method: GamePeer) -> Method:
-    def run(game: Games | SceneGame, budget: int) -> Values:
-        each = game.each() if isinstance(game, Games) else [game]
-        columns = []
-        for one in each:
-            only = partial(column_of, one, 0)
-            columns.append(method(only, len(game.tree.leaves), budget=budget, seed=0))
-        return np.stack(columns, axis=1)
-
-    return run
-
-
-OURS: dict[str, Method] = {"ours": ours, "ours_refined": ours_refined, "dncshap": dncshap}
-METHODS = OURS | {name: peer(method) for name, method in GAME_PEERS.items()}
 
 
 def compared(games: Games) -> Errors:
@@ -220,7 +155,7 @@ def instabilities(
 
             def values(noisy: Tensor, *, name: str, baseline: Tensor, target: int) -> Values:
                 play = region_game(DenseEvaluator(network, noisy, baseline, batch_size=128), tree)
-                return METHODS[name](SceneGame(tree, play, target), budget)
+                return METHODS[name](ImageGame(tree, play, target), budget)
 
             changes.append(
                 instability(
@@ -264,7 +199,7 @@ def localized(
         evaluator = DenseEvaluator(network, scene.image, scene.baseline, batch_size=64)
         play = region_game(evaluator, tree)
         target = int(play(np.ones((1, regions), dtype=bool))[0].argmax())
-        game = SceneGame(tree, play, target)
+        game = ImageGame(tree, play, target)
         maps = {
             name: tree.paint(tree.leaves, method(game, budget)[:, 0])  # leaves of one size
             for name, method in METHODS.items()

@@ -24,10 +24,10 @@ import numpy as np
 import shap
 import torch
 from captum.attr import FeatureAblation, KernelShap, ShapleyValueSampling
-from peers.perturbation import balanced_clustering
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ier_ray.experiments.peers.perturbation import balanced_clustering
 from ier_ray.explain import (
     Contexts,
     DenseEvaluator,

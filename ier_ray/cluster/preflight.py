@@ -158,7 +158,7 @@ def temporary_problems(answer: Answer, checkpoint_bytes: int) -> list[str]:
 
 def shards_of(settings: TrainSettings) -> list[tuple[str, str, str]]:
     """Setting, location and content hash of each shard set of a run."""
-    located = {f"data.{domain}": settings.data.location(domain) for domain in settings.domains}
+    located = {f"data.{domain}": settings.data.location(domain) for domain in settings.sources}
     return [
         (setting, location, read_shard_manifest(location).content_hash)
         for setting, location in located.items()

@@ -62,7 +62,7 @@ def check_data(settings: TrainSettings) -> None:
     if settings.model.reads_captions:
         transformers()  # if it is missing here, it is missing on the workers
     open_fitting(
-        [Given(f"data.{d}", settings.data.location(d), d) for d in settings.domains],
+        [Given(f"data.{d}", settings.data.location(d), d) for d in settings.sources],
         captions=settings.model.reads_captions,
     )
     splits = open_splits(settings)

@@ -38,7 +38,7 @@ _names = cycle(range(SERIES))
 
 
 def open_splits(settings: TrainSettings) -> dict[Domain, SplitIndex]:
-    """The rows of each domain of a run, divided; FER's with the IER rows that ``data.mix`` adds.
+    """The rows of each trained domain, divided; FER's with the IER rows that ``data.mix`` adds.
 
     Raises:
         DataError: as :meth:`SplitPlan.parts`.
@@ -47,13 +47,13 @@ def open_splits(settings: TrainSettings) -> dict[Domain, SplitIndex]:
         domain: SplitIndex.read(
             ShardSet.open(settings.data.location(domain)), settings.split_plan(domain)
         )
-        for domain in settings.domains
+        for domain in settings.sources
     }
     if settings.data.mix > 0:
         splits["fer"] = splits["fer"].mixed_with(
             splits["ier"], fraction=settings.data.mix, seed=settings.seed
         )
-    return splits
+    return {domain: splits[domain] for domain in settings.domains}
 
 
 def open_streams(settings: TrainSettings, *, rank: int, world_size: int) -> JointStreams:

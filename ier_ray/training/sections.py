@@ -162,7 +162,8 @@ class ScheduleSettings(Settings):
     """First epochs with cross-entropy only."""
     networks: Literal["both", "fer", "ier"] = "both"
     """Which networks are trained. fer or ier: that one alone at half the cost, as a control
-    without adaptation. It needs only its own domain's data, and loss.balance 0."""
+    without adaptation. It needs only its own domain's data, and loss.balance 0; fer with data.mix
+    needs those of both."""
     alignment: Literal["per_step", "per_epoch"] = "per_step"
     """When the discrepancy is minimized: per_step, together with the cross-entropy; per_epoch, in
     a second pass over the data of its own after each epoch's cross-entropy."""

@@ -57,6 +57,12 @@ class TrainSettings(Settings):
         alone = self.schedule.networks
         return ("fer", "ier") if alone == "both" else (alone,)
 
+    @property
+    def sources(self) -> tuple[Domain, ...]:
+        """The domains whose data are read: those trained, and IER where FER is mixed with it."""
+        mixes = self.data.mix > 0 and "ier" not in self.domains
+        return (*self.domains, "ier") if mixes else self.domains
+
     def reads_labels(self, domain: Domain) -> bool:
         """Whether any label of a domain is read: to train, balance, divide the rows or select."""
         return domain == "fer" or self.loss.supervision == "both"
@@ -87,7 +93,7 @@ class TrainSettings(Settings):
     def located(self) -> TrainSettings:
         """The same settings with absolute locations, valid in every process."""
         data = self.data.model_copy(
-            update={domain: absolute(self.data.location(domain)) for domain in self.domains}
+            update={domain: absolute(self.data.location(domain)) for domain in self.sources}
         )
         schedule = self.schedule
         if schedule.pretrained and Path(schedule.pretrained).suffix in WEIGHT_FILES:
@@ -114,7 +120,7 @@ class TrainSettings(Settings):
 
     @model_validator(mode="after")
     def _data_are_given(self) -> TrainSettings:
-        for domain in self.domains:
+        for domain in self.sources:
             if getattr(self.data, domain) is None:
                 raise ValueError(required(domain))
         return self
@@ -133,7 +139,7 @@ class TrainSettings(Settings):
             f"loss.discrepancy {self.loss.discrepancy} has a discriminator of both": (
                 DISCREPANCIES[self.loss.discrepancy].needs_discriminator
             ),
-            f"data.mix must be 0, got {self.data.mix:g}": self.data.mix > 0,
+            f"data.mix must be 0, got {self.data.mix:g}": alone == "ier" and self.data.mix > 0,
             "schedule.ier_start must be fer with schedule.fer_checkpoint, own without": (
                 (schedule.ier_start == "fer") != transfer
             ),

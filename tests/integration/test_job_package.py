@@ -17,7 +17,7 @@ MIB = 2**20
 SENT = ["ier_ray", "jobs", "configs"]
 OF_THE_IMAGE = [
     *("ier_ray/serve", "ier_ray/explain/engine"),
-    *("ier_ray/experiments", "jobs/demo.py"),
+    *("ier_ray/experiments", "jobs/demo.py", "jobs/experiment.py"),
     *("ier_ray/layerwise", "ier_ray/cluster/layerwise.py", "ier_ray/cluster/embeddings.py"),
     *("ier_ray/study", "jobs/study_export.py", "jobs/study_import.py"),
     *("jobs/layerwise.py", "ier_ray/report", "jobs/report.py"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from support.wrong_calls.calls import WrongCall
+from support.wrong_calls.experiment import EXPERIMENT
 from support.wrong_calls.inputs import write_inputs
 from support.wrong_calls.jobs import JOBS
 from support.wrong_calls.report import REPORT
@@ -12,6 +13,7 @@ CALLS: list[WrongCall] = [
     *JOBS,
     *REPORT,
     *STUDY,
+    *EXPERIMENT,
 ]
 
 __all__ = ["CALLS", "WrongCall", "write_inputs"]

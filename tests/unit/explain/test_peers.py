@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from peers import GAME_PEERS, IMAGE_PEERS, Subject
-from peers.image import positions
-from peers.perturbation import ClassGame, balanced_clustering
 from torch import nn
 
+from ier_ray.experiments.peers import GAME_PEERS, IMAGE_PEERS, Subject
+from ier_ray.experiments.peers.image import positions
+from ier_ray.experiments.peers.perturbation import ClassGame, balanced_clustering
 from ier_ray.explain.evaluators import logit
 from ier_ray.explain.shapley.exact import exact_shapley
 

@@ -152,3 +152,19 @@ def test_settings_of_two_networks_are_refused_for_one(
     assert parse_settings(TrainSettings, values, source="x").domains == ("ier",)
     with pytest.raises(SettingsError, match=message):
         parse_settings(TrainSettings, values | changes, source="x")
+
+
+def test_fer_alone_may_read_a_fraction_of_the_ier_data() -> None:
+    values: dict[str, Any] = {
+        "data": {"fer": "a", "ier": "b", "mix": 0.5},
+        "loss": {"balance": 0},
+        "schedule": {"networks": "fer"},
+    }
+    settings = parse_settings(TrainSettings, values, source="x")
+    assert settings.domains == ("fer",)
+    assert settings.sources == ("fer", "ier")
+    assert settings.located().data.ier == str(Path("b").absolute())
+    unmixed = values | {"data": {"fer": "a", "ier": "b"}}
+    assert parse_settings(TrainSettings, unmixed, source="x").sources == ("fer",)
+    with pytest.raises(SettingsError, match=r"data\.ier is required"):
+        parse_settings(TrainSettings, values | {"data": {"fer": "a", "mix": 0.5}}, source="x")

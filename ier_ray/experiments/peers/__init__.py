@@ -1,6 +1,6 @@
 """Other explainers behind one call, for comparison (extra ``compare``)."""
 
-from peers.image import IMAGE_PEERS, Subject
-from peers.perturbation import GAME_PEERS, GamePeer
+from ier_ray.experiments.peers.image import IMAGE_PEERS, Subject
+from ier_ray.experiments.peers.perturbation import GAME_PEERS, GamePeer
 
 __all__ = ["GAME_PEERS", "IMAGE_PEERS", "GamePeer", "Subject"]

@@ -18,7 +18,7 @@ from captum.attr import FeatureAblation, KernelShap, Lime, ShapleyValueSampling
 from numpy.typing import NDArray
 from torch import Tensor
 
-from peers.seeding import seeded
+from ier_ray.experiments.peers.seeding import seeded
 
 Values = NDArray[np.float64]
 ClassGame = Callable[[NDArray[np.bool_]], Values]
