@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ier_ray.config import Settings
 from ier_ray.evaluation.equivalence import corrected_equivalence_test
-from ier_ray.evaluation.intervals import matched, paired_difference
+from ier_ray.evaluation.intervals import paired_difference
+from ier_ray.evaluation.matching import matched
 from ier_ray.evaluation.metrics import accuracy
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.evaluation.significance import corrected_resampled_t_test, holm, mcnemar
