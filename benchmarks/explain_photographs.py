@@ -117,7 +117,7 @@ def main() -> None:
         parser.error("give both checkpoint and shards, or neither")
     warnings.filterwarnings("ignore")
     torch.manual_seed(0)
-    count = 4 if given.quick else given.images
+    count = 2 if given.quick else given.images
     if given.checkpoint is None:
         small = {"drawings": 800, "epochs": 4} if given.quick else {"drawings": 3000, "epochs": 10}
         network, accuracy = scenes_network(**small)

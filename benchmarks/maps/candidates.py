@@ -32,7 +32,6 @@ def candidates(*, quick: bool) -> dict[str, ExplainerSettings]:
     if not quick:
         present = {**KEPT, "contexts": "present"}
         found["present, 2 x 4 trees"] = {**present, "trees": 4}
-        found["present, 2 x 8 trees"] = {**present, "trees": 8}
         found["present, 2 x 4 trees, probability"] = {
             **found["present, 2 x 4 trees"],
             "score": "probability",

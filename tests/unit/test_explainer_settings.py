@@ -13,6 +13,7 @@ from ier_ray.explainer_settings import (
     DEFAULT_PRESET,
     PRESET_FIELDS,
     PRESETS,
+    SERVED_PRESET,
     ExplainerSettings,
     Preset,
 )
@@ -68,8 +69,12 @@ def test_a_query_is_checked_together_with_the_service_s_settings() -> None:
         query.over(ExplainerSettings())
 
 
-def test_jobs_and_the_service_begin_with_one_preset() -> None:
-    assert AppArgs(checkpoint="x").explainer == ExplainerSettings(preset=DEFAULT_PRESET)
+def test_the_service_explains_as_the_job_does_with_fewer_evaluations() -> None:
+    assert AppArgs(checkpoint="x").explainer == ExplainerSettings(preset=SERVED_PRESET)
+    job, served = PRESETS[DEFAULT_PRESET], PRESETS[SERVED_PRESET]
+    fewer = {"trees": served.trees, "depth": served.depth}
+    assert job.model_copy(update=fewer) == served
+    assert served.trees < job.trees
 
 
 @pytest.mark.parametrize(
