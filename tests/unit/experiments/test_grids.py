@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+from support.runs import ROOT
+from torchvision.models import get_weight
 
+from ier_ray.config import parse_settings, read_settings_file
 from ier_ray.errors import DataError, SettingsError
 from ier_ray.experiments.datasets import Dataset
 from ier_ray.experiments.expansion import PERMUTED, Cell, expanded
@@ -229,3 +232,30 @@ def test_what_is_like_a_shared_file_is_filled_in() -> None:
     found = grid(scales={"like": "trainings", "tiny": {"folds": 1}})
     assert found.scales["tiny"].folds == 1
     assert found.scales["tiny"].set["model.image_size"] == 32
+
+
+def test_the_example_s_settings_are_possible() -> None:
+    source = str(ROOT / "configs" / "paper_tables.yaml")
+    values = read_settings_file(source)
+    for name in grid_names():
+        asked = parse_settings(ExperimentSettings, {**values, "experiment": name}, source=source)
+        found = expanded(read_grid(name), asked, DATA)
+        trained = [unit.train for cell in found for unit in cell.units]
+        assert all(train.data.normalization == "imagenet" for train in trained)
+        assert all(train.scaling.num_workers == 4 for train in trained)
+        assert all(train.schedule.patience == 10 for train in trained)
+
+
+def test_pretrained_weights_are_of_each_network() -> None:
+    asked = settings().model_copy(update={"scale": "paper"})
+    starts = {
+        cell.row: cell.units[0].train.schedule.pretrained
+        for cell in expanded(read_grid("table2"), asked, DATA)
+    }
+    assert starts["Proposed"] == starts["Baseline#2"] == "VGG16_Weights.IMAGENET1K_V1"
+    for row in ("Random initialization", "Baseline#4", "Baseline#5"):
+        assert starts[row] is None
+    of_torchvision = {row: name for row, name in starts.items() if name is not None}
+    assert len(set(of_torchvision.values())) == 6
+    for name in of_torchvision.values():
+        assert get_weight(name).url.startswith("https://download.pytorch.org")
