@@ -3,7 +3,7 @@
 from pydantic import BaseModel, Field, model_validator
 
 from ier_ray.config import Settings
-from ier_ray.explainer_settings import SERVED_PRESET, ExplainerSettings
+from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.records import ExplanationRecord, Prediction
 
 
@@ -43,9 +43,9 @@ class AppArgs(Settings):
     deadline_s: float = Field(100.0, gt=0)
     """Seconds after which the finished levels of an explanation are the answer. Less than
     http_options.request_timeout_s."""
-    explainer: ExplainerSettings = ExplainerSettings(preset=SERVED_PRESET)
-    """Defaults of explanations; a request may override them. Of the preset quick, unless others are
-    given."""
+    explainer: ExplainerSettings = ExplainerSettings()
+    """Defaults of explanations; a request may override them. Without a preset here or in a request,
+    one tree, whose levels are final as they are streamed."""
 
 
 class Health(BaseModel):

@@ -15,7 +15,7 @@ from ray import serve
 from ier_ray.cluster.trainer import TrainResult
 from ier_ray.data.images import decode_square, encode_png
 from ier_ray.data.synthetic import draw_scene
-from ier_ray.explainer_settings import PRESETS, SERVED_PRESET, ExplainerSettings
+from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.inference import Recognizer
 from ier_ray.serve.app import build
 from ier_ray.serve.ports import free_port
@@ -67,7 +67,7 @@ def test_prediction_equals_the_network(client: httpx.Client, trained: TrainResul
 def test_leaf_values_sum_to_the_difference_from_the_baseline(client: httpx.Client) -> None:
     coarse = {"contexts": "absent", "target": "sad", "score": "logit", "depth": "3"}
     coarse |= ONE_TREE
-    for query, depth in (({}, PRESETS[SERVED_PRESET].depth), (coarse, 3)):
+    for query, depth in (({}, 6), (coarse, 3)):
         reply = client.post(f"{MODEL}:explain", content=SCENE, params=query)
         assert reply.status_code == 200
         found = reply.json()
@@ -96,7 +96,7 @@ def test_sharp_maps_of_few_evaluations(client: httpx.Client) -> None:
 
 
 def test_a_budget_beyond_the_tree_says_how_sure_it_is(client: httpx.Client) -> None:
-    query = {"depth": "3", "budget": "64", **ONE_TREE}
+    query = {"depth": "3", "budget": "64", "contexts": "both", **ONE_TREE}
     found = client.post(f"{MODEL}:explain", content=SCENE, params=query).json()
     assert found["evaluations"] == 64
     assert all(leaf["deviation"] > 0 for leaf in found["leaves"])

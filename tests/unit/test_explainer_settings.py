@@ -13,7 +13,6 @@ from ier_ray.explainer_settings import (
     DEFAULT_PRESET,
     PRESET_FIELDS,
     PRESETS,
-    SERVED_PRESET,
     ExplainerSettings,
     Preset,
 )
@@ -69,12 +68,16 @@ def test_a_query_is_checked_together_with_the_service_s_settings() -> None:
         query.over(ExplainerSettings())
 
 
-def test_the_service_explains_as_the_job_does_with_fewer_evaluations() -> None:
-    assert AppArgs(checkpoint="x").explainer == ExplainerSettings(preset=SERVED_PRESET)
-    job, served = PRESETS[DEFAULT_PRESET], PRESETS[SERVED_PRESET]
-    fewer = {"trees": served.trees, "depth": served.depth}
-    assert job.model_copy(update=fewer) == served
-    assert served.trees < job.trees
+def test_quick_is_the_jobs_preset_with_fewer_evaluations() -> None:
+    job, quick = PRESETS[DEFAULT_PRESET], PRESETS["quick"]
+    fewer = {"trees": quick.trees, "depth": quick.depth}
+    assert job.model_copy(update=fewer) == quick
+    assert quick.trees < job.trees
+
+
+def test_the_service_begins_with_one_tree_whose_levels_are_final() -> None:
+    assert AppArgs(checkpoint="x").explainer == ExplainerSettings()
+    assert ExplainerSettings().trees == 1
 
 
 @pytest.mark.parametrize(
