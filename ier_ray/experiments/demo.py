@@ -60,9 +60,7 @@ class DemoSettings(Settings):
     """Hidden regions get the mean color: black would itself be a strong cue on a bright scene."""
     sharp_per_class: int = Field(2, ge=1)
     """Of these scenes per class, those with a sharp map as well."""
-    sharp: ExplainerSettings = ExplainerSettings(
-        baseline="mean", variant="proportional", contexts="present", depth=10, tolerance=0.001
-    )
+    sharp: ExplainerSettings = ExplainerSettings(preset="sharp")
     """Settings of the sharp maps."""
     layers_per_class: int = Field(30, ge=2)
     """Test scenes per class whose embeddings in each layer are compared."""

@@ -29,8 +29,8 @@ class CreditMap:
     """The credits of one explanation of an image.
 
     Attributes:
-        kind: ``sharp`` if credit follows the strongest evidence (variant proportional), otherwise
-            ``Shapley``.
+        kind: ``sharp`` if made by the preset of that name, or if credit follows the strongest
+            evidence (variant proportional), otherwise ``Shapley``.
         levels: coarse to fine, maps ``(S, S)`` of the credit per 1 % of the image's area.
         regions: how many a level has.
         unit: of the score.
@@ -50,7 +50,7 @@ class CreditMap:
     @property
     def described(self) -> str:
         """The settings that make the map what it is."""
-        names = ("score", "baseline", "contexts", "variant", "depth", "first_axis")
+        names = ("score", "baseline", "contexts", "variant", "depth", "first_axis", "trees")
         return ", ".join(f"{name} {self.settings[name]}" for name in names if name in self.settings)
 
 
@@ -132,8 +132,10 @@ def _read_explained(directory: str, stem: str) -> Explained:
         explanation = from_npz(storage.read_bytes(f"{place}.npz"))
         number, depth = classes.index(target), explanation.tree.depth
         shown = range(min(1, depth), depth + 1)
-        levels = [explanation.density_map(number, level=level) for level in shown]
-        sharp = record["settings"]["variant"] == "proportional"
+        levels = [explanation.density_map(number, level=level) for level in shown[:-1]]
+        levels.append(explanation.density_map(number))  # of several trees, the mean of all
+        made_by = record["settings"]
+        sharp = "sharp" == made_by["preset"] or made_by["variant"] == "proportional"
         credit_map = CreditMap(
             kind="sharp" if sharp else "Shapley",
             directory=directory,
@@ -143,7 +145,7 @@ def _read_explained(directory: str, stem: str) -> Explained:
             full=record["full"],
             empty=record["empty"],
             evaluations=record["evaluations"],
-            settings=record["settings"],
+            settings=made_by,
         )
         return Explained(
             name=record["name"],
