@@ -135,7 +135,7 @@ def _read_explained(directory: str, stem: str) -> Explained:
         levels = [explanation.density_map(number, level=level) for level in shown[:-1]]
         levels.append(explanation.density_map(number))  # of several trees, the mean of all
         made_by = record["settings"]
-        sharp = "sharp" == made_by["preset"] or made_by["variant"] == "proportional"
+        sharp = made_by["preset"] == "sharp" or made_by["variant"] == "proportional"
         credit_map = CreditMap(
             kind="sharp" if sharp else "Shapley",
             directory=directory,
