@@ -18,7 +18,7 @@ RUN apt-get update \
 WORKDIR /home/ray/ier_ray
 COPY pyproject.toml requirements.lock ./
 RUN uv pip install --system --no-cache --compile-bytecode --constraint requirements.lock \
-    --requirement pyproject.toml --extra captions --extra heif --extra mlflow
+    --requirement pyproject.toml --extra captions --extra heif --extra mlflow --extra study
 
 COPY README.md LICENSE ./
 COPY ier_ray ier_ray

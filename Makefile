@@ -33,7 +33,7 @@ serve: $(READY) ## serve the demo's checkpoint on this machine, port 8000
 
 test: $(READY) ## the test suite without the tests that take minutes each
 	$(PYTHON) -m pytest tests/unit --numprocesses auto
-	$(PYTHON) -m pytest tests/integration -m "not alone" --numprocesses 2 --dist loadfile
+	$(PYTHON) -m pytest tests/integration -m "not alone and not slow" --numprocesses 2 --dist loadfile
 	$(PYTHON) -m pytest tests/integration -m "alone and not slow"
 
 test-slow: $(READY) ## the tests that take minutes each: lost nodes, nested trials, several clusters

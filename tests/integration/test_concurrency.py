@@ -54,6 +54,7 @@ class Running:
         return max(count for _, count in self.seen) if full else -1
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_concurrency_follows_the_cluster(nodes: Cluster, tmp_path: Path) -> None:
     signs = tmp_path / "signs"

@@ -113,6 +113,7 @@ def lose_the_second(nodes: Cluster) -> None:
     nodes.remove_node(second, allow_graceful=False)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_lost_node_is_replaced(
     shards: dict[str, str],

@@ -132,6 +132,7 @@ class Readers:
         self.stopped.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(500)
 def test_a_trial_that_stands_still_is_named_and_one_that_is_killed_is_started_again(
     shards: dict[str, str], tmp_path: Path, jobs: list[Job], readers: Readers

@@ -211,6 +211,7 @@ def waiting_groups() -> int:
     return sum(one["state"] == "PENDING" for one in ray.util.placement_group_table().values())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_trial_trains_once_for_each_of_its_folds(shards: dict[str, str], tmp_path: Path) -> None:
     settings = sweep(
