@@ -29,8 +29,8 @@ class CreditMap:
     """The credits of one explanation of an image.
 
     Attributes:
-        kind: ``sharp`` if made by the preset of that name, or if credit follows the strongest
-            evidence (variant proportional), otherwise ``Shapley``.
+        kind: ``sharp`` if made by the preset of that name or with variant proportional, otherwise
+            ``Shapley``.
         levels: coarse to fine, maps ``(S, S)`` of the credit per 1 % of the image's area.
         regions: how many a level has.
         unit: of the score.
