@@ -50,8 +50,8 @@ def unbalanced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return write_domains(Unbalanced(), tmp_path_factory.mktemp("unbalanced"), layout)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A real browser, for pages."""
+    """A real browser, for pages. While it is open, an event loop runs in the main thread."""
     with chromium() as opened:
         yield opened
