@@ -25,7 +25,7 @@ from ier_ray.data.order import Columns
 from ier_ray.data.schema import DOMAINS, Domain
 from ier_ray.data.shards import RowReader, ShardSet
 from ier_ray.data.splits import SplitIndex
-from ier_ray.data.streams import JointStreams, read_locally
+from ier_ray.data.streams import ExecuteReads, JointStreams, read_locally
 from ier_ray.training.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,19 @@ def open_splits(settings: TrainSettings) -> dict[Domain, SplitIndex]:
 def open_streams(settings: TrainSettings, *, rank: int, world_size: int) -> JointStreams:
     """One rank's batches, read and decoded by Ray tasks."""
     splits = open_splits(settings)
+    execute = partial(read_beside_others, own=len(splits), workers=world_size)
+    return joint_streams(settings, splits, execute, rank=rank, world_size=world_size)
+
+
+def joint_streams(
+    settings: TrainSettings,
+    splits: dict[Domain, SplitIndex],
+    execute: ExecuteReads,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+) -> JointStreams:
+    """One rank's batches, read and decoded by ``execute``."""
     return JointStreams(
         splits.get("fer"),
         splits.get("ier"),
@@ -69,7 +82,7 @@ def open_streams(settings: TrainSettings, *, rank: int, world_size: int) -> Join
         window=settings.data.shuffle_window,
         rank=rank,
         world_size=world_size,
-        execute=partial(read_beside_others, own=len(splits), workers=world_size),
+        execute=execute,
     )
 
 

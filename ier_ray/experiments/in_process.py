@@ -14,13 +14,13 @@ import numpy as np
 from tqdm import tqdm
 
 from ier_ray.cluster.runs import check_data
-from ier_ray.cluster.streams import open_splits
+from ier_ray.cluster.streams import joint_streams, open_splits
 from ier_ray.data.order import held_out_tasks
 from ier_ray.data.parts import TEST
 from ier_ray.data.schema import Domain
 from ier_ray.data.shards import ShardSet
 from ier_ray.data.splits import SplitIndex
-from ier_ray.data.streams import ExecuteReads, JointStreams
+from ier_ray.data.streams import ExecuteReads
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.inference import Recognizer
 from ier_ray.records import predictions_of_rows
@@ -79,17 +79,7 @@ def train_in_process(
     """
     check_data(settings)
     epoch_logger.setLevel(logging.WARNING)
-    splits = open_splits(settings)
-    streams = JointStreams(
-        splits.get("fer"),
-        splits.get("ier"),
-        preprocessing=settings.preprocessing,
-        batch_size=settings.optimizer.batch_size,
-        seed=settings.seed,
-        balance={domain: settings.class_balance(domain) for domain in splits},
-        window=settings.data.shuffle_window,
-        execute=execute,
-    )
+    streams = joint_streams(settings, open_splits(settings), execute)
     context = BestContext(directory)
     progress = train(settings, streams, streams.scheme, context)
     return progress, str(directory / BEST)
