@@ -31,7 +31,7 @@ from ier_ray.experiments.datasets import ALL_FER, FER_SETS, IER_SETS, domain_of
 
 Floats = NDArray[np.float64]
 
-PER_ROOT, FEWEST = 1.5, 60
+PER_ROOT, FEWEST = 1.5, 100
 """Drawings per square root of the paper's size, and the size of the smallest stand-ins."""
 SIDE = 32
 FOLDS = 3

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from ier_ray.data.images import decode_square
 from ier_ray.data.ingestion import write_shard_set
 from ier_ray.data.listing import LayoutSettings
+from ier_ray.data.parts import SplitPlan
 from ier_ray.data.schema import read_shard_manifest
 from ier_ray.data.shards import RowReader, ShardSet
 from ier_ray.data.sources.base import Listed
+from ier_ray.data.splits import SplitIndex
 from ier_ray.emotions import FOUR
 from ier_ray.experiments.permuting import permuted, write_permuted
-from ier_ray.experiments.stand_ins import STYLES, StandIn
+from ier_ray.experiments.stand_ins import FOLDS, STYLES, StandIn, write_stand_ins
 
 
 def drawn(name: str, number: int = 0, seed: int = 0) -> NDArray[np.float64]:
@@ -63,6 +65,16 @@ def test_styles_differ() -> None:
     means = [np.mean([drawn(name, k).mean() for k in range(8)]) for name in STYLES]
     assert np.ptp(means) > 10
     assert len(np.unique(drawn("ferg", 2)[..., 0])) <= 6
+
+
+def test_every_part_of_every_stand_in_has_all_classes(tmp_path: Path) -> None:
+    for location in write_stand_ins(str(tmp_path)).values():
+        shards = ShardSet.open(location)
+        for fold in range(FOLDS):  # SplitIndex refuses a part that lacks a class
+            plan = SplitPlan(rule="inner", test_fold=fold)
+            split = SplitIndex.read(shards, plan)
+            for part in (split.train, split.validation, split.test):
+                assert len(np.unique(part.label)) == 4
 
 
 def test_permuted_labels_keep_counts_folds_and_images(tmp_path: Path) -> None:
