@@ -71,6 +71,10 @@ class LostWorkersError(TrainingError):
     """Training workers were lost more often than they are restarted; it can be resumed."""
 
 
+class ExperimentError(IerRayError):
+    """Cells of an experiment failed; the others are finished and kept."""
+
+
 class CancelledError(IerRayError):
     """An explanation was canceled."""
 

@@ -13,7 +13,9 @@ from ier_ray.experiments.settings import ExperimentSettings
 
 
 def main(settings: ExperimentSettings) -> dict[str, Any]:
-    return asdict(run_experiment(settings))
+    result = run_experiment(settings)
+    result.require_all()
+    return asdict(result)
 
 
 def arguments(words: list[str]) -> list[str]:

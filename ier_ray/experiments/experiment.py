@@ -11,7 +11,7 @@ from typing import Any
 from ier_ray import storage
 from ier_ray.cluster.runs import claim_settings
 from ier_ray.data.schema import read_shard_manifest
-from ier_ray.errors import SettingsError
+from ier_ray.errors import ExperimentError, SettingsError
 from ier_ray.experiments.cases import explaining
 from ier_ray.experiments.datasets import ALL_FER, FER_SETS, IER_SETS, Dataset, domain_of
 from ier_ray.experiments.expansion import PERMUTED, Cell, expanded
@@ -52,6 +52,18 @@ class ExperimentResult:
     ran: int
     """Units that ran now; the others had finished before."""
     seconds: float
+
+    def require_all(self) -> None:
+        """Refuse to call an experiment with failed cells a success.
+
+        Raises:
+            ExperimentError: when a cell failed.
+        """
+        if self.failed:
+            raise ExperimentError(
+                f"{self.failed} of {self.cells} cells failed, {self.finished} are finished: "
+                f"{self.table}/table.md says why; the next call tries only the failed ones again"
+            )
 
 
 def run_experiment(settings: ExperimentSettings) -> ExperimentResult:

@@ -19,6 +19,7 @@ import pytest
 import ray
 from support.runs import ROOT
 
+from ier_ray.errors import ExperimentError
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.experiments.experiment import ExperimentResult, run_experiment
 from ier_ray.experiments.settings import ExperimentSettings
@@ -105,6 +106,8 @@ def test_a_cell_that_fails_is_shown_and_the_rest_goes_on(
     failed = sum(result.failed is not None for result in units(storage).values())
     again = run_experiment(asked.model_copy(update={"name": "diverges"}))
     assert again.ran == failed  # what caused a failure may be cured by then
+    with pytest.raises(ExperimentError, match="2 of 3 cells failed, 1 are finished"):
+        again.require_all()
 
 
 def test_a_worker_that_dies_is_replaced(finished: ExperimentResult, storage: Path) -> None:
