@@ -71,8 +71,8 @@ def test_the_smallest_experiment(finished: ExperimentResult, storage: Path) -> N
         together = Predictions.concatenated(kept)
         hits = together.probabilities.argmax(1) == together.labels
         assert row["value"] == pytest.approx(hits.mean())
-        assert row["images"] == len(together) == 40  # two of three folds of 60 drawings
-        assert len(set(together.sample_ids.tolist())) == 40
+        assert row["images"] == len(together) == 67  # two of three folds of 100 drawings
+        assert len(set(together.sample_ids.tolist())) == 67
         assert not together.seen.any()
     assert next(row for row in rows if row["row"] == "Majority class")["value"] <= 0.3
     text = Path(finished.table, "table.md").read_text(encoding="utf-8")
