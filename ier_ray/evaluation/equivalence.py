@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from scipy import stats
 
 from ier_ray.errors import DataError
 from ier_ray.evaluation.intervals import Interval
+from ier_ray.evaluation.significance import corrected_mean
 
 SIGNIFICANCE = 0.05
 
@@ -51,19 +51,13 @@ def corrected_equivalence_test(
         DataError: when there are fewer than two differences, or ``margin`` or ``test_share`` is
             not positive.
     """
-    values = np.asarray(differences, dtype=np.float64)
-    count = len(values)
-    if count < 2:
-        raise DataError(f"an equivalence test needs two differences or more, got {count}")
     if not margin > 0:
         raise DataError(f"margin must be > 0, got {margin}")
-    if not test_share > 0:
-        raise DataError(f"test_share is n_test / n_train and must be > 0, got {test_share}")
-    mean, freedom, level = float(values.mean()), count - 1, 1 - 2 * SIGNIFICANCE
-    if np.ptp(values) == 0:
+    mean, error, freedom = corrected_mean(differences, test_share, test="an equivalence test")
+    level = 1 - 2 * SIGNIFICANCE
+    if error == 0:
         interval = Interval(mean, mean, mean, level)
         return Equivalence(interval, margin, 0.0 if abs(mean) < margin else 1.0)
-    error = float(np.sqrt((1 / count + test_share) * values.var(ddof=1)))
     above = stats.t.sf((mean + margin) / error, freedom)
     below = stats.t.cdf((mean - margin) / error, freedom)
     reach = error * float(stats.t.ppf(1 - SIGNIFICANCE, freedom))

@@ -78,17 +78,10 @@ def corrected_resampled_t_test(
     Raises:
         DataError: when there are fewer than two differences, or ``test_share`` is not positive.
     """
-    values = np.asarray(differences, dtype=np.float64)
-    count = len(values)
-    if count < 2:
-        raise DataError(f"a t-test needs two differences or more, got {count}")
-    if not test_share > 0:
-        raise DataError(f"test_share is n_test / n_train and must be > 0, got {test_share}")
-    mean, freedom = float(values.mean()), count - 1
-    if np.ptp(values) == 0:
+    mean, error, freedom = corrected_mean(differences, test_share, test="a t-test")
+    if error == 0:
         level_interval = Interval(mean, mean, mean, level)
         return MeanDifference(level_interval, None, freedom, 1.0 if mean == 0 else 0.0)
-    error = float(np.sqrt((1 / count + test_share) * values.var(ddof=1)))
     margin = error * float(stats.t.ppf((1 + level) / 2, freedom))
     statistic = mean / error
     return MeanDifference(
@@ -97,6 +90,31 @@ def corrected_resampled_t_test(
         degrees_of_freedom=freedom,
         p_value=float(2 * stats.t.sf(abs(statistic), freedom)),
     )
+
+
+def corrected_mean(
+    differences: Sequence[float], test_share: float, *, test: str
+) -> tuple[float, float, int]:
+    """Mean of differences, its standard error corrected for resampling, and degrees of freedom.
+
+    The error is 0 where all differences are the same.
+
+    Args:
+        differences: of a metric between two models, one per fold and seed.
+        test_share: ``n_test / n_train``.
+        test: which needs them, for errors.
+
+    Raises:
+        DataError: when there are fewer than two differences, or ``test_share`` is not positive.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    count = len(values)
+    if count < 2:
+        raise DataError(f"{test} needs two differences or more, got {count}")
+    if not test_share > 0:
+        raise DataError(f"test_share is n_test / n_train and must be > 0, got {test_share}")
+    variance = 0.0 if np.ptp(values) == 0 else values.var(ddof=1)
+    return float(values.mean()), float(np.sqrt((1 / count + test_share) * variance)), count - 1
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
