@@ -9,11 +9,9 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
-from ier_ray.explain.rendering import COLORMAP
+from ier_ray.explain.rendering import COLORMAP, saturation
 from ier_ray.report.pictures import data_uri
 
-SATURATED = 99
-"""Percentile of the absolute credit at which colors saturate."""
 LEAST_OPACITY = 0.1
 """Of a pixel without credit."""
 BAR_STEPS = 9
@@ -36,9 +34,10 @@ def layer(credit: NDArray[np.float64], regions: int) -> Layer:
         credit: ``(S, S)``, per area.
         regions: of the level.
     """
-    limit = float(np.percentile(np.abs(credit), SATURATED) or np.abs(credit).max())
-    colors = colored(np.clip(credit / (limit or 1.0), -1, 1))
-    return Layer(data_uri(Image.fromarray(colors)), regions, f"{limit:.2g}")
+    limit = saturation(credit)
+    colors = colored(np.clip(credit / limit, -1, 1))
+    shown = limit if credit.any() else 0.0
+    return Layer(data_uri(Image.fromarray(colors)), regions, f"{shown:.2g}")
 
 
 def colored(strength: NDArray[np.float64]) -> NDArray[np.uint8]:
