@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import optuna
@@ -15,8 +17,7 @@ from mlflow import MlflowClient
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from ray import tune
-from ray._private.state import actors
-from support.processes import wait_for
+from support.processes import descendants, wait_for
 from support.sweeps import sweep, trial_files
 
 from ier_ray.cluster.concurrency import TrialsThatFit
@@ -98,12 +99,11 @@ def test_a_sweep_is_extended_without_running_a_trial_again(
     assert run_sweep(sweep(shards, directory)).trials == swept.trials  # nothing is left to do
     assert trial_files(directory) == before
 
-    processes = trial_processes()
-    extended = run_sweep(sweep(shards, directory, trials=6, max_concurrent=2))
+    with trial_processes() as processes:
+        extended = run_sweep(sweep(shards, directory, trials=6, max_concurrent=2))
     new = {trial.name for trial in extended.trials} - set(before)
     assert new == {"trial-0003", "trial-0004", "trial-0005"}
-    # The third takes over the process of one that has ended.
-    assert len(trial_processes() - processes) == 2
+    assert len(processes) == 2  # the third takes over the process of one that has ended
     assert [trial for trial in extended.trials if trial.name in before] == swept.trials
     after = trial_files(directory)
     assert {name: after[name][0] for name in before} == {n: time for n, (time, _) in before.items()}
@@ -115,10 +115,24 @@ def test_a_sweep_is_extended_without_running_a_trial_again(
         run_sweep(sweep(shards, directory, trials=3))
 
 
-def trial_processes() -> set[str]:
-    """Processes started for trials so far that the cluster knows of: it forgets those long dead."""
-    known = actors().items()
-    return {name for name, actor in known if actor["ActorClassName"] == "ImplicitFunc"}
+@contextmanager
+def trial_processes() -> Iterator[set[int]]:
+    """The ids of the processes that begin to run trials while the body runs."""
+    before = {process.pid for process in descendants("ImplicitFunc")}
+    found: set[int] = set()
+    over = Event()
+
+    def look() -> None:
+        while not over.wait(0.1):
+            found.update({process.pid for process in descendants("ImplicitFunc")} - before)
+
+    looking = Thread(target=look)
+    looking.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        looking.join()
 
 
 @pytest.mark.timeout(400)
