@@ -20,6 +20,7 @@ from ier_ray.experiments.grid_files import read_grid
 from ier_ray.experiments.permuting import write_permuted
 from ier_ray.experiments.runner import require_room, run_units
 from ier_ray.experiments.settings import ExperimentSettings
+from ier_ray.experiments.simulated_studies import write_simulated_studies
 from ier_ray.experiments.stand_ins import FOLDS, write_stand_ins
 from ier_ray.experiments.store import UnitStore
 from ier_ray.experiments.table import Table, tabulated
@@ -80,6 +81,8 @@ def run_experiment(settings: ExperimentSettings) -> ExperimentResult:
     grid = read_grid(settings.experiment)
     directory = storage.join(location, settings.directory_name)
     storage.check_writable(directory, directory=True)
+    if grid.kind == "study" and settings.scale == "tiny":
+        settings = with_simulated_studies(grid, settings)
     planned = all_cells(grid, settings, planned_data(grid, settings))
     require_room([unit for cell in planned for unit in cell.units])
     claim_settings(
@@ -93,10 +96,17 @@ def run_experiment(settings: ExperimentSettings) -> ExperimentResult:
     store = UnitStore(storage.join(location, UNITS))
     units = [unit for cell in cells for unit in cell.units]
     before = {key for key in {unit.key for unit in units} if store.finished(key)}
-    results = run_units(units, store, at_once=settings.at_once)
+    results = run_units(units, store, at_once=settings.at_once or grid.at_once)
     table = tabulated(grid, settings, cells, results, store, data)
     write_table(table, directory)
     return outcome(table, directory, results, before, time.perf_counter() - started)
+
+
+def with_simulated_studies(grid: Grid, settings: ExperimentSettings) -> ExperimentSettings:
+    """The settings with studies of the stand-ins, whose annotators are simulated."""
+    data = made_data(grid, settings)
+    studies = write_simulated_studies(storage.join(settings.storage, "simulated-studies"), data)
+    return settings.model_copy(update={"studies": studies})
 
 
 def all_cells(grid: Grid, settings: ExperimentSettings, data: Mapping[str, Dataset]) -> list[Cell]:
@@ -125,7 +135,7 @@ def planned_data(grid: Grid, settings: ExperimentSettings) -> dict[str, Dataset]
         names = (*FER_SETS, ALL_FER, *IER_SETS)
         found = {name: Dataset(name, "", FOLDS, "four", (name,)) for name in names}
     else:
-        found = given_data(settings)
+        found = given_data(grid, settings)
     if permutes(grid):
         found |= {f"{name}{PERMUTED}": dataset for name, dataset in found.items()}
     return found
@@ -138,18 +148,18 @@ def made_data(grid: Grid, settings: ExperimentSettings) -> dict[str, Dataset]:
         places = write_stand_ins(storage.join(settings.storage, "stand-ins"))
         found = {name: Dataset.read(place) for name, place in places.items()}
     else:
-        found = given_data(settings)
+        found = given_data(grid, settings)
     return found | permuted_copies(found, settings) if permutes(grid) else found
 
 
-def given_data(settings: ExperimentSettings) -> dict[str, Dataset]:
-    """The user's shard sets.
+def given_data(grid: Grid, settings: ExperimentSettings) -> dict[str, Dataset]:
+    """The user's shard sets; human studies need none.
 
     Raises:
         SettingsError: when there is none, or one is of another domain.
     """
     given = settings.data.given()
-    if not given:
+    if not given and grid.kind != "study":
         raise SettingsError(
             "data: no dataset is given; set data.fi and others to shard sets, or use scale tiny"
         )

@@ -110,6 +110,8 @@ class Grid(Settings):
     """Datasets of every cell, where no row or column names one."""
     reference: str | None = None
     """The row that the others are compared with, by its name on the last row axis."""
+    at_once: int | None = Field(None, ge=1)
+    """Cells at the same time, where the settings say nothing: one where seconds are measured."""
     scales: dict[Scale, ScaleSettings]
     """What each scale changes."""
     footnotes: tuple[str, ...] = ()

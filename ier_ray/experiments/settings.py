@@ -48,7 +48,8 @@ class ExperimentSettings(Settings):
     scaling: ScalingSettings = ScalingSettings()
     """Of each training."""
     at_once: int | None = Field(None, ge=1)
-    """Cells at the same time. None: as many as the cluster has room for."""
+    """Cells at the same time. None: as many as the cluster has room for; one of table3, which
+    measures seconds."""
     checkpoint: Location | None = None
     """Checkpoint whose IER network table1 explains, on test images of the data it was trained with.
     None: at scale tiny, one is trained; at scale paper, nothing is explained."""
@@ -81,6 +82,11 @@ class ExperimentSettings(Settings):
     def _studies_are_read(self) -> ExperimentSettings:
         if self.studies and self.experiment != "table4":
             raise ValueError(f"studies are read by experiment table4 only, not {self.experiment}")
+        if self.studies and self.scale == "tiny":
+            raise ValueError(
+                "scale tiny simulates the annotators of its stand-ins: leave studies out, or use "
+                "scale paper"
+            )
         for name in self.studies:
             if name not in IER_SETS:
                 raise ValueError(f"studies: {name!r} is none of {', '.join(IER_SETS)}")

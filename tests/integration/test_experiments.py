@@ -10,19 +10,23 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
 import ray
+from sklearn.metrics import cohen_kappa_score
 from support.runs import ROOT
 
 from ier_ray.errors import ExperimentError
 from ier_ray.evaluation.predictions import Predictions
 from ier_ray.experiments.experiment import ExperimentResult, run_experiment
 from ier_ray.experiments.settings import ExperimentSettings
+from ier_ray.experiments.simulated_studies import ANNOTATORS, simulated_answers, study_of
 from ier_ray.experiments.units import UnitResult
 
 FAST = {"schedule.epochs": 2, "schedule.warmup_epochs": 1}
@@ -152,6 +156,26 @@ def test_permuted_labels_are_at_chance(finished: ExperimentResult, storage: Path
     for row in rows:
         assert row["state"] == "finished"
         assert row["low"] < 0.25 < row["high"]
+
+
+def test_annotators_of_the_stand_ins_are_simulated(cluster: None, storage: Path) -> None:
+    found = run_experiment(
+        settings(storage, experiment="table4", columns=[], rows=["IAPSa"], train={})
+    )
+    rows = {row["column"]: row for row in pq.read_table(f"{found.table}/table.parquet").to_pylist()}
+    study = study_of(str(storage / "stand-ins" / "iapsa"))
+    answers = [*simulated_answers(study)]
+    given = {
+        name: [answer.label for answer in answers if answer.annotator == name]
+        for name in ANNOTATORS
+    }
+    labels = [image.label for image in study.images]
+    for name, share in ANNOTATORS.items():
+        right = np.mean([one == other for one, other in zip(given[name], labels, strict=True)])
+        assert abs(right - share) < 3 * np.sqrt(share * (1 - share) / len(labels))
+    kappas = [cohen_kappa_score(*pair) for pair in combinations(given.values(), 2)]
+    assert rows["Cohen's kappa"]["value"] == pytest.approx(np.mean(kappas))
+    assert rows["Images"]["value"] == len(labels) == 60
 
 
 @pytest.mark.slow

@@ -53,12 +53,16 @@ TABLE = {
         "studies are read by experiment table4 only, not table2",
     ),
     "studies of no dataset": (
-        '--experiment table4 --studies {{"lfw":"x.json"}}',
+        '--experiment table4 --scale paper --studies {{"lfw":"x.json"}}',
         "studies: 'lfw' is none of iapsa, artphoto, fi, emotic",
     ),
     "a study that is missing": (
-        '--experiment table4 --studies {{"fi":"{none}"}}',
+        '--experiment table4 --scale paper --studies {{"fi":"{none}"}}',
         "none: no such file",
+    ),
+    "studies at scale tiny": (
+        '--experiment table4 --studies {{"fi":"x.json"}}',
+        "scale tiny simulates the annotators of its stand-ins: leave studies out",
     ),
     "too many workers": (
         "--scaling.num-workers 10",
