@@ -148,7 +148,8 @@ class OptimizerSettings(Settings):
     """Largest norm of each network's gradient in a step; longer ones are scaled down to it. None:
     no limit."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the networks' forward and backward pass. Weights and losses are float32."""
+    """Precision of the networks' forward and backward pass. Weights and losses are float32.
+    bfloat16 is for GPUs, and for CPUs that have instructions for it: others are slower with it."""
     compile: bool = False
     """Compile the networks with torch.compile: a slow first step, then faster ones."""
 
