@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from ier_ray.data.shards import ShardSet
 from ier_ray.data.synthetic import draw_scene
 from ier_ray.emotions import FOUR
 from ier_ray.explain import ExactInference
+from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.inference import Recognizer
 
 COLUMNS = ("gap", "deletion", "insertion", "shapley error", "cue mass", "pointing", "evaluations")
@@ -89,12 +90,12 @@ def measured(
     preprocessing: Preprocessing,
     pictures: Sequence[Picture],
     *,
-    quick: bool,
+    tried: Mapping[str, ExplainerSettings],
     exact: int,
     exact_depth: int,
 ) -> Iterable[Rows]:
     """Of each picture; the exact Shapley values of ``exact`` of them, evenly spread."""
-    prepared, tried = ExactInference.of(network), candidates(quick=quick)
+    prepared = ExactInference.of(network)
     step = max(1, len(pictures) // max(1, exact))
     for number, picture in enumerate(pictures):
         depth = exact_depth if exact and number % step == 0 else None
@@ -112,7 +113,14 @@ def main() -> None:
     parser.add_argument("--fold", type=int, default=0, help="fold of the shard set [0]")
     parser.add_argument("--images", type=int, default=32, help="pictures [32]")
     parser.add_argument("--exact", type=int, default=4, help="with exact Shapley values [4]")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only settings of these names")
     given = parser.parse_args()
+    tried = candidates(quick=given.quick)
+    unknown = sorted(set(given.only or ()) - tried.keys())
+    if unknown:
+        parser.error(f"only: no settings {unknown[0]!r}; there are {', '.join(map(repr, tried))}")
+    if given.only:
+        tried = {name: tried[name] for name in given.only}
     if (given.checkpoint is None) != (given.shards is None):
         parser.error("give both checkpoint and shards, or neither")
     warnings.filterwarnings("ignore")
@@ -130,9 +138,7 @@ def main() -> None:
         print(f"{given.shards}, {len(pictures)} pictures of fold {given.fold}")
     exact, depth = (2, 3) if given.quick else (given.exact, 4)
     rows = list(
-        measured(
-            network, preprocessing, pictures, quick=given.quick, exact=exact, exact_depth=depth
-        )
+        measured(network, preprocessing, pictures, tried=tried, exact=exact, exact_depth=depth)
     )
     halves = {"choosing": rows[: len(rows) // 2], "reporting": rows[len(rows) // 2 :]}
     found = {name: means(part) for name, part in halves.items()}
