@@ -11,12 +11,14 @@ from ray import serve
 from ray.exceptions import RayError
 from ray.serve import Application
 from ray.serve.config import BackpressureConfig, RequestRouterConfig
+from ray.serve.context import _get_global_client
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
 from ier_ray import __version__
 from ier_ray.inference import Recognizer
 from ier_ray.records import Prediction
+from ier_ray.serve.access import Access, Guard, require_tokens
 from ier_ray.serve.batching import Batcher
 from ier_ray.serve.decoding import Decoder
 from ier_ray.serve.deployments import Answer, Explainer, ExplainRequest
@@ -34,6 +36,7 @@ from ier_ray.serve.schemas import (
     ModelInfo,
     PredictionReply,
 )
+from ier_ray.serve.tokens import read_tokens
 from ier_ray.serve.uploads import FORM_FIELD, read_upload
 from ier_ray.training.checkpoint import read_checkpoint_manifest, require_images, require_network
 
@@ -64,6 +67,7 @@ NOT_EXPLAINED: dict[int | str, dict[str, Any]] = {
 }
 
 api = FastAPI(title="ier_ray", version=__version__)
+api.add_middleware(Access)
 handle_errors(api)
 
 
@@ -84,6 +88,9 @@ class Ingress:
 
     def __init__(self, args: AppArgs, explainer: DeploymentHandle) -> None:
         self._args = args
+        require_tokens(listening_host(), args.tokens)
+        Access.guard = None if args.tokens is None else Guard(args.tokens, args.counters)
+        Access.origins = args.cors_origins
         recognizer = Recognizer.load(
             args.checkpoint, adjust_prior=args.adjust_prior, weights_sha256=args.weights_sha256
         )
@@ -208,13 +215,23 @@ class Ingress:
             stream.cancel()
 
 
+def listening_host() -> str:
+    """The address that this cluster's Serve listens on."""
+    client = _get_global_client()
+    host: str = client.http_config.host  # there is no public way to ask
+    return host
+
+
 def build(args: AppArgs) -> Application:
     """The application that serve_config.yaml starts.
 
     Raises:
         CheckpointError: when there is no checkpoint, its network does not read images, or its
             weights are not those that were asked for.
+        DataError, StorageError: when the file of tokens cannot be read.
     """
+    if args.tokens is not None:
+        read_tokens(args.tokens)
     manifest = read_checkpoint_manifest(args.checkpoint)
     require_images(manifest, args.checkpoint, use="served")
     require_network(manifest, args.checkpoint, "ier")

@@ -43,6 +43,14 @@ class AppArgs(Settings):
     deadline_s: float = Field(100.0, gt=0)
     """Seconds after which the finished levels of an explanation are the answer. Less than
     http_options.request_timeout_s."""
+    tokens: str | None = None
+    """File of clients' tokens (python -m ier_ray.serve.tokens), which every ingress replica can
+    read. Needed where the service listens on more than this machine's own address."""
+    counters: str = "async+memory://"
+    """Where the requests of a token are counted: in each ingress replica, or in a Redis that all
+    share (async+redis://HOST:PORT)."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may use the service, such as https://lab.example."""
     explainer: ExplainerSettings = ExplainerSettings()
     """Defaults of explanations; a request may override them. Without a preset here or in a request,
     one tree, whose levels are final as they are streamed."""

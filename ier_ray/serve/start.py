@@ -16,6 +16,7 @@ import yaml
 
 from ier_ray.cluster.connection import join
 from ier_ray.errors import IerRayError
+from ier_ray.serve.access import require_tokens
 from ier_ray.serve.front import ENVIRONMENT
 from ier_ray.serve.haproxy import COMMAND, VARIABLE
 from ier_ray.serve.ports import claimed_port, free_port
@@ -29,8 +30,11 @@ def main(arguments: list[str]) -> int:
     from ray.serve.schema import ServeDeploySchema  # noqa: PLC0415 (they read the environment)
     from ray.serve.scripts import cli  # noqa: PLC0415
 
-    http = ServeDeploySchema.model_validate(yaml.safe_load(Path(config).read_text())).http_options
+    deployed = ServeDeploySchema.model_validate(yaml.safe_load(Path(config).read_text()))
+    http = deployed.http_options
     try:
+        for application in deployed.applications:
+            require_tokens(http.host, application.args.get("tokens"))
         with claimed_port(http.host, http.port):
             join()
             cli.main(["run", config])  # uses the cluster that this process has joined

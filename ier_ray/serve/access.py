@@ -1,0 +1,190 @@
+"""Who may use the service, how much, and from which pages: middleware of the HTTP interface.
+
+It runs inside the application, not before it, so that it holds whichever proxy is in front.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+import limits
+from limits.aio.strategies import MovingWindowRateLimiter
+from limits.storage import storage_from_string
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ier_ray.errors import IerRayError, SettingsError
+from ier_ray.serve.errors import RefusedError
+from ier_ray.serve.tokens import Token, hashed, read_tokens
+
+logger = logging.getLogger(__name__)
+
+UNAUTHORIZED = 401
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+OPEN_PATHS = frozenset({"/healthz"})
+"""What load balancers ask without a token."""
+REREAD_S = 10.0
+"""Seconds after which a changed file of tokens is noticed."""
+CLIENT = "ier_ray.client"
+"""Key of the request's scope that holds the name of the client's token."""
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cache-control": "no-store",
+}
+"""Of every reply that does not say otherwise."""
+
+
+def require_tokens(host: str, tokens: str | None) -> None:
+    """Refuse to serve without tokens where other machines can reach the service.
+
+    Headers such as X-Forwarded-For say what a client wants them to say, so no request is trusted
+    for where it seems to come from.
+
+    Raises:
+        SettingsError: when the address that the service listens on is not this machine's own.
+    """
+    if tokens is None and host not in LOOPBACK:
+        raise SettingsError(
+            f"the service listens on {host}, where others can reach it, and has no tokens: make "
+            f"some with 'python -m ier_ray.serve.tokens create FILE NAME' and set args.tokens to "
+            f"FILE, or listen on 127.0.0.1 (http_options.host)"
+        )
+
+
+class Guard:
+    """Checks tokens and counts requests.
+
+    Args:
+        location: file of tokens, which is read again when it is older than :data:`REREAD_S`.
+        counters: where requests are counted, as the ``limits`` library names it: this process's
+            memory, or a Redis that all ingress replicas share.
+
+    Raises:
+        DataError, StorageError: when the file cannot be read.
+        SettingsError: when the counters' location cannot be used.
+    """
+
+    def __init__(self, location: str, counters: str) -> None:
+        self._location = location
+        self._tokens = read_tokens(location)
+        self._read_at = time.monotonic()
+        self._reading: asyncio.Task[None] | None = None
+        try:
+            found = storage_from_string(counters, wrap_exceptions=True)
+            self._limiter = MovingWindowRateLimiter(found)
+        except (limits.errors.ConfigurationError, limits.errors.StorageError, ValueError) as error:
+            raise SettingsError(
+                f"args.counters: {counters!r} cannot be used ({error}); give async+memory:// or "
+                f"async+redis://HOST:PORT"
+            ) from error
+
+    async def admit(self, authorization: str) -> str:
+        """The name of the client whose token an ``Authorization`` header has.
+
+        Raises:
+            RefusedError: with status 401 for a token that is missing or unknown, 429 beyond its
+                limit, 503 while requests cannot be counted.
+        """
+        self._reread_when_old()
+        scheme, _, secret = authorization.partition(" ")
+        token = self._known(secret.strip() if scheme.lower() == "bearer" else "")
+        if token is None:
+            raise RefusedError(
+                UNAUTHORIZED,
+                "unauthorized",
+                "send a token of this service in the header 'Authorization: Bearer TOKEN'",
+            )
+        if token.requests is not None:
+            await self._count(token, limits.parse(token.requests))
+        return token.name
+
+    def _known(self, secret: str) -> Token | None:
+        """The token of a secret; as long for every secret, known or not."""
+        digest, found = hashed(secret), None
+        for token in self._tokens:  # no early end: it would tell how far the search went
+            if hmac.compare_digest(digest, token.sha256):
+                found = token
+        return found
+
+    async def _count(self, token: Token, limit: limits.RateLimitItem) -> None:
+        try:
+            if await self._limiter.hit(limit, token.name):
+                return
+            window = await self._limiter.get_window_stats(limit, token.name)
+        except limits.errors.StorageError as error:
+            logger.warning("requests cannot be counted: %s", error)
+            raise RefusedError.busy("requests cannot be counted") from error
+        wait = max(1.0, window.reset_time - time.time())
+        raise RefusedError(
+            429, "rate_limited", f"{token.name} may send {token.requests} requests", wait
+        )
+
+    def _reread_when_old(self) -> None:
+        idle = self._reading is None or self._reading.done()
+        if idle and time.monotonic() - self._read_at > REREAD_S:
+            self._reading = asyncio.create_task(self._reread())
+
+    async def _reread(self) -> None:
+        try:
+            self._tokens = await asyncio.to_thread(read_tokens, self._location)
+        except IerRayError as error:
+            logger.warning("tokens as they were before are used: %s", error)
+        self._read_at = time.monotonic()
+
+
+class Access:
+    """ASGI middleware: tokens, limits, pages of other origins, and headers of every reply."""
+
+    guard: ClassVar[Guard | None] = None
+    """Set by the replica; None: everybody may use the service."""
+    origins: ClassVar[Sequence[str]] = ()
+    """Origins whose pages may use the service (CORS); set by the replica."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on with the client's name, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        app: ASGIApp = self._guarded
+        if self.origins:
+            app = CORSMiddleware(
+                app,
+                allow_origins=self.origins,
+                allow_methods=["GET", "POST", "DELETE"],
+                allow_headers=["authorization", "content-type", "accept"],
+                expose_headers=["retry-after"],
+            )
+        await app(scope, receive, with_headers)
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.guard is not None and scope["path"] not in OPEN_PATHS:
+            try:
+                name = await self.guard.admit(Headers(scope=scope).get("authorization", ""))
+            except RefusedError as refused:
+                reply = refused.reply()
+                if refused.status == UNAUTHORIZED:
+                    reply.headers["www-authenticate"] = 'Bearer realm="ier_ray"'
+                await reply(scope, receive, send)
+                return
+            scope = {**scope, CLIENT: name}
+        await self._app(scope, receive, send)

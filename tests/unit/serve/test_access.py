@@ -1,0 +1,213 @@
+"""Tokens, limits, origins and headers, by requests to an application behind the middleware."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from limits.errors import StorageError
+from starlette.types import Receive, Scope, Send
+
+from ier_ray.errors import SettingsError
+from ier_ray.serve import access
+from ier_ray.serve.access import CLIENT, HEADERS, Access, Guard, require_tokens
+from ier_ray.serve.errors import RefusedError
+from ier_ray.serve.tokens import create_token, revoke_token
+
+MEMORY = "async+memory://"
+PATH = "/v1/models/ier"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    return str(tmp_path / "tokens.json")
+
+
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    yield
+    Access.guard, Access.origins = None, ()
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Replies with the client's name."""
+    own = [(b"cache-control", b"max-age=60")] if scope["path"] == "/cached" else []
+    await send({"type": "http.response.start", "status": 200, "headers": own})
+    await send({"type": "http.response.body", "body": scope.get(CLIENT, "nobody").encode()})
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {secret}"}
+
+
+def ask(*requests: tuple[str, dict[str, str]], method: str = "GET") -> list[httpx.Response]:
+    """The replies to paths with headers, one after the other."""
+
+    async def asked() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app=Access(application))
+        async with httpx.AsyncClient(transport=transport, base_url="http://replica") as client:
+            return [
+                await client.request(method, path, headers=headers) for path, headers in requests
+            ]
+
+    return asyncio.run(asked())
+
+
+def test_without_a_guard_everybody_is_served() -> None:
+    (reply,) = ask((PATH, {}))
+    assert (reply.status_code, reply.text) == (200, "nobody")
+
+
+def test_only_who_has_a_token_is_served_under_the_token_s_name(file: str) -> None:
+    secrets = {name: create_token(file, name) for name in ("ann", "bob")}
+    Access.guard = Guard(file, MEMORY)
+    known = ask(*((PATH, bearer(secret)) for secret in secrets.values()))
+    assert [reply.text for reply in known] == ["ann", "bob"]
+    assert ask((PATH, {"authorization": f"bearer  {secrets['ann']} "}))[0].text == "ann"
+    ann = secrets["ann"]
+    refused = [
+        {},
+        bearer(""),
+        bearer("ier_wrong"),
+        bearer(ann[:-1]),
+        bearer(ann + "x"),
+        {"authorization": ann},
+        {"authorization": f"Basic {ann}"},
+        {"x-forwarded-for": "127.0.0.1"},
+        {"x-forwarded-for": "127.0.0.1", "forwarded": "for=127.0.0.1", "x-real-ip": "127.0.0.1"},
+    ]
+    for reply in ask(*((PATH, headers) for headers in refused)):
+        assert reply.status_code == 401
+        assert reply.headers["www-authenticate"] == 'Bearer realm="ier_ray"'
+        assert "ann" not in reply.text
+
+
+def test_load_balancers_need_no_token(file: str) -> None:
+    create_token(file, "ann")
+    Access.guard = Guard(file, MEMORY)
+    healthy, other = ask(("/healthz", {}), ("/healthz/x", {}))
+    assert (healthy.status_code, other.status_code) == (200, 401)
+
+
+def test_a_secret_is_compared_with_every_token(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = [create_token(file, name) for name in ("ann", "bob", "eve")]
+    Access.guard = Guard(file, MEMORY)
+    compared: list[str] = []
+
+    def compare(one: str, other: str) -> bool:
+        compared.append(other)
+        return one == other
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    for secret in (*secrets, "ier_wrong"):
+        compared.clear()
+        ask((PATH, bearer(secret)))
+        assert len(compared) == 3  # the same work, wherever the token is in the file
+
+
+def test_beyond_its_limit_a_token_waits_and_others_do_not(file: str) -> None:
+    ann, bob = create_token(file, "ann", "3/minute"), create_token(file, "bob")
+    Access.guard = Guard(file, MEMORY)
+    replies = ask(*[(PATH, bearer(ann))] * 5, *[(PATH, bearer(bob))] * 5)
+    assert [reply.status_code for reply in replies] == [200] * 3 + [429] * 2 + [200] * 5
+    assert 50 <= int(replies[3].headers["retry-after"]) <= 61
+    assert "3/minute" in replies[3].json()["detail"]
+
+
+def test_counters_that_cannot_be_reached_refuse_instead_of_letting_all_in(
+    file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = create_token(file, "ann", "3/minute")
+    guard = Access.guard = Guard(file, MEMORY)
+
+    async def lost(*_: object) -> bool:
+        raise StorageError(OSError("connection refused"))
+
+    monkeypatch.setattr(guard._limiter, "hit", lost)
+    (reply,) = ask((PATH, bearer(ann)))
+    assert reply.status_code == 503
+    assert "retry-after" in reply.headers
+
+
+def test_a_revoked_token_ends_and_a_new_one_begins_without_a_restart(
+    file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = create_token(file, "ann")
+    guard = Guard(file, MEMORY)
+    monkeypatch.setattr(access, "REREAD_S", 0.0)
+
+    async def later() -> list[str]:
+        assert await guard.admit(f"Bearer {ann}") == "ann"
+        revoke_token(file, "ann")
+        bob = create_token(file, "bob")
+        found = []
+        for _ in range(100):
+            try:
+                found.append(await guard.admit(f"Bearer {bob}"))
+                break
+            except RefusedError:
+                await asyncio.sleep(0.01)
+        with pytest.raises(RefusedError):
+            await guard.admit(f"Bearer {ann}")
+        return found
+
+    assert asyncio.run(later()) == ["bob"]
+
+
+def test_tokens_stay_when_their_file_becomes_unreadable(
+    file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = create_token(file, "ann")
+    guard = Guard(file, MEMORY)
+    monkeypatch.setattr(access, "REREAD_S", 0.0)
+    Path(file).write_text("not json")
+
+    async def twice() -> list[str]:
+        first = await guard.admit(f"Bearer {ann}")
+        await asyncio.sleep(0.1)
+        return [first, await guard.admit(f"Bearer {ann}")]
+
+    assert asyncio.run(twice()) == ["ann", "ann"]
+
+
+def test_every_reply_has_the_headers_that_it_does_not_set_itself() -> None:
+    plain, cached = ask((PATH, {}), ("/cached", {}))
+    for name, value in HEADERS.items():
+        assert plain.headers[name] == value
+    assert cached.headers["cache-control"] == "max-age=60"
+    assert cached.headers["x-content-type-options"] == "nosniff"
+
+
+def test_pages_of_other_origins_are_served_only_if_they_are_named(file: str) -> None:
+    asked = {"origin": "https://lab.example", "access-control-request-method": "POST"}
+    (closed,) = ask((PATH, {"origin": "https://lab.example"}))
+    assert "access-control-allow-origin" not in closed.headers
+    create_token(file, "ann")
+    Access.guard, Access.origins = Guard(file, MEMORY), ("https://lab.example",)
+    (before,) = ask((PATH, asked), method="OPTIONS")  # browsers send it without a token
+    assert before.status_code == 200
+    assert before.headers["access-control-allow-origin"] == "https://lab.example"
+    (other,) = ask((PATH, asked | {"origin": "https://evil.example"}), method="OPTIONS")
+    assert "access-control-allow-origin" not in other.headers
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.4", "::", "node.example"])  # noqa: S104
+def test_what_others_can_reach_needs_tokens(host: str) -> None:
+    with pytest.raises(SettingsError, match=rf"listens on {host}.* args\.tokens"):
+        require_tokens(host, None)
+    require_tokens(host, "tokens.json")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_the_own_machine_needs_none(host: str) -> None:
+    require_tokens(host, None)
+
+
+def test_counters_of_an_unknown_kind_are_refused(file: str) -> None:
+    create_token(file, "ann")
+    with pytest.raises(SettingsError, match=r"args\.counters: 'nonsense://' cannot be used"):
+        Guard(file, "nonsense://")
