@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +39,10 @@ class Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The interface's document, with the limits of this service."""
         if self.openapi_schema is None:
-            self.openapi_schema = document(super().openapi(), self.state.service())
+            with warnings.catch_warnings():  # GET and HEAD are one operation here
+                warnings.filterwarnings("ignore", "Duplicate Operation ID")
+                generated = super().openapi()
+            self.openapi_schema = document(generated, self.state.service())
         return self.openapi_schema
 
 

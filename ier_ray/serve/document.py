@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from ier_ray.serve.errors import Problem
 from ier_ray.serve.instances import ExplainInstances, PredictInstances
 from ier_ray.serve.service import Service
+from ier_ray.serve.uploads import FORM, FORM_FIELD
 
 Json = dict[str, Any]
 
@@ -29,11 +30,17 @@ def document(generated: Json, service: Service) -> Json:
     for name in UNDOCUMENTED:
         schemas.pop(name, None)
     schemas.update(bodies(service))
+    for methods in generated["paths"].values():
+        methods.pop("head", None)  # as GET, without a body
     for operation in operations(generated):
         responses = operation["responses"]
         unlike = [status for status, each in responses.items() if refers_to(each, UNDOCUMENTED)]
         for status in unlike:
             del responses[status]
+        content = operation.get("requestBody", {}).get("content", {})
+        files = content.get(FORM, {}).get("schema", {}).get("properties", {}).get(FORM_FIELD, {})
+        if files.get("type") == "array":
+            files["maxItems"] = service.args.max_instances
         for parameter in operation.get("parameters", []):
             limit(parameter["name"], parameter["schema"], service)
     return generated

@@ -23,7 +23,7 @@ from ier_ray.serve.negotiation import preferred
 from ier_ray.serve.records import CostReply, ExplanationList, ExplanationReply
 from ier_ray.serve.replies import EVENTS, JSON, NPZ, PNG, events, reply_of
 from ier_ray.serve.schemas import DryRunParameters, ExplainParameters
-from ier_ray.serve.service import MODEL, ServedNetwork, Service, Serving
+from ier_ray.serve.service import MODEL, READ, ServedNetwork, Service, Serving
 from ier_ray.serve.uploads import Images, read_uploads
 
 MOST_OVERDUE_S = 10.0
@@ -34,11 +34,12 @@ AT_ONCE = 4
 router = APIRouter()
 
 
-@router.get(
+@router.api_route(
     f"{MODEL}:cost",
     summary="What an explanation would cost",
     tags=["explanations"],
     responses=errors(422, 504),
+    methods=READ,
 )
 async def cost(
     network: ServedNetwork,

@@ -23,7 +23,7 @@ from ier_ray.serve.records import (
     Refused,
 )
 from ier_ray.serve.replies import JSON
-from ier_ray.serve.service import MODEL, MODELS, ServedNetwork, Service, Serving
+from ier_ray.serve.service import MODEL, MODELS, READ, ServedNetwork, Service, Serving
 from ier_ray.serve.uploads import read_uploads
 
 router = APIRouter()
@@ -31,22 +31,27 @@ router = APIRouter()
 Found = TypeVar("Found")
 
 
-@router.get("/healthz", summary="Whether the service runs", responses=errors(), tags=["service"])
-@router.head("/healthz", include_in_schema=False)
+@router.api_route(
+    "/healthz",
+    summary="Whether the service runs",
+    responses=errors(),
+    tags=["service"],
+    methods=READ,
+)
 async def healthz(service: Serving) -> Health:  # noqa: ARG001 (there is one: networks are loaded)
     """Whether the service runs: its networks are loaded."""
     return Health(status="ok")
 
 
-@router.get(MODELS, summary="The served networks", responses=errors(), tags=["models"])
-@router.head(MODELS, include_in_schema=False)
+@router.api_route(
+    MODELS, summary="The served networks", responses=errors(), tags=["models"], methods=READ
+)
 async def models(service: Serving) -> ModelList:
     """The networks of the served checkpoint."""
     return ModelList(models=list(service.batchers))
 
 
-@router.get(MODEL, summary="One network", responses=errors(), tags=["models"])
-@router.head(MODEL, include_in_schema=False)
+@router.api_route(MODEL, summary="One network", responses=errors(), tags=["models"], methods=READ)
 async def model(network: ServedNetwork, service: Serving) -> ModelInfo:
     """A served network, and whether it is ready."""
     manifest = service.manifest
@@ -64,8 +69,13 @@ async def model(network: ServedNetwork, service: Serving) -> ModelInfo:
     )
 
 
-@router.get(f"{MODEL}/ready", summary="Whether it is ready", responses=errors(), tags=["models"])
-@router.head(f"{MODEL}/ready", include_in_schema=False)
+@router.api_route(
+    f"{MODEL}/ready",
+    summary="Whether it is ready",
+    responses=errors(),
+    tags=["models"],
+    methods=READ,
+)
 async def ready(network: ServedNetwork) -> ModelReady:
     """Whether a network can be used."""
     return ModelReady(name=network, ready=True)

@@ -13,12 +13,14 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup, escape
 
+from ier_ray.serve.service import READ
+
 TEMPLATES = files("ier_ray.serve") / "templates"
 
 router = APIRouter()
 
 
-@router.get("/docs", include_in_schema=False)
+@router.api_route("/docs", methods=READ, include_in_schema=False)
 async def docs(request: Request) -> HTMLResponse:
     """The interface in words."""
     style = (TEMPLATES / "reference.css").read_text(encoding="utf-8")

@@ -54,14 +54,16 @@ class AppArgs(Settings):
     one tree, whose levels are final as they are streamed."""
 
 
+WORDS = {"true": True, "false": False}
+
+
 def true_or_false(value: object) -> object:
     """The word of a query as a truth value; pydantic would take ``yes``, ``1`` and others too."""
-    words: dict[object, bool] = {"true": True, "false": False}
     if isinstance(value, bool):
         return value
-    if value not in words:
+    if not isinstance(value, str) or value not in WORDS:
         raise ValueError("must be true or false")
-    return words[value]
+    return WORDS[value]
 
 
 class ExplainParameters(ExplainerSettings):

@@ -39,6 +39,8 @@ class DomainConvertor(Convertor[str]):
 register_url_convertor("network", DomainConvertor())
 MODEL = f"{MODELS}/{{network:network}}"
 """Path of one network; its verbs follow after a colon."""
+READ = ["GET", "HEAD"]
+"""Methods of what is only read. Routes of one path share them, or Allow would name one alone."""
 Network = Annotated[
     Literal["fer", "ier"],
     Path(description="The network: fer reads facial expressions, ier whole images."),

@@ -18,6 +18,8 @@ FORM_OVERHEAD = 64 * 1024
 """Bytes that a multipart body may have besides the images."""
 MOST_FILES = 8
 """Files of a form that is to have one image, so that their number can be told."""
+MOST_FIELDS = 64
+"""Other fields of a form, which are ignored."""
 FORM, JSON = "multipart/form-data", "application/json"
 
 
@@ -119,7 +121,7 @@ async def _form_files(request: Request, max_bytes: int, max_files: int) -> list[
     """The files of a form's images, of so many bytes in all."""
     body = await _body(request, max_bytes, FORM_OVERHEAD)
     parser = MultiPartParser(
-        request.headers, _once(body), max_files=max_files, max_fields=MOST_FILES
+        request.headers, _once(body), max_files=max_files, max_fields=MOST_FIELDS
     )
     parser.spool_max_size = len(body) + 1  # files of a form stay in memory, as the body does
     try:
