@@ -77,7 +77,7 @@ def test_each_network_is_explained_as_it_is_alone(served: Served, domain: Domain
     settings = ExplainerSettings(depth=4, score="logit")
     evaluator = recognizer.evaluator(pixels_of(SCENES[0]), settings, domain=domain)
     expected = settings.explainer().explain(evaluator)
-    query = {"depth": 4, "score": "logit", "target": "sad"}
+    query: dict[str, Any] = {"depth": 4, "score": "logit", "target": "sad"}
     found = client.post(f"/v1/models/{domain}:explain", content=SCENES[0], params=query).json()
     values = [leaf["value"] for leaf in found["leaves"]]
     np.testing.assert_allclose(values, expected.leaf_values(1), atol=1e-5)
@@ -211,8 +211,10 @@ def test_of_several_explanations_one_that_is_bad_fails_alone(client: TestClient)
     found = client.post(f"{FER}:explain", json=body).json()["predictions"]
     for place, scene in ((0, SCENES[0]), (2, SCENES[1])):
         alone = client.post(f"{FER}:explain?depth=2", content=scene).json()
-        values = [[leaf["value"] for leaf in each["leaves"]] for each in (found[place], alone)]
-        np.testing.assert_allclose(*values, atol=1e-6)
+        together, single = (
+            [leaf["value"] for leaf in each["leaves"]] for each in (found[place], alone)
+        )
+        np.testing.assert_allclose(together, single, atol=1e-6)
     assert found[1]["error"]["status"] == 415
 
 
@@ -271,7 +273,7 @@ def test_the_cost_is_known_before_anything_is_computed(
 
 def test_a_dry_run_checks_and_computes_nothing(client: TestClient) -> None:
     image = encode_png(draw_scene("happy", size=48, seed=5).image)
-    query = {"depth": 3, "dry_run": "true"}
+    query: dict[str, Any] = {"depth": 3, "dry_run": "true"}
     found = client.post(f"{FER}:explain", content=image, params=query).json()
     cost = client.get(f"{FER}:cost?depth=3").json()
     assert {name: found[name] for name in ("evaluations", "macs", "settings", "admitted")} == {
