@@ -138,6 +138,17 @@ class AnytimeExplainer:
                 total += (share.budget - len(plan)) * whole
         return total
 
+    def most_evaluations(self, shape: tuple[int, int]) -> int:
+        """Most masked images that an image of a shape needs."""
+        share, total = self._with_share(), 0
+        for cuts in self._cuts():
+            plan = share._whole(shape, cuts)
+            if share.budget is None:
+                total += len(plan)
+            else:
+                total += share.budget if share._refines(plan) else min(share.budget, len(plan))
+        return total
+
     def _refines(self, plan: Plan) -> bool:
         """Whether the budget suffices to refine the leaves of a whole tree."""
         if self.budget is None or self.budget < len(plan) + 2:

@@ -181,7 +181,7 @@ class Access:
             try:
                 name = await self.guard.admit(Headers(scope=scope).get("authorization", ""))
             except RefusedError as refused:
-                reply = refused.reply()
+                reply = refused.reply(scope["path"])
                 if refused.status == UNAUTHORIZED:
                     reply.headers["www-authenticate"] = 'Bearer realm="ier_ray"'
                 await reply(scope, receive, send)

@@ -21,6 +21,9 @@ from ier_ray.explain.masking import MaskedImages
 from ier_ray.explainer_settings import ExplainerSettings, Precision
 from ier_ray.inference import Recognizer
 
+MOST_KNOWN = 1024
+"""Predicted costs that are kept: settings are as many as clients send."""
+
 
 @dataclass(frozen=True)
 class EngineJobs:
@@ -108,10 +111,15 @@ class EngineJobs:
 
     def _predicted_macs(self, explainer: AnytimeExplainer, network: SharedNetwork) -> float:
         """Predicted cost of an explanation, both backgrounds included."""
-        if (explainer, network) not in self._macs:
+        known = self._macs.get((explainer, network))
+        if known is None:
             tree = explainer.macs(network.shape, network.costs, network.whole_macs)
-            self._macs[explainer, network] = tree + 2 * network.whole_macs
-        return self._macs[explainer, network]
+            known = tree + 2 * network.whole_macs
+            with self._lock:
+                while len(self._macs) >= MOST_KNOWN:
+                    del self._macs[next(iter(self._macs))]
+                self._macs[explainer, network] = known
+        return known
 
 
 def image_key_of(pixels: Pixels, settings: ExplainerSettings, domain: Domain) -> tuple[object, ...]:

@@ -1,26 +1,42 @@
-"""Requests that are refused, and their replies."""
+"""Requests that are refused, and their replies: problem details (RFC 9457)."""
 
 import math
+import reprlib
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from ier_ray.errors import ImageError
 
+PROBLEM = "application/problem+json"
 UNSUPPORTED, TOO_LARGE, UNPROCESSABLE, BUSY = 415, 413, 422, 503
-NAMES = {404: "not_found", 405: "method_not_allowed"}
+TYPES = "urn:ier-ray:problem:"
+"""What the type of a problem begins with; its word follows."""
+WORDS = {404: "not_found", 405: "method_not_allowed", 408: "timeout", 500: "internal", 503: "busy"}
+INTERNAL = "the request failed; the service's log says why"
 
 
-class ErrorReply(BaseModel):
-    """Body of every 4xx and 5xx reply."""
+class Problem(BaseModel):
+    """Body of every 4xx and 5xx reply (RFC 9457)."""
 
-    error: str
-    detail: str
+    type: str = Field(examples=[f"{TYPES}bad_parameter"])
+    """What kind of problem it is: a name that does not change."""
+    title: str = Field(examples=["Bad parameter"])
+    """The kind in words."""
+    status: int = Field(examples=[422], ge=400, le=599)
+    """HTTP status."""
+    detail: str = Field(examples=["depth: must be <= 10, got 12"])
+    """What was wrong with this request, and what to do."""
+    instance: str = Field(examples=["/v1/models/ier:explain"])
+    """The request's path; of one image among several, with its place after ``#``."""
+    error: str = Field(examples=["bad_parameter"])
+    """The last part of ``type``, to count by."""
 
 
 class RefusedError(Exception):
@@ -53,41 +69,64 @@ class RefusedError(Exception):
 
     @classmethod
     def parameter(cls, detail: str) -> "RefusedError":
-        """A query parameter that cannot be used."""
+        """A parameter that cannot be used."""
         return cls(UNPROCESSABLE, "bad_parameter", detail)
 
-    def reply(self) -> JSONResponse:
-        """The response."""
-        body = ErrorReply(error=self.error, detail=self.detail).model_dump()
+    def problem(self, path: str, place: str = "") -> Problem:
+        """The body of the reply.
+
+        Args:
+            path: of the request.
+            place: of one image in the request's body, as a JSON pointer.
+        """
+        return Problem(
+            type=f"{TYPES}{self.error}",
+            title=self.error.replace("_", " ").capitalize(),
+            status=self.status,
+            detail=self.detail,
+            instance=quote(path, safe="/:@!$&'()*+,;=~") + (f"#{place}" if place else ""),
+            error=self.error,
+        )
+
+    def reply(self, path: str) -> JSONResponse:
+        """The response to the request of a path."""
         wait = self.retry_after_s
         headers = None if wait is None else {"retry-after": str(max(1, math.ceil(wait)))}
-        return JSONResponse(body, self.status, headers)
+        body = self.problem(path).model_dump()
+        return JSONResponse(body, self.status, headers, media_type=PROBLEM)
+
+
+def too_large(max_bytes: int) -> RefusedError:
+    """The upload has too many bytes."""
+    return RefusedError(
+        TOO_LARGE, "too_large", f"the upload has more than the {max_bytes} bytes allowed"
+    )
 
 
 def handle_errors(api: FastAPI) -> None:
     """Make every error of an interface a reply with the documented body."""
 
     @api.exception_handler(RefusedError)
-    async def refused(_: Request, error: RefusedError) -> JSONResponse:
-        return error.reply()
+    async def refused(request: Request, error: RefusedError) -> JSONResponse:
+        return error.reply(request.url.path)
 
     @api.exception_handler(RequestValidationError)
-    async def bad_parameter(_: Request, error: RequestValidationError) -> JSONResponse:
-        return RefusedError.parameter("; ".join(map(complaint, error.errors()))).reply()
+    async def bad_parameter(request: Request, error: RequestValidationError) -> JSONResponse:
+        refused = RefusedError.parameter("; ".join(map(complaint, error.errors())))
+        return refused.reply(request.url.path)
 
     @api.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        name = NAMES.get(error.status_code, "http_error")
-        detail = f"{request.method} {request.url.path}: {error.detail}; /docs lists all routes"
-        reply = RefusedError(error.status_code, name, detail).reply()
+        name = WORDS.get(error.status_code, "http_error")
+        path = request.url.path
+        detail = f"{request.method} {path}: {error.detail}; /docs lists all routes"
+        reply = RefusedError(error.status_code, name, detail).reply(path)
         reply.headers.update(error.headers or {})
         return reply
 
     @api.exception_handler(Exception)
-    async def internal(_: Request, __: Exception) -> JSONResponse:
-        return RefusedError(
-            500, "internal", "the request failed; the service's log says why"
-        ).reply()
+    async def internal(request: Request, _: Exception) -> JSONResponse:
+        return RefusedError(500, "internal", INTERNAL).reply(request.url.path)
 
 
 def complaint(problem: Mapping[str, Any]) -> str:
@@ -95,4 +134,9 @@ def complaint(problem: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in problem["loc"] if part != "query")
     if not name:  # concerns several parameters: the message names the values
         return str(problem["msg"])
-    return f"{name}: {problem['msg']}, got {problem.get('input')!r}"
+    return f"{name}: {problem['msg']}, got {SHORT.repr(problem.get('input'))}"
+
+
+SHORT = reprlib.Repr()
+"""Repeats no more of a request than helps."""
+SHORT.maxstring = SHORT.maxother = 200

@@ -7,9 +7,9 @@ HAProxy the client's connection ends in the replica's HTTP server. docs/service.
 from typing import ClassVar
 
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ier_ray.serve.errors import RefusedError
+from ier_ray.serve.errors import INTERNAL, PROBLEM, WORDS, RefusedError
 
 ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -25,10 +25,19 @@ ENVIRONMENT = {
 SERVES_OWN = frozenset({b"x-request-disconnect-disabled", b"x-request-timeout-seconds"})
 """Headers by which a client could turn Serve's handling of disconnections and time limits off."""
 PREDICT = ":predict"
+KEPT = frozenset({b"retry-after", b"allow", b"x-request-id"})
+"""Headers of Serve's own errors that the problem has, too."""
+DETAILS = {
+    408: "the request took longer than the service allows",
+    500: INTERNAL,
+    503: "the service takes no more requests now; try again later",
+}
+"""What is told of Serve's own errors, whose texts name internals."""
 
 
 class Gate:
-    """ASGI middleware: no client has Serve's own headers, and no more predictions come in than may.
+    """ASGI middleware: no client has Serve's own headers, no more predictions come in than may, and
+    errors of Serve are problem details as all others are.
 
     A refusal here costs a tenth of one that has passed through Serve and FastAPI: under twice the
     load that a replica can bear, that decides how much of it is served.
@@ -46,18 +55,47 @@ class Gate:
         if scope["type"] == "http":
             kept = [pair for pair in scope["headers"] if pair[0] not in SERVES_OWN]
             scope = {**scope, "headers": kept}
+            send = problems_only(send, scope["path"])
         if scope["type"] != "http" or not scope["path"].endswith(PREDICT):
             await self._app(scope, receive, send)
             return
         if self.most_predictions is not None and self._predictions >= self.most_predictions:
             refused = RefusedError.busy(f"{self._predictions} predictions wait")
-            await refused.reply()(scope, receive, send)
+            await refused.reply(scope["path"])(scope, receive, send)
             return
         self._predictions += 1
         try:
             await self._app(scope, receive, send)
         finally:
             self._predictions -= 1
+
+
+def problems_only(send: Send, path: str) -> Send:
+    """Send a reply on; an error whose body is no problem is replaced by one."""
+    replaced = False
+
+    async def sent(message: Message) -> None:
+        nonlocal replaced
+        if replaced:
+            return
+        if message["type"] == "http.response.start" and message["status"] >= 400:
+            headers = dict(message.get("headers", []))
+            if headers.get(b"content-type") != PROBLEM.encode():
+                replaced = True
+                await replace(message["status"], headers)
+                return
+        await send(message)
+
+    async def replace(status: int, headers: dict[bytes, bytes]) -> None:
+        detail = DETAILS.get(status, "the request cannot be served; /docs lists all routes")
+        wait_s = 1.0 if status == 503 else None
+        reply = RefusedError(status, WORDS.get(status, "http_error"), detail, wait_s).reply(path)
+        own = {name.lower(): value for name, value in headers.items() if name.lower() in KEPT}
+        raw = [*(dict(reply.raw_headers) | own).items()]
+        await send({"type": "http.response.start", "status": status, "headers": raw})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    return sent
 
 
 def middlewares() -> list[Middleware]:

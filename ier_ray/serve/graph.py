@@ -7,12 +7,14 @@ loop that holds it meanwhile: under load, a batch of a small network takes three
 import logging
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, jit, nn
 
+from ier_ray.data.schema import Domain
 from ier_ray.errors import NetworkError
 from ier_ray.explain.networks import FORWARD, agree
 from ier_ray.inference import Recognizer
@@ -30,9 +32,9 @@ RUNS = 2
 class Pipeline(nn.Module):
     """Class probabilities ``(N, K)`` of images ``(N, S, S, 3)`` uint8."""
 
-    def __init__(self, recognizer: Recognizer) -> None:
+    def __init__(self, recognizer: Recognizer, domain: Domain) -> None:
         super().__init__()
-        self.network = recognizer.networks["ier"]
+        self.network = recognizer.networks[domain]
         self._inputs = recognizer.manifest.preprocessing.inputs
 
     def forward(self, images: Tensor) -> Tensor:
@@ -41,8 +43,8 @@ class Pipeline(nn.Module):
         return found
 
 
-def predictor(recognizer: Recognizer) -> Predict:
-    """The recognizer's predictions, as a graph where that is possible.
+def predictor(recognizer: Recognizer, domain: Domain = "ier") -> Predict:
+    """The predictions of one of a recognizer's networks, as a graph where that is possible.
 
     Where a graph computes something else, because what a network does depends on the values or the
     number of images, Python runs the network, and the log says so.
@@ -52,10 +54,10 @@ def predictor(recognizer: Recognizer) -> Predict:
     images = torch.from_numpy(pixels).to(recognizer.device)
     try:
         with torch.no_grad(), FORWARD:
-            graph = traced(Pipeline(recognizer).eval(), images)
+            graph = traced(Pipeline(recognizer, domain).eval(), images)
     except NetworkError as error:
         logger.warning("Python runs the network for predictions, which is slower: %s", error)
-        return recognizer.probabilities
+        return partial(recognizer.probabilities, domain=domain)
 
     @torch.inference_mode()
     def predict(batch: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ray import serve
 
 from ier_ray.data.images import Pixels
+from ier_ray.data.schema import Domain
 from ier_ray.explain.masking import MaskedImages
 from ier_ray.explainer_settings import ExplainerSettings
 
@@ -39,6 +40,8 @@ class ScoreRequest:
     pixels: Pixels
     """``(S, S, 3)``."""
     settings: ExplainerSettings
+    domain: Domain
+    """Of the network."""
     masking: MaskedImages
     weights_sha256: str
     """Of the replica that asks: scores of other weights are never mixed."""
@@ -53,9 +56,15 @@ class Lender:
     """
 
     def __init__(
-        self, pixels: Pixels, settings: ExplainerSettings, weights_sha256: str, asked_by: str
+        self,
+        pixels: Pixels,
+        settings: ExplainerSettings,
+        domain: Domain,
+        *,
+        weights_sha256: str,
+        asked_by: str,
     ) -> None:
-        self._pixels, self._settings = pixels, settings
+        self._pixels, self._settings, self._domain = pixels, settings, domain
         self._weights_sha256, self._asked_by = weights_sha256, asked_by
         self._loop = asyncio.get_running_loop()
         self._slots = deque(range(SLOTS))
@@ -73,7 +82,12 @@ class Lender:
 
     async def _ask(self, masking: MaskedImages, repay: Repay) -> None:
         request = ScoreRequest(
-            self._pixels, self._settings, masking, self._weights_sha256, self._asked_by
+            self._pixels,
+            self._settings,
+            self._domain,
+            masking,
+            self._weights_sha256,
+            self._asked_by,
         )
         for _ in range(ATTEMPTS):
             slot = self._slots.popleft()

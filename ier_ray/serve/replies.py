@@ -1,52 +1,60 @@
 """Answers of the explainers as HTTP replies."""
 
+import asyncio
 import contextlib
-import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
 
 from fastapi import Response
 
 from ier_ray.data.images import encode_png
-from ier_ray.explain.rendering import overlay
+from ier_ray.explain.rendering import overlay, to_npz
 from ier_ray.records import ExplanationRecord
-from ier_ray.serve.deployments import Answer
-from ier_ray.serve.errors import ErrorReply, RefusedError
+from ier_ray.serve.answers import Answer, Predicted
+from ier_ray.serve.errors import RefusedError
+from ier_ray.serve.records import CostReply, ExplanationReply
 
 JSON, PNG, EVENTS = "application/json", "image/png", "text/event-stream"
+NPZ = "application/x-npz"
+"""Of NumPy's files of several arrays."""
 SIDE = 448
 """Side of a heat map in pixels."""
 
 
-def reply_of(answer: Answer, target: str | None) -> dict[str, Any]:
-    """The JSON of an answer."""
-    record = ExplanationRecord.of(answer.explanation, answer.settings, answer.scheme, target)
-    return {
-        **record.model_dump(mode="json"),
-        "complete": answer.complete,
-        "weights_sha256": answer.weights_sha256,
-    }
+def reply_of(answer: Answer | Predicted, media_type: str, path: str) -> Response:
+    """An answer in a media type; a cost is always JSON."""
+    if isinstance(answer, Predicted):
+        body = CostReply.of(answer, path).model_dump_json()
+        return Response(body, media_type=JSON)
+    if media_type == PNG:
+        return Response(heat_map(answer), media_type=PNG)
+    if media_type == NPZ:
+        return Response(to_npz(answer.explanation), media_type=NPZ)
+    return Response(ExplanationReply.of_answer(answer).model_dump_json(), media_type=JSON)
 
 
-def heat_map(answer: Answer, target: str | None) -> Response:
+def heat_map(answer: Answer) -> bytes:
     """The heat map of an answer as PNG."""
-    record = ExplanationRecord.of(answer.explanation, answer.settings, answer.scheme, target)
+    record = ExplanationRecord.of(answer.explanation, answer.settings, answer.scheme, answer.target)
     density = answer.explanation.density_map(answer.scheme.index(record.target))
-    return Response(encode_png(overlay(answer.pixels, density, size=SIDE)), media_type=PNG)
+    return encode_png(overlay(answer.pixels, density, size=SIDE))
 
 
 async def events(
-    first: Answer, others: AsyncGenerator[Answer, None], target: str | None
+    first: Answer | Predicted, others: AsyncGenerator[Answer | Predicted, None], path: str
 ) -> AsyncIterator[str]:
     """Answers as server-sent events; the last one may be an ``error``."""
     async with contextlib.aclosing(others):
-        answer: Answer | None = first
-        while answer is not None:
-            name = "explanation" if answer.final else "level"
-            yield f"event: {name}\ndata: {json.dumps(reply_of(answer, target))}\n\n"
+        answer: Answer | Predicted | None = first
+        while isinstance(answer, Answer):
+            body = await asyncio.to_thread(event_of, answer)
+            yield f"event: {'explanation' if answer.final else 'level'}\ndata: {body}\n\n"
             try:
                 answer = await anext(others, None)
             except RefusedError as refused:
-                body = ErrorReply(error=refused.error, detail=refused.detail)
-                yield f"event: error\ndata: {body.model_dump_json()}\n\n"
+                yield f"event: error\ndata: {refused.problem(path).model_dump_json()}\n\n"
                 return
+
+
+def event_of(answer: Answer) -> str:
+    """The content of an event."""
+    return ExplanationReply.of_answer(answer).model_dump_json()

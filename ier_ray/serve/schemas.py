@@ -1,10 +1,11 @@
-"""The service's settings, query parameters and replies."""
+"""The service's settings and parameters."""
 
-from pydantic import BaseModel, Field, model_validator
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, model_validator
 
 from ier_ray.config import Settings
 from ier_ray.explainer_settings import ExplainerSettings
-from ier_ray.records import ExplanationRecord, Prediction
 
 
 class AppArgs(Settings):
@@ -24,6 +25,11 @@ class AppArgs(Settings):
     """Longest predicted wait of a prediction in seconds; beyond, requests get a 503."""
     max_upload_bytes: int = Field(10_000_000, ge=1)
     """Largest encoded image accepted, in bytes."""
+    max_instances: int = Field(16, ge=1)
+    """Largest number of images in one request."""
+    max_request_bytes: int = Field(40_000_000, ge=1)
+    """Largest body of a request with several images, in bytes; base64 takes a third more than the
+    images."""
     max_upload_pixels: int = Field(50_000_000, ge=1)
     """Largest decoded image accepted, in pixels."""
     max_decoding_pixels: int = Field(50_000_000, ge=1)
@@ -56,49 +62,31 @@ class AppArgs(Settings):
     one tree, whose levels are final as they are streamed."""
 
 
-class Health(BaseModel):
-    """Reply of /healthz."""
-
-    status: str
+WORDS = {"true": True, "false": False}
 
 
-class ModelInfo(BaseModel):
-    """Reply of /v1/models/ier."""
-
-    name: str
-    architecture: str
-    image_size: int
-    normalization: str
-    scheme: str
-    classes: list[str]
-    epoch: int
-    metrics: dict[str, float]
-    weights_sha256: str
+def true_or_false(value: object) -> object:
+    """The word of a query as a truth value; pydantic would take ``yes``, ``1`` and others too."""
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value not in WORDS:
+        raise ValueError("must be true or false")
+    return WORDS[value]
 
 
-class PredictionReply(Prediction):
-    """Reply of :predict."""
-
-    weights_sha256: str
-    """Hash of the weights that computed it."""
-
-
-class ExplanationReply(ExplanationRecord):
-    """Reply of :explain."""
-
-    complete: bool
-    """False if the deadline passed before the last level: these are the levels that were
-    finished."""
-    weights_sha256: str
-    """Hash of the weights that computed it."""
-
-
-class ExplainQuery(ExplainerSettings):
-    """Query of :explain; omitted parameters have the service's configured values."""
+class ExplainParameters(ExplainerSettings):
+    """Parameters of an explanation; those left out have the service's configured values."""
 
     target: str | None = None
     """Class to explain; by default the predicted one."""
 
     @model_validator(mode="after")
-    def _check_combination(self) -> "ExplainQuery":
-        return self  # together with the service's settings, in :meth:`over`
+    def _check_combination(self) -> "ExplainParameters":
+        return self  # together with the service's settings, in :func:`ier_ray.serve.answers.merged`
+
+
+class DryRunParameters(ExplainParameters):
+    """Parameters of :explain."""
+
+    dry_run: Annotated[bool, BeforeValidator(true_or_false)] = False
+    """Compute nothing: check the image and the parameters, and reply with the cost."""

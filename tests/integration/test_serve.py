@@ -192,7 +192,11 @@ def test_bad_requests_get_a_json_error(
 ) -> None:
     reply = client.post(f"{MODEL}:explain", content=content, params=query)
     assert reply.status_code == status
+    assert reply.headers["content-type"] == "application/problem+json"
     assert reply.json()["error"] == error
+    assert reply.json()["type"] == f"urn:ier-ray:problem:{error}"
+    assert reply.json()["status"] == status
+    assert reply.json()["instance"] == f"{MODEL}:explain"
     assert detail in reply.json()["detail"]
     assert client.post(f"{MODEL}:predict", content=SCENE).status_code == 200  # the service goes on
 
@@ -204,5 +208,6 @@ def test_a_form_without_the_image_is_named(client: httpx.Client) -> None:
 
 def test_the_interface_is_documented(client: httpx.Client) -> None:
     paths = client.get("/openapi.json").json()["paths"]
-    assert {"/healthz", MODEL, f"{MODEL}:predict", f"{MODEL}:explain"} <= set(paths)
-    assert "image/png" in paths[f"{MODEL}:explain"]["post"]["responses"]["200"]["content"]
+    any_model = "/v1/models/{network}"
+    assert {"/healthz", any_model, f"{any_model}:predict", f"{any_model}:explain"} <= set(paths)
+    assert "image/png" in paths[f"{any_model}:explain"]["post"]["responses"]["200"]["content"]

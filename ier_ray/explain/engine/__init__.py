@@ -4,7 +4,18 @@ Read the files in this order: explaining, fairness, shared, engine.
 """
 
 from ier_ray.explain.engine.engine import Engine, Ticket
-from ier_ray.explain.engine.explaining import Done, Failed, Job, Lend, Level, Update
+from ier_ray.explain.engine.explaining import Done, Failed, Job, Lend, Level, Spent, Update
 from ier_ray.explain.engine.shared import SharedNetwork
 
-__all__ = ["Done", "Engine", "Failed", "Job", "Lend", "Level", "SharedNetwork", "Ticket", "Update"]
+__all__ = [
+    "Done",
+    "Engine",
+    "Failed",
+    "Job",
+    "Lend",
+    "Level",
+    "SharedNetwork",
+    "Spent",
+    "Ticket",
+    "Update",
+]

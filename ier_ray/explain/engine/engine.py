@@ -100,7 +100,7 @@ class Engine:
                 self._planners.submit(self._plan, explaining)
             explaining.listeners.append(listener)
             if explaining.finished is not None:
-                notify(Level(explaining.finished))
+                notify(Level(explaining.finished, explaining.cost))
             self._changed.notify()
         return Ticket(lambda: self._leave(explaining, listener))
 
@@ -146,7 +146,7 @@ class Engine:
             self._finish(explaining, Failed(error))
             return
         if result is not None:
-            self._finish(explaining, Done(result, complete=True))
+            self._finish(explaining, Done(result, complete=True, spent=explaining.cost))
             return
         with self._changed:
             explaining.waits = True
@@ -315,7 +315,8 @@ class Engine:
             for listener in [each for each in explaining.listeners if each.deadline <= now]:
                 finished = explaining.finished
                 late = DeadlineError("no level of the explanation was finished by the deadline")
-                listener.notify(Failed(late) if finished is None else Done(finished, False))
+                done = None if finished is None else Done(finished, False, explaining.cost)
+                listener.notify(done or Failed(late))
                 self._leave(explaining, listener)
 
     def _until_deadline(self) -> float | None:

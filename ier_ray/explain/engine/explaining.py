@@ -57,10 +57,24 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """What a job has cost so far; scores that were known already cost nothing.
+
+    Attributes:
+        rows: masked images scored.
+        macs: multiply-accumulates, those of the image's activations included.
+    """
+
+    rows: int = 0
+    macs: float = 0.0
+
+
+@dataclass(frozen=True)
 class Level:
     """A level is finished: it does not change any more."""
 
     explanation: Explanation
+    spent: Spent = Spent()
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,7 @@ class Done:
 
     result: Result
     complete: bool
+    spent: Spent = Spent()
 
 
 @dataclass(frozen=True)
@@ -119,6 +134,7 @@ class Explaining:
         waits: whether rows are to be scored; otherwise it is being planned.
         unknown: rows of the demand that are to be scored here. The first ``scored`` of them are,
             the next ``computed`` are being scored.
+        spent, rows: multiply-accumulates and rows scored so far, by others too.
         loans: rows that others score.
         helpers: how many may.
     """
@@ -130,6 +146,7 @@ class Explaining:
     waits: bool = False
     cancelled: bool = False
     spent: float = 0.0
+    rows: int = 0
     finished: Explanation | None = None
     demand: Demand | None = None
     unknown: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
@@ -146,6 +163,11 @@ class Explaining:
     def costs(self) -> NDArray[np.float64]:
         """Multiply-accumulates of each row that is to be scored next."""
         return self._costs[self.scored :]
+
+    @property
+    def cost(self) -> Spent:
+        """What it has cost so far."""
+        return Spent(self.rows, self.spent)
 
     @property
     def macs_left(self) -> float:
@@ -174,7 +196,7 @@ class Explaining:
                 return result
             if demand.finished is not None:
                 self.finished = demand.finished()
-                self.tell(Level(self.finished))
+                self.tell(Level(self.finished, self.cost))
             keys = demand.masking.keys()
             logits = np.empty((len(keys), self.job.network.classes))
             unknown = memo.fill(self.job.image_key, keys, logits)
@@ -200,6 +222,7 @@ class Explaining:
         memo.add(self.job.image_key, [self._keys[row] for row in rows], logits)
         self.charge(float(self._costs[self.scored : self.scored + len(logits)].sum()))
         self.scored, self.computed = self.scored + len(logits), 0
+        self.rows += len(logits)
 
     def lendable(self) -> NDArray[np.float64]:
         """Costs of the rows that are neither scored nor being scored, the last ones first."""
@@ -230,6 +253,7 @@ class Explaining:
         self._logits[loan.rows] = logits
         memo.add(self.job.image_key, [self._keys[row] for row in loan.rows], logits)
         self.spent += float(loan.costs.sum())
+        self.rows += len(loan.rows)
 
     def charge(self, macs: float) -> None:
         """Account for work done for this explanation."""

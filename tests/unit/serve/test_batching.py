@@ -176,4 +176,4 @@ def test_who_would_wait_too_long_is_refused_with_the_wait() -> None:
     assert found.detail.startswith("2 predictions wait")
     assert found.retry_after_s is not None
     assert 0.05 < found.retry_after_s < 1
-    assert found.reply().headers["retry-after"] == "1"
+    assert found.reply("/").headers["retry-after"] == "1"

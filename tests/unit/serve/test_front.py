@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ier_ray.serve.errors import PROBLEM, RefusedError
 from ier_ray.serve.front import Gate, middlewares
 
 PREDICT = "/v1/models/ier:predict"
@@ -64,9 +66,14 @@ def test_predictions_beyond_the_limit_are_refused_at_once_and_only_those() -> No
         paths = [PREDICT, PREDICT, PREDICT, "/v1/models/ier:explain", "/healthz", PREDICT]
         replies = await statuses(gate, app, paths)
         assert [reply.status_code for reply in replies] == [200, 200, 503, 200, 200, 503]
+        assert replies[2].headers["content-type"] == "application/problem+json"
         assert replies[2].json() == {
-            "error": "busy",
+            "type": "urn:ier-ray:problem:busy",
+            "title": "Busy",
+            "status": 503,
             "detail": "2 predictions wait; try again in 1 s",
+            "instance": PREDICT,
+            "error": "busy",
         }
         assert replies[2].headers["retry-after"] == "1"
         assert (await gate.post(PREDICT)).status_code == 200  # there is room again
@@ -104,6 +111,43 @@ def test_serves_own_headers_do_not_pass() -> None:
         assert not {name.lower() for name in own} & set(app.seen)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "error", "kept"),
+    [
+        (503, {"retry-after": "7"}, "busy", {"retry-after": "7"}),
+        (503, {}, "busy", {"retry-after": "1"}),
+        (408, {}, "timeout", {}),
+        (500, {"x-request-id": "a"}, "internal", {"x-request-id": "a"}),
+        (405, {"allow": "GET"}, "method_not_allowed", {"allow": "GET"}),
+        (418, {}, "http_error", {}),
+    ],
+)
+def test_an_error_in_other_words_becomes_a_problem(
+    status: int, headers: dict[str, str], error: str, kept: dict[str, str]
+) -> None:
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        body = PlainTextResponse("Traceback: internals", status, headers)
+        await body(scope, receive, send)
+
+    reply = asyncio.run(client_of(serve).get("/v1/mödels"))
+    found = reply.json()
+    assert (reply.status_code, reply.headers["content-type"]) == (status, PROBLEM)
+    assert (found["status"], found["error"]) == (status, error)
+    assert found["instance"] == "/v1/m%C3%B6dels"
+    assert "internals" not in reply.text
+    assert kept.items() <= dict(reply.headers).items()
+
+
+def test_problems_and_replies_pass_as_they_are() -> None:
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        refused = RefusedError(415, "truncated", "half an image")
+        reply = refused.reply("/here") if scope["path"] == "/error" else PlainTextResponse("fine")
+        await reply(scope, receive, send)
+
+    assert asyncio.run(client_of(serve).get("/error")).json()["detail"] == "half an image"
+    assert asyncio.run(client_of(serve).get("/other")).text == "fine"
 
 
 def test_without_a_limit_all_pass() -> None:

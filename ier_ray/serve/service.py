@@ -1,0 +1,117 @@
+"""What the routes of one process use: its networks, and whoever explains; free of Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from fastapi import Depends, Path, Request
+from starlette.convertors import Convertor, register_url_convertor
+
+from ier_ray.data.schema import Domain
+from ier_ray.inference import Recognizer
+from ier_ray.serve.answers import Explainers
+from ier_ray.serve.batching import Batcher
+from ier_ray.serve.decoding import Decoder
+from ier_ray.serve.errors import RefusedError
+from ier_ray.serve.graph import predictor
+from ier_ray.serve.schemas import AppArgs
+from ier_ray.training.checkpoint import CheckpointManifest
+
+MODELS = "/v1/models"
+
+
+class DomainConvertor(Convertor[str]):
+    """Of paths: the networks that there may be, so that other names are no routes."""
+
+    regex = "fer|ier"
+
+    def convert(self, value: str) -> str:
+        """The name."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """The name."""
+        return value
+
+
+register_url_convertor("network", DomainConvertor())
+MODEL = f"{MODELS}/{{network:network}}"
+"""Path of one network; its verbs follow after a colon."""
+READ = ["GET", "HEAD"]
+"""Methods of what is only read. Routes of one path share them, or Allow would name one alone."""
+Network = Annotated[
+    Literal["fer", "ier"],
+    Path(description="The network: fer reads facial expressions, ier whole images."),
+]
+
+
+@dataclass(frozen=True)
+class Service:
+    """The served networks.
+
+    Attributes:
+        batchers: of the predictions of each network.
+        explainers: whoever explains.
+    """
+
+    args: AppArgs
+    manifest: CheckpointManifest
+    batchers: Mapping[Domain, Batcher]
+    explainers: Explainers
+
+    @classmethod
+    def of(cls, recognizer: Recognizer, args: AppArgs, explainers: Explainers) -> Service:
+        """Serve the networks of a recognizer."""
+        manifest = recognizer.manifest
+        decoder = Decoder(
+            manifest.preprocessing,
+            max_pixels=args.max_upload_pixels,
+            pixels_at_once=args.max_decoding_pixels,
+        )
+        batchers = {
+            domain: Batcher(
+                decoder,
+                predictor(recognizer, domain),
+                max_size=args.max_batch_size,
+                max_wait_s=args.max_queue_s,
+            )
+            for domain in manifest.networks
+        }
+        return cls(args, manifest, batchers, explainers)
+
+    def require(self, network: Domain) -> None:
+        """Refuse a request for a network that is not served.
+
+        Raises:
+            RefusedError: with status 404.
+        """
+        if network not in self.batchers:
+            known = " and ".join(f"{MODELS}/{each}" for each in self.batchers)
+            raise RefusedError(
+                404,
+                "no_network",
+                f"the checkpoint holds no {network} network: use {known}, or deploy a checkpoint "
+                f"that was trained with both (schedule.networks)",
+            )
+
+
+async def served(request: Request) -> Service:
+    """The service whose interface got a request."""
+    service: Service = request.app.state.service()
+    return service
+
+
+async def served_network(network: Network, service: Annotated[Service, Depends(served)]) -> Domain:
+    """The network of a request's path.
+
+    Raises:
+        RefusedError: when it is not served.
+    """
+    service.require(network)
+    return network
+
+
+Serving = Annotated[Service, Depends(served)]
+ServedNetwork = Annotated[Domain, Depends(served_network)]
