@@ -35,6 +35,7 @@ from ier_ray.serve.schemas import (
     PredictionReply,
 )
 from ier_ray.serve.uploads import FORM_FIELD, read_upload
+from ier_ray.serve.web_page import serve_page
 from ier_ray.training.checkpoint import read_checkpoint_manifest, require_images, require_network
 
 MODEL = "/v1/models/ier"
@@ -65,6 +66,7 @@ NOT_EXPLAINED: dict[int | str, dict[str, Any]] = {
 
 api = FastAPI(title="ier_ray", version=__version__)
 handle_errors(api)
+serve_page(api)
 
 
 @serve.deployment(
