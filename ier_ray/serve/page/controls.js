@@ -30,8 +30,9 @@ export function listen({ choose, preview }) {
   form.addEventListener("submit", event => event.preventDefault());
 }
 
-/** Show choices; `classes` in the network's order, `said` by network: probabilities by class. */
-export function show({ choices, classes, said }) {
+/** Show choices; the target is the class that is explained. */
+export function show(choices) {
+  const { classes, said } = choices.picture;
   showClasses(classes, said, choices.target);
   for (const radio of form.elements.kind) radio.checked = radio.value === choices.kind;
   find("#kind-text").textContent = KINDS[choices.kind];
@@ -46,7 +47,7 @@ export function show({ choices, classes, said }) {
 }
 
 /** The numbers beside the sliders. */
-export function showNumbers({ depth, opacity }) {
+function showNumbers({ depth, opacity }) {
   const regions = plural(2 ** depth, "region");
   find("#depth-text").textContent = regions;
   form.elements.depth.setAttribute("aria-valuetext", `${depth}: up to ${regions}`);

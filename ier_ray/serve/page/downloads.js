@@ -1,15 +1,15 @@
 // What can be kept: the maps as a picture, the numbers as JSON.
 
 import { paintBar } from "./colors.js";
-import { fade, outline, paint, raster } from "./painting.js";
-import { capital, percent, sum } from "./words.js";
+import { compose, raster } from "./painting.js";
+import { capital, percent, scale, sum } from "./words.js";
 
 const SIDES = { least: 480, most: 1024 };
 const GAP = 24;
 const FONT = "system-ui, sans-serif";
 
 /** Save maps side by side, with their scale: a list of what the figures show. */
-export async function savePng(maps, { ends, unit }) {
+export async function savePng(maps) {
   const { width, height } = sizeOf(maps[0].picture);
   const [top, bottom] = [56, 132];
   const canvas = document.createElement("canvas");
@@ -18,17 +18,21 @@ export async function savePng(maps, { ends, unit }) {
   const context = canvas.getContext("2d");
   context.fillStyle = "#fff";
   context.fillRect(0, 0, canvas.width, canvas.height);
-  const picture = maps[0].picture.size && await createImageBitmap(maps[0].picture.blob);
+  const image = maps[0].picture.size && await createImageBitmap(maps[0].picture.blob);
   maps.forEach((map, index) => {
     const x = GAP + index * (width + GAP);
     write(context, `${capital(map.target)} ${map.said == null ? "" : percent(map.said)}`, x, 36, 22, "600", width);
     context.save();
     context.translate(x, top);
-    draw(context, picture, map, { width, height });
+    context.beginPath();
+    context.rect(0, 0, width, height);
+    context.clip();
+    const layers = [[raster(map.reply, map), 1]];
+    compose(context, { ...map, inspected: null }, { image, layers, width, height, line: width / 480 });
     context.restore();
     write(context, sum(map.reply), x, top + height + 24, 13, "400", width);
   });
-  drawScale(context, { x: GAP, y: top + height + 52, width: Math.min(width, 360) }, ends, unit);
+  drawScale(context, { x: GAP, y: top + height + 52, width: Math.min(width, 360) }, scale(maps[0].reply, maps[0].limit));
   save(await new Promise(done => canvas.toBlob(done, "image/png")), `${stem(maps)}.png`);
 }
 
@@ -39,19 +43,7 @@ export function saveJson(maps) {
   save(new Blob([text], { type: "application/json" }), `${stem(maps)}.json`);
 }
 
-function draw(context, picture, map, { width, height }) {
-  context.beginPath();
-  context.rect(0, 0, width, height);
-  context.clip();
-  context.fillStyle = "#c8ccd0";
-  context.fillRect(0, 0, width, height);
-  if (picture) context.drawImage(picture, 0, 0, width, height);
-  fade(context, { width, height, opacity: map.opacity });
-  paint(context, raster(map.reply, map), { ...map, width, height });
-  if (map.outlines) outline(context, map.reply, { width, height, limit: map.limit, line: width / 480 });
-}
-
-function drawScale(context, { x, y, width }, { least, most }, unit) {
+function drawScale(context, { x, y, width }, { least, most, unit }) {
   context.fillStyle = "#808080";
   context.fillRect(x, y, width, 14);
   context.fillStyle = "#fff";

@@ -22,13 +22,16 @@ export const mapOf = (choices, target) => choices.picture.maps.get(keyOf(choices
 /** About how many replies an explanation comes in: one for each level, and one for each further tree. */
 export const expectedFrames = ({ kind, depth }) => depth + (kind === "sharp" ? 8 : 1);
 
-/** Computes what choices need. `changed` is called whenever there is more to show. */
+/**
+ * Computes what choices need. `learn` gives the networks; `changed` is called whenever there is more
+ * to show, `failed` with an error.
+ */
 export class Explaining {
   #abort = null;
   #asked = "";
 
-  constructor(networks, changed, failed) {
-    Object.assign(this, { networks, changed, failed });
+  constructor({ learn, changed, failed }) {
+    Object.assign(this, { learn, changed, failed });
   }
 
   get runs() { return this.#abort !== null; }
@@ -60,7 +63,9 @@ export class Explaining {
   }
 
   async #recognize(picture, signal) {
-    const served = Object.keys(this.networks).filter(name => this.networks[name] && !picture.said[name]);
+    const networks = await this.learn();
+    picture.classes = networks.ier.classes;
+    const served = Object.keys(networks).filter(name => networks[name] && !picture.said[name]);
     await Promise.all(served.map(async name => {
       const { label, probabilities } = await predict(name, picture.blob, signal);
       picture.said[name] = probabilities;

@@ -27,6 +27,11 @@ export class History {
     this.#go(this.#past.pop());
   }
 
+  /** Undo the last change for good. */
+  forget() {
+    if (this.canUndo) this.#go(this.#past.pop());
+  }
+
   redo() {
     if (!this.canRedo) return;
     this.#past.push(this.now);

@@ -3,7 +3,10 @@
 const EXAMPLES = 6;
 const SEEDS = 10_000;
 
-/** A picture to explain. `size` is null if this browser cannot show it. */
+/**
+ * A picture to explain. `size` is null if this browser cannot show it; `said` has the probabilities of
+ * each network, `maps` the explanations, as they come.
+ */
 async function pictureOf(blob, name) {
   let size = null;
   try {
@@ -13,7 +16,7 @@ async function pictureOf(blob, name) {
   } catch {
     // the service may still read it
   }
-  return { blob, name, size, address: URL.createObjectURL(blob), said: {}, maps: new Map() };
+  return { blob, name, size, address: URL.createObjectURL(blob), classes: [], said: {}, maps: new Map() };
 }
 
 /** Call `taken` with each picture that somebody gives. `failed` gets errors. */

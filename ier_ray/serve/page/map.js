@@ -1,6 +1,6 @@
 // The figure of one class: the picture, its map, and the keys and pointers that inspect regions.
 
-import { mark, outline, paint, raster } from "./painting.js";
+import { compose, raster } from "./painting.js";
 import { neighbor, regionAt, strongest } from "./regions.js";
 import { capital, percent, sum } from "./words.js";
 
@@ -29,6 +29,7 @@ export class MapFigure {
       if (event.pointerType === "mouse" && this.#pointed) inspect(null);
     });
     this.frame.addEventListener("blur", () => inspect(null));
+    this.image.addEventListener("load", () => this.#draw());
     new ResizeObserver(() => this.#draw()).observe(this.frame);
   }
 
@@ -39,19 +40,16 @@ export class MapFigure {
   show(what) {
     const before = this.#shown;
     this.#shown = what;
-    const { picture, target, reply, opacity } = what;
+    const { picture, target, reply } = what;
     if (before?.picture !== picture) {
       this.image.src = picture.address;
       this.image.alt = `The picture ${picture.name}`;
       this.image.hidden = !picture.size;
       this.unseen.hidden = Boolean(picture.size);
-      const { width, height } = picture.size ?? { width: 1, height: 1 };
-      this.frame.style.setProperty("--ratio", width / height);
     }
     this.name.textContent = capital(target ?? "");
     this.said.textContent = what.said == null ? "" : percent(what.said);
     this.sum.textContent = reply ? sum(reply) : "";
-    this.frame.style.setProperty("--gray", reply ? opacity : 0);
     this.frame.setAttribute("aria-label", target
       ? `Credits for ${target}. Arrow keys go from region to region, Home and End to the strongest for and against it.`
       : "The picture");
@@ -79,15 +77,11 @@ export class MapFigure {
     const width = Math.round(this.frame.clientWidth * scale), height = Math.round(this.frame.clientHeight * scale);
     if (!this.#shown || !width || !height) return;
     if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
-    const context = this.canvas.getContext("2d");
-    context.clearRect(0, 0, width, height);
-    if (!this.#colors) return;
-    const { reply, opacity, smooth, outlines, limit, inspected } = this.#shown;
+    const { picture } = this.#shown;
     const arrived = Math.min(1, (performance.now() - this.#began) / FADE_MS);
-    if (arrived < 1 && this.#before) paint(context, this.#before, { width, height, smooth, opacity: opacity * (1 - arrived) });
-    paint(context, this.#colors, { width, height, smooth, opacity: opacity * arrived });
-    if (outlines) outline(context, reply, { width, height, limit, line: scale });
-    if (inspected != null) mark(context, reply, inspected, { width, height, line: scale });
+    const layers = [[this.#before, 1 - arrived], [this.#colors, arrived]].filter(([colors, share]) => colors && share > 0);
+    const image = picture.size && this.image.complete ? this.image : null;
+    compose(this.canvas.getContext("2d"), this.#shown, { image, layers, width, height, line: scale });
   }
 
   #key(event) {

@@ -3,40 +3,48 @@
 import * as controls from "./controls.js";
 import { paintBar } from "./colors.js";
 import { saveJson, savePng } from "./downloads.js";
-import { Explaining, expectedFrames, isWhole, mapOf, targetsOf } from "./explaining.js";
+import { Explaining, mapOf, targetsOf } from "./explaining.js";
 import { History } from "./history.js";
 import { takePictures } from "./intake.js";
-import { MapFigure } from "./map.js";
 import { density, regionAt, saturation } from "./regions.js";
 import { model } from "./service.js";
-import { plural, reading, signed, unitOf } from "./words.js";
+import * as views from "./views.js";
+
+const UNUSABLE = [400, 413, 415]; // statuses of pictures that the service does not take
+const REFUSED = [...UNUSABLE, 422]; // of what would be refused again
+const NONE = { picture: null, target: null, compare: null };
+const BEGIN = { ...NONE, ...controls.BEGIN.shapley, opacity: 0.85, outlines: false };
 
 const find = selector => document.querySelector(selector);
-const networks = { ier: null, fer: null };
-const figures = [];
 const limits = new WeakMap(); // of replies
 const view = { level: null, place: null, trouble: null, preview: {} };
+let networks = null; // a promise, once they were asked for
 
-const history = new History(
-  { picture: null, target: null, compare: null, ...controls.BEGIN.shapley, opacity: 0.85, outlines: false },
-  choices => {
-    Object.assign(view, { level: null, trouble: null, preview: {} });
-    explaining.follow(choices);
-    render();
-  },
-);
-const explaining = new Explaining(networks, () => render(), fail);
+const history = new History(BEGIN, choices => {
+  Object.assign(view, { level: null, trouble: null, preview: {} });
+  explaining.follow(choices);
+  render();
+});
+const explaining = new Explaining({ learn, changed: render, failed: fail });
+
+/** The networks that the service has, by name; asked for once, or again if that failed. */
+function learn() {
+  networks ??= Promise.all([model("ier"), model("fer")]).then(([ier, fer]) => {
+    views.showNetworks(ier);
+    return { ier, fer };
+  });
+  networks.catch(() => { networks = null; });
+  return networks;
+}
 
 /** What each figure shows. Both sides of a comparison have one scale. */
 function shownMaps() {
-  const choices = { ...history.now, ...view.preview };
-  if (!choices.picture) return [];
-  const targets = targetsOf(history.now);
+  const { picture } = history.now, targets = targetsOf(history.now);
   const maps = (targets.length ? targets : [null]).map(target => {
-    const frames = (target && mapOf(history.now, target)?.frames) || [];
+    const { frames, seconds } = (target && mapOf(history.now, target)) || { frames: [], seconds: 0 };
     const reply = frames[Math.min(view.level ?? Infinity, frames.length - 1)] ?? null;
-    const said = choices.picture.said.ier?.[target];
-    return { ...choices, target, frames, reply, said };
+    const said = picture.said.ier?.[target];
+    return { ...history.now, ...view.preview, target, frames, seconds, reply, said };
   });
   const limit = Math.max(0, ...maps.map(map => (map.reply ? limitOf(map.reply) : 0)));
   return maps.map(map => ({ ...map, limit, inspected: inspectedIn(map.reply) }));
@@ -53,97 +61,16 @@ function inspectedIn(reply) {
 }
 
 function render() {
-  const choices = history.now, maps = shownMaps();
-  find("#start").hidden = Boolean(choices.picture);
-  find("#work").hidden = !choices.picture;
-  find("#steps").hidden = !choices.picture && !history.canUndo && !history.canRedo;
-  find("#another").hidden = !choices.picture;
-  find("#undo").disabled = !history.canUndo;
-  find("#redo").disabled = !history.canRedo;
-  renderTrouble();
+  const choices = history.now;
+  views.showPlace(choices, history);
+  views.showTrouble(view.trouble);
   if (!choices.picture) return;
-  renderMaps(maps);
-  renderReading(maps);
-  renderScale(maps);
-  renderProgress(maps);
-  controls.show({
-    choices: { ...choices, ...view.preview, target: targetsOf(choices)[0] },
-    classes: networks.ier?.classes ?? [],
-    said: choices.picture.said,
-  });
-}
-
-function renderTrouble() {
-  find("#trouble").hidden = !view.trouble;
-  find("#trouble-title").textContent = view.trouble?.title ?? "";
-  find("#trouble-detail").textContent = view.trouble?.detail ?? "";
-}
-
-function renderMaps(maps) {
-  while (figures.length < maps.length) figures.push(new MapFigure(inspect));
-  const shown = figures.slice(0, maps.length).map(figure => figure.element);
-  const place = find("#maps");
-  if (place.children.length !== shown.length) place.replaceChildren(...shown);
-  place.classList.toggle("two", maps.length === 2);
-  maps.forEach((map, index) => figures[index].show(map));
-}
-
-function renderReading(maps) {
-  const found = maps.filter(map => map.reply && map.inspected >= 0 && map.inspected !== null);
-  const place = find("#reading");
-  const words = found.length ? reading(found.map(map => [map.reply, map.inspected])) : null;
-  const hint = maps[0].reply ? "Point at the map, or go through it with the arrow keys." : "";
-  const text = words ? `${words.value}\n${words.place}` : hint;
-  if (place.dataset.text === text) return; // nothing new to announce
-  place.dataset.text = text;
-  const value = Object.assign(document.createElement("b"), { textContent: words?.value ?? "" });
-  const rest = Object.assign(document.createElement("span"), { textContent: words?.place ?? hint });
-  place.replaceChildren(...(words ? [value, " "] : []), rest);
-}
-
-function renderScale(maps) {
-  const reply = maps.find(map => map.reply)?.reply;
-  find(".scale").classList.toggle("empty", !reply);
-  if (reply) for (const [id, text] of Object.entries(scaleOf(reply, maps[0].limit))) find(`#${id}`).textContent = text;
-}
-
-/** The words beside the color bar: credit per percent of the picture's area. */
-function scaleOf(reply, limit) {
-  const unit = unitOf(reply);
-  const end = limit * reply.image_size ** 2 / 100 * unit.factor;
-  return {
-    least: `${signed(-end)} against`, most: `for ${signed(end)}`,
-    unit: `Credit per 1 % of the picture, in ${unit.long}`,
-  };
-}
-
-function renderProgress(maps) {
-  const frames = Math.max(...maps.map(map => map.frames.length));
-  const level = find("#level");
-  level.max = Math.max(0, frames - 1);
-  level.value = view.level ?? frames - 1;
-  level.disabled = frames < 2;
-  const leaves = maps[0].reply?.leaves.length;
-  find("#level-text").textContent = leaves ? plural(leaves, "region") : "";
-  level.setAttribute("aria-valuetext", leaves ? plural(leaves, "region") : "none yet");
-  const done = maps.reduce((sum, map) => sum + map.frames.length, 0) / (maps.length * expectedFrames(history.now));
-  find("#progress").value = Math.min(1, done);
-  find("#progress").classList.toggle("idle", !explaining.runs);
-  find("#cancel").hidden = !explaining.runs;
-  find("#resume").hidden = explaining.runs || Boolean(view.trouble) || isWhole(history.now);
-  for (const id of ["#png", "#json"]) find(id).disabled = !maps.every(map => map.reply);
-  const state = stateOf(maps);
-  if (find("#state").textContent !== state) find("#state").textContent = state;
-}
-
-function stateOf(maps) {
-  if (view.trouble) return "";
-  if (explaining.runs) return "Explaining …";
-  if (!isWhole(history.now)) return "Cancelled. The finished levels stay.";
-  const { frames } = maps[0], last = frames.at(-1);
-  const seconds = maps.reduce((sum, map) => sum + mapOf(history.now, map.target).seconds, 0);
-  const early = last.complete ? "" : " The time allowed was over before the last level.";
-  return `Finished: ${plural(last.leaves.length, "region")}, ${plural(last.evaluations, "masked picture")}, ${seconds.toFixed(1)} s.${early}`;
+  const maps = shownMaps();
+  views.showMaps(maps, inspect);
+  views.showReading(maps);
+  views.showScale(maps);
+  views.showProgress(maps, { choices, view, runs: explaining.runs });
+  controls.show({ ...choices, ...view.preview, target: targetsOf(choices)[0] });
 }
 
 /** Look at the region of a reply, or at none. */
@@ -154,21 +81,14 @@ function inspect(region, reply) {
 }
 
 function fail(error) {
-  view.trouble = { title: error.title ?? "Something went wrong in this page.", detail: error.detail ?? error.message };
-  render();
-}
-
-async function learnNetworks() {
-  view.trouble = null;
-  try {
-    [networks.ier, networks.fer] = await Promise.all([model("ier"), model("fer")]);
-  } catch (error) {
-    fail(error);
-    return;
-  }
-  const { classes, architecture, epoch, weights_sha256: weights } = networks.ier;
-  find("#model").textContent = `tells apart ${classes.slice(0, -1).join(", ")} and ${classes.at(-1)}`;
-  find("#weights").textContent = `Network ${architecture}, epoch ${epoch}, weights ${weights.slice(0, 10)}`;
+  const { picture } = history.now;
+  // A picture that the service does not take is put away again.
+  if (UNUSABLE.includes(error.status) && picture && !picture.said.ier) history.forget();
+  view.trouble = {
+    title: error.title ?? "Something went wrong in this page.",
+    detail: error.detail ?? error.message,
+    again: !REFUSED.includes(error.status),
+  };
   render();
 }
 
@@ -180,15 +100,16 @@ function choose(some) {
 }
 
 function take(picture) {
-  history.choose({ picture, target: null, compare: null });
-  figures[0].frame.focus({ preventScroll: true });
+  history.choose({ ...NONE, picture });
+  views.focusMap();
   scrollTo(0, 0);
 }
 
-function retry() {
+/** Compute what is missing, after a failure or where it was cancelled. */
+function goOn() {
   view.trouble = null;
-  if (!networks.ier) learnNetworks();
-  explaining.follow(history.now, { again: true });
+  if (history.now.picture) explaining.follow(history.now, { again: true });
+  else learn().catch(fail);
   render();
 }
 
@@ -197,34 +118,22 @@ function cancel() {
   render();
 }
 
-takePictures({ taken: take, failed: fail });
-controls.listen({
-  choose,
-  preview: some => {
-    view.preview = some;
-    render();
-  },
-});
 const clicks = {
   undo: () => history.undo(),
   redo: () => history.redo(),
   another: () => {
-    history.choose({ picture: null, target: null, compare: null });
+    history.choose(NONE);
     find("#file").focus();
   },
   cancel,
-  resume: retry,
-  retry,
+  resume: goOn,
+  retry: goOn,
   dismiss: () => {
     view.trouble = null;
     render();
   },
   json: () => saveJson(shownMaps()),
-  png: () => {
-    const maps = shownMaps();
-    const { least, most, unit } = scaleOf(maps[0].reply, maps[0].limit);
-    savePng(maps, { ends: { least, most }, unit }).catch(fail);
-  },
+  png: () => savePng(shownMaps()).catch(fail),
 };
 for (const [id, act] of Object.entries(clicks)) find(`#${id}`).addEventListener("click", act);
 find("#level").addEventListener("input", ({ target }) => {
@@ -234,11 +143,18 @@ find("#level").addEventListener("input", ({ target }) => {
 addEventListener("keydown", event => {
   if (event.key === "Escape" && explaining.runs) cancel();
   if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
-  const key = event.key.toLowerCase();
-  const act = key === "z" ? (event.shiftKey ? "redo" : "undo") : key === "y" ? "redo" : null;
+  const act = { z: event.shiftKey ? "redo" : "undo", y: "redo" }[event.key.toLowerCase()];
   if (!act) return;
   event.preventDefault();
   history[act]();
 });
+takePictures({ taken: take, failed: fail });
+controls.listen({
+  choose,
+  preview: some => {
+    view.preview = some;
+    render();
+  },
+});
 paintBar(find("#bar").getContext("2d"), 0, 0, 512, 1);
-learnNetworks();
+learn().catch(fail);

@@ -8,7 +8,7 @@ const UNITS = {
   log_odds: { factor: 1, name: "log-odds", long: "log-odds" },
 };
 
-export const unitOf = reply => UNITS[reply.settings.score];
+const unitOf = reply => UNITS[reply.settings.score];
 
 /** A number with its sign, and not more digits than are worth reading. */
 export function signed(value) {
@@ -17,13 +17,18 @@ export function signed(value) {
   return new Intl.NumberFormat("en", digits).format(rounded).replace("-", "−");
 }
 
-export const percent = share => `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
+/** A share in percent, with a decimal near the ends. */
+export function percent(share) {
+  if (share > 0 && share < 0.001) return "<\u00a00.1\u00a0%";
+  const near = share > 0 && share < 1 && (share < 0.1 || share > 0.99);
+  return `${(100 * share).toFixed(near ? 1 : 0)}\u00a0%`;
+}
 
 /** A credit in its unit: "+3.21 points". */
-export const credit = (value, unit) => `${signed(value * unit.factor)} ${unit.name}`;
+const credit = (value, unit) => `${signed(value * unit.factor)} ${unit.name}`;
 
 /** Where a region is: "upper left". */
-export function whereabouts({ top, bottom, left, right }, side) {
+function whereabouts({ top, bottom, left, right }, side) {
   const third = middle => Math.min(2, Math.floor(3 * middle / side));
   const row = ["upper", "middle", "lower"][third((top + bottom) / 2)];
   const column = ["left", "center", "right"][third((left + right) / 2)];
@@ -51,6 +56,17 @@ export function sum(reply) {
   const hidden = reply.settings.baseline === "blur" ? "a blurred copy" : `a ${reply.settings.baseline} picture`;
   const score = value => (factor === 100 ? percent(value) : `${signed(value)} ${name}`);
   return `The regions share out ${total}: ${score(reply.full)} for the picture, ${score(reply.empty)} for ${hidden}.`;
+}
+
+/** The words beside the color bar: credit per percent of the picture's area. */
+export function scale(reply, limit) {
+  const unit = unitOf(reply);
+  const end = limit * reply.image_size ** 2 / 100 * unit.factor;
+  return {
+    least: `${signed(-end)} against`,
+    most: `for ${signed(end)}`,
+    unit: `Credit per 1\u00a0% of the picture, in ${unit.long}`,
+  };
 }
 
 export const capital = text => text.charAt(0).toUpperCase() + text.slice(1);
