@@ -7,11 +7,12 @@ import { Explaining, mapOf, targetsOf } from "./explaining.js";
 import { History } from "./history.js";
 import { takePictures } from "./intake.js";
 import { density, regionAt, saturation } from "./regions.js";
-import { model } from "./service.js";
+import { model, useToken } from "./service.js";
 import * as views from "./views.js";
 
 const UNUSABLE = [400, 413, 415]; // statuses of pictures that the service does not take
 const REFUSED = [...UNUSABLE, 422]; // of what would be refused again
+const NO_TOKEN = 401;
 const NONE = { picture: null, target: null, compare: null };
 const BEGIN = { ...NONE, ...controls.BEGIN.shapley, opacity: 0.85, outlines: false };
 
@@ -87,7 +88,8 @@ function fail(error) {
   view.trouble = {
     title: error.title ?? "Something went wrong in this page.",
     detail: error.detail ?? error.message,
-    again: !REFUSED.includes(error.status),
+    again: ![...REFUSED, NO_TOKEN].includes(error.status),
+    token: error.status === NO_TOKEN,
   };
   render();
 }
@@ -136,6 +138,12 @@ const clicks = {
   png: () => savePng(shownMaps()).catch(fail),
 };
 for (const [id, act] of Object.entries(clicks)) find(`#${id}`).addEventListener("click", act);
+find("#access").addEventListener("submit", event => {
+  event.preventDefault();
+  useToken(find("#token").value.trim());
+  find("#token").value = "";
+  goOn();
+});
 find("#level").addEventListener("input", ({ target }) => {
   view.level = target.value === target.max ? null : Number(target.value);
   render();

@@ -12,6 +12,13 @@ const TITLES = {
   504: "This took too long.",
 };
 
+let token = ""; // forgotten with the page
+
+/** Send a token with all further requests. */
+export function useToken(given) {
+  token = given;
+}
+
 /** A request that was not served. `title` and `detail` are meant for people. */
 export class ServiceError extends Error {
   constructor(title, detail, status = 0) {
@@ -87,7 +94,8 @@ function post(picture, accept, signal) {
 async function request(address, options, allowed = []) {
   let reply;
   try {
-    reply = await fetch(address, options);
+    const access = token ? { authorization: `Bearer ${token}` } : {};
+    reply = await fetch(address, { ...options, headers: { ...options.headers, ...access } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ServiceError("The service cannot be reached.", "Is it running, and are you connected?");

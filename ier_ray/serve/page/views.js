@@ -2,7 +2,7 @@
 
 import { expectedFrames, isWhole } from "./explaining.js";
 import { MapFigure } from "./map.js";
-import { plural, reading, scale } from "./words.js";
+import { capital, plural, reading, scale } from "./words.js";
 
 const find = selector => document.querySelector(selector);
 const figures = [];
@@ -21,7 +21,8 @@ export function showPlace({ picture }, history) {
 export function showTrouble(trouble) {
   find("#trouble").hidden = !trouble;
   find("#trouble-title").textContent = trouble?.title ?? "";
-  find("#trouble-detail").textContent = trouble?.detail ?? "";
+  find("#trouble-detail").textContent = capital(trouble?.detail ?? "");
+  find("#access").hidden = !trouble?.token;
   find("#retry").hidden = !trouble?.again;
 }
 

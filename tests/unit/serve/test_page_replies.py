@@ -164,7 +164,7 @@ PROBLEM = json.dumps({"type": "about:blank", "title": "Busy", "status": 503, "de
         (
             "ier:explain",
             (200, "text/event-stream", event("error", {"error": "lost", "detail": "it died"})),
-            "The service failed. it died",
+            "The service failed. It died",
         ),
         (
             "ier:explain",
@@ -195,7 +195,7 @@ def test_refused_settings_are_not_tried_again(page: Page, service: Service) -> N
     works = service.replies["ier:explain"]
     service.replies["ier:explain"] = as_json({"error": "bad_parameter", "detail": detail}, 422)
     upload(page, scene())
-    expect(page.get_by_role("alert")).to_contain_text(detail)
+    expect(page.get_by_role("alert")).to_contain_text(detail.capitalize())
     expect(page.locator("#retry")).to_be_hidden()
     expect(page.locator("#work")).to_be_visible()  # the picture stays, other settings may do
     service.replies["ier:explain"] = works
@@ -209,6 +209,24 @@ def test_a_map_that_the_deadline_cut_short_says_so(page: Page, service: Service)
     upload(page, scene())
     wait_until_finished(page)
     expect(page.locator("#state")).to_contain_text("The time allowed was over")
+
+
+def test_a_token_is_asked_for_and_sent(page: Page, service: Service) -> None:
+    works = service.replies["ier"]
+    service.replies["ier"] = as_json({"title": "Unauthorized", "detail": "give a token"}, 401)
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("The service asks for a token. Give a token")
+    page.fill("#token", "secret")
+    service.replies["ier"] = works
+    with page.expect_request("**/v1/models/ier") as request:
+        page.keyboard.press("Enter")
+    assert request.value.headers["authorization"] == "Bearer secret"
+    expect(page.get_by_role("alert")).to_be_hidden()
+    with page.expect_request("**/v1/models/ier:explain*") as request:
+        upload(page, scene())
+    assert request.value.headers["authorization"] == "Bearer secret"
+    wait_until_finished(page)
+    expect(page.locator("#token")).to_have_value("")
 
 
 def module(page: Page, name: str, body: str, argument: Any = None) -> Any:

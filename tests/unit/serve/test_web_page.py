@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from httpx import Response
 from PIL import Image
 
 from ier_ray.data.synthetic import draw_scene
@@ -35,13 +34,13 @@ def client() -> TestClient:
     return TestClient(api)
 
 
-def policy(reply: Response) -> dict[str, str]:
-    """The directives of a reply's content security policy."""
-    pairs = (each.strip().partition(" ") for each in reply.headers[CSP].split(";"))
-    return {name: value for name, _, value in pairs}
-
-
 CSP = "content-security-policy"
+
+
+def directives(policy: str) -> dict[str, str]:
+    """Of a content security policy, by their names."""
+    pairs = (each.strip().partition(" ") for each in policy.split(";"))
+    return {name: value for name, _, value in pairs}
 
 
 @pytest.mark.parametrize("path", ["/", *(f"/page/{name}" for name in NAMES)])
@@ -56,7 +55,7 @@ def test_files_have_their_type_and_nothing_but_the_page_may_run(
     assert reply.headers["x-content-type-options"] == "nosniff"
     assert reply.headers["x-frame-options"] == "DENY"
     assert reply.headers["referrer-policy"] == "no-referrer"
-    found = policy(reply)
+    found = directives(reply.headers[CSP])
     assert found["default-src"] == found["frame-ancestors"] == found["base-uri"] == "'none'"
     assert found["script-src"] == found["style-src"] == found["connect-src"] == "'self'"
     assert "unsafe" not in reply.headers[CSP]
