@@ -27,8 +27,10 @@ logger = logging.getLogger(__name__)
 
 UNAUTHORIZED = 401
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-OPEN_PATHS = frozenset({"/healthz"})
-"""What load balancers ask without a token."""
+OPEN_PATHS = frozenset({"/healthz", "/", "/docs", "/openapi.json"})
+"""What needs no token: the health that load balancers ask for, the page and the description."""
+OPEN_BELOW = "/page/"
+"""Where the files of the page are."""
 REREAD_S = 10.0
 """Seconds after which a changed file of tokens is noticed."""
 CLIENT = "ier_ray.client"
@@ -58,6 +60,11 @@ def require_tokens(host: str, tokens: str | None) -> None:
             f"some with 'python -m ier_ray.serve.tokens create FILE NAME' and set args.tokens to "
             f"FILE, or listen on 127.0.0.1 (http_options.host)"
         )
+
+
+def needs_no_token(path: str) -> bool:
+    """Whether everybody may have what is at a path."""
+    return path in OPEN_PATHS or path.startswith(OPEN_BELOW)
 
 
 class Guard:
@@ -177,7 +184,7 @@ class Access:
         await app(scope, receive, with_headers)
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.guard is not None and scope["path"] not in OPEN_PATHS:
+        if self.guard is not None and not needs_no_token(scope["path"]):
             try:
                 name = await self.guard.admit(Headers(scope=scope).get("authorization", ""))
             except RefusedError as refused:

@@ -15,6 +15,7 @@ from ier_ray.serve.access import Access
 from ier_ray.serve.document import document
 from ier_ray.serve.errors import handle_errors
 from ier_ray.serve.service import Service
+from ier_ray.serve.web_page import serve_page
 
 
 class Api(FastAPI):
@@ -37,6 +38,7 @@ class Api(FastAPI):
         handle_errors(self)
         for module in (model_routes, explanation_routes, reference):
             self.include_router(module.router)
+        serve_page(self)
 
     def openapi(self) -> dict[str, Any]:
         """The interface's document, with the limits of this service."""

@@ -86,11 +86,13 @@ def test_only_who_has_a_token_is_served_under_the_token_s_name(file: str) -> Non
         assert "ann" not in reply.text
 
 
-def test_load_balancers_need_no_token(file: str) -> None:
+def test_health_the_page_and_the_description_need_no_token(file: str) -> None:
     create_token(file, "ann")
     Access.guard = Guard(file, MEMORY)
-    healthy, other = ask(("/healthz", {}), ("/healthz/x", {}))
-    assert (healthy.status_code, other.status_code) == (200, 401)
+    found = ["/healthz", "/", "/page/page.js", "/page/examples/1.png", "/docs", "/openapi.json"]
+    assert {reply.status_code for reply in ask(*((path, {}) for path in found))} == {200}
+    kept = [PATH, "/healthz/x", "//", "/pages", "/page", "/docs/x", f"{PATH}:predict", "/v1/x"]
+    assert {reply.status_code for reply in ask(*((path, {}) for path in kept))} == {401}
 
 
 def test_a_secret_is_compared_with_every_token(file: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,168 @@
+// The page: what is chosen, what is computed of it, and what is shown.
+
+import * as controls from "./controls.js";
+import { paintBar } from "./colors.js";
+import { saveJson, savePng } from "./downloads.js";
+import { Explaining, mapOf, targetsOf } from "./explaining.js";
+import { History } from "./history.js";
+import { takePictures } from "./intake.js";
+import { density, regionAt, saturation } from "./regions.js";
+import { model, useToken } from "./service.js";
+import * as views from "./views.js";
+
+const UNUSABLE = [400, 413, 415]; // statuses of pictures that the service does not take
+const REFUSED = [...UNUSABLE, 422]; // of what would be refused again
+const NO_TOKEN = 401;
+const NONE = { picture: null, target: null, compare: null };
+const BEGIN = { ...NONE, ...controls.BEGIN.shapley, opacity: 0.85, outlines: false };
+
+const find = selector => document.querySelector(selector);
+const limits = new WeakMap(); // of replies
+const view = { level: null, place: null, trouble: null, preview: {} };
+let networks = null; // a promise, once they were asked for
+
+const history = new History(BEGIN, choices => {
+  Object.assign(view, { level: null, trouble: null, preview: {} });
+  explaining.follow(choices);
+  render();
+});
+const explaining = new Explaining({ learn, changed: render, failed: fail });
+
+/** The networks that the service has, by name; asked for once, or again if that failed. */
+function learn() {
+  networks ??= Promise.all([model("ier"), model("fer")]).then(([ier, fer]) => {
+    views.showNetworks(ier);
+    return { ier, fer };
+  });
+  networks.catch(() => { networks = null; });
+  return networks;
+}
+
+/** What each figure shows. Both sides of a comparison have one scale. */
+function shownMaps() {
+  const { picture } = history.now, targets = targetsOf(history.now);
+  const maps = (targets.length ? targets : [null]).map(target => {
+    const { frames, seconds } = (target && mapOf(history.now, target)) || { frames: [], seconds: 0 };
+    const reply = frames[Math.min(view.level ?? Infinity, frames.length - 1)] ?? null;
+    const said = picture.said.ier?.[target];
+    return { ...history.now, ...view.preview, target, frames, seconds, reply, said };
+  });
+  const limit = Math.max(0, ...maps.map(map => (map.reply ? limitOf(map.reply) : 0)));
+  return maps.map(map => ({ ...map, limit, inspected: inspectedIn(map.reply) }));
+}
+
+function limitOf(reply) {
+  if (!limits.has(reply)) limits.set(reply, saturation(density(reply.leaves, reply.image_size)));
+  return limits.get(reply);
+}
+
+function inspectedIn(reply) {
+  if (!reply || !view.place) return null;
+  return regionAt(reply.leaves, reply.image_size, view.place.x, view.place.y);
+}
+
+function render() {
+  const choices = history.now;
+  views.showPlace(choices, history);
+  views.showTrouble(view.trouble);
+  if (!choices.picture) return;
+  const maps = shownMaps();
+  views.showMaps(maps, inspect);
+  views.showReading(maps);
+  views.showScale(maps);
+  views.showProgress(maps, { choices, view, runs: explaining.runs });
+  controls.show({ ...choices, ...view.preview, target: targetsOf(choices)[0] });
+}
+
+/** Look at the region of a reply, or at none. */
+function inspect(region, reply) {
+  const side = reply?.image_size;
+  view.place = region && { x: (region.left + region.right) / 2 / side, y: (region.top + region.bottom) / 2 / side };
+  render();
+}
+
+function fail(error) {
+  const { picture } = history.now;
+  // A picture that the service does not take is put away again.
+  if (UNUSABLE.includes(error.status) && picture && !picture.said.ier) history.forget();
+  view.trouble = {
+    title: error.title ?? "Something went wrong in this page.",
+    detail: error.detail ?? error.message,
+    again: ![...REFUSED, NO_TOKEN].includes(error.status),
+    token: error.status === NO_TOKEN,
+  };
+  render();
+}
+
+function choose(some) {
+  const [target] = targetsOf(history.now);
+  // The two sides change places when the other one is chosen.
+  if (some.target && some.target === history.now.compare) some = { ...some, compare: target };
+  history.choose(some);
+}
+
+function take(picture) {
+  history.choose({ ...NONE, picture });
+  views.focusMap();
+  scrollTo(0, 0);
+}
+
+/** Compute what is missing, after a failure or where it was cancelled. */
+function goOn() {
+  view.trouble = null;
+  if (history.now.picture) explaining.follow(history.now, { again: true });
+  else learn().catch(fail);
+  render();
+}
+
+function cancel() {
+  explaining.cancel();
+  render();
+}
+
+const clicks = {
+  undo: () => history.undo(),
+  redo: () => history.redo(),
+  another: () => {
+    history.choose(NONE);
+    find("#file").focus();
+  },
+  cancel,
+  resume: goOn,
+  retry: goOn,
+  dismiss: () => {
+    view.trouble = null;
+    render();
+  },
+  json: () => saveJson(shownMaps()),
+  png: () => savePng(shownMaps()).catch(fail),
+};
+for (const [id, act] of Object.entries(clicks)) find(`#${id}`).addEventListener("click", act);
+find("#access").addEventListener("submit", event => {
+  event.preventDefault();
+  useToken(find("#token").value.trim());
+  find("#token").value = "";
+  goOn();
+});
+find("#level").addEventListener("input", ({ target }) => {
+  view.level = target.value === target.max ? null : Number(target.value);
+  render();
+});
+addEventListener("keydown", event => {
+  if (event.key === "Escape" && explaining.runs) cancel();
+  if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
+  const act = { z: event.shiftKey ? "redo" : "undo", y: "redo" }[event.key.toLowerCase()];
+  if (!act) return;
+  event.preventDefault();
+  history[act]();
+});
+takePictures({ taken: take, failed: fail });
+controls.listen({
+  choose,
+  preview: some => {
+    view.preview = some;
+    render();
+  },
+});
+paintBar(find("#bar").getContext("2d"), 0, 0, 512, 1);
+learn().catch(fail);

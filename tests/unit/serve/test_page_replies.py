@@ -1,0 +1,319 @@
+"""What the page makes of the service's replies, in a real browser, with scripted replies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from playwright.sync_api import Browser, Page, Route, expect
+from support.service_page import scene, upload, wait_until_finished
+
+from ier_ray.explain.regions import RegionTree
+from ier_ray.explain.rendering import saturation
+from ier_ray.explainer_settings import ExplainerSettings
+from ier_ray.serve.web_page import serve_page
+
+URL = "http://localhost:9/"  # nothing listens there: all replies are scripted
+SIDE = 16
+SAID = {
+    "ier": {"happy": 0.25, "sad": 0.7, "anger": 0.05},
+    "fer": {"happy": 0.9, "sad": 0.0993, "anger": 0.0007},
+}
+Reply = tuple[int, str, str]
+
+
+def as_json(content: Any, status: int = 200) -> Reply:
+    return status, "application/json", json.dumps(content)
+
+
+def leaves(depth: int, seed: int = 0) -> list[dict[str, Any]]:
+    tree = RegionTree.halving(SIDE, SIDE, depth=depth)
+    credit = np.random.default_rng(seed).normal(size=2**depth)
+    names = ("top", "bottom", "left", "right")
+    rectangles = tree.rectangles[tree.leaves].tolist()
+    return [
+        {**dict(zip(names, each, strict=True)), "value": value, "deviation": None, "spread": None}
+        for each, value in zip(rectangles, credit.tolist(), strict=True)
+    ]
+
+
+def explanation(depth: int, target: str = "sad", **changes: Any) -> dict[str, Any]:
+    return {
+        "target": target,
+        "image_size": SIDE,
+        "full": 0.7,
+        "empty": 0.2,
+        "evaluations": 252,
+        "settings": ExplainerSettings(baseline="blur").model_dump(),
+        "leaves": leaves(depth),
+        "complete": True,
+        "weights_sha256": "0" * 64,
+        **changes,
+    }
+
+
+def event(name: str, content: Any) -> str:
+    return f"event: {name}\ndata: {json.dumps(content)}\n\n"
+
+
+@dataclass
+class Service:
+    """The page's files as they are, and scripted replies by the last part of the path."""
+
+    client: TestClient
+    replies: dict[str, Reply] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def answer(self, route: Route) -> None:
+        path = urlsplit(route.request.url).path
+        name = path.rpartition("/")[2]
+        if path.startswith("/v1/"):
+            self.asked.append(name)
+            status, media_type, body = self.replies[name]
+            route.fulfill(status=status, content_type=media_type, body=body)
+        else:
+            reply = self.client.get(path)
+            headers = dict(reply.headers)
+            route.fulfill(status=reply.status_code, headers=headers, body=reply.content)
+
+
+@pytest.fixture
+def service() -> Service:
+    api = FastAPI()
+    serve_page(api)
+    found = Service(TestClient(api))
+    for network, said in SAID.items():
+        label = max(said, key=lambda name: said[name])
+        found.replies[network] = as_json(
+            {
+                "name": network,
+                "classes": list(said),
+                "architecture": "emotion_net",
+                "epoch": 3,
+                "weights_sha256": "abcdef0123456789",
+            }
+        )
+        found.replies[f"{network}:predict"] = as_json({"label": label, "probabilities": said})
+    events = event("level", explanation(0)) + event("explanation", explanation(2))
+    found.replies["ier:explain"] = (200, "text/event-stream", events)
+    return found
+
+
+@pytest.fixture
+def page(browser: Browser, service: Service) -> Iterator[Page]:
+    context = browser.new_context()
+    opened = context.new_page()
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.route("**/*", service.answer)
+    opened.goto(URL)
+    yield opened
+    context.close()
+    assert errors == []
+
+
+def shares(page: Page, network: str) -> list[str]:
+    found = page.locator(f".shares .{network}:visible").all_inner_texts()
+    return [text.replace("\xa0", " ") for text in found]
+
+
+def test_probabilities_of_both_networks(page: Page) -> None:
+    upload(page, scene())
+    wait_until_finished(page)
+    assert shares(page, "ier") == ["25 %", "70 %", "5.0 %"]
+    assert shares(page, "fer") == ["90 %", "9.9 %", "< 0.1 %"]
+    sad = page.get_by_role("radio", name="sad, 70 % by the picture network, 9.9 % by the face")
+    expect(sad).to_be_checked()  # what the network of whole pictures predicts is explained
+    widths = page.evaluate("[...document.querySelectorAll('.bars i')].map(bar => bar.style.width)")
+    assert widths[:4] == ["25%", "90%", "70%", "9.93%"]
+
+
+def test_a_service_of_one_network(page: Page, service: Service) -> None:
+    service.replies["fer"] = as_json({"error": "not_found", "detail": "no such model"}, 404)
+    page.reload()
+    upload(page, scene())
+    wait_until_finished(page)
+    assert shares(page, "fer") == []
+    expect(page.locator("#networks")).to_be_hidden()
+    expect(page.get_by_role("alert")).to_be_hidden()
+    assert "fer:predict" not in service.asked
+
+
+BAD_GATEWAY = (502, "text/html", "<html><h1>Bad Gateway</h1>\n<p>no upstream</p></html>")
+BUSY = {"error": "busy", "detail": "64 wait; try again in 1 s"}
+PROBLEM = json.dumps({"type": "about:blank", "title": "Busy", "status": 503, "detail": "64 wait"})
+
+
+@pytest.mark.parametrize(
+    ("path", "reply", "words"),
+    [
+        ("ier:explain", as_json(BUSY, 503), "The service is busy. 64 wait; try again in 1 s"),
+        ("ier:explain", (503, "application/problem+json", PROBLEM), "service is busy. 64 wait"),
+        ("ier:explain", BAD_GATEWAY, "The service failed. Status 502 Bad Gateway. Bad Gateway no"),
+        ("ier:predict", as_json(["?"], 500), "The service failed. Status 500"),
+        ("fer:predict", (504, "text/plain", ""), "This took too long. Status 504"),
+        ("ier", as_json(BUSY, 503), "The service is busy. 64 wait"),
+        (
+            "ier:explain",
+            (200, "text/event-stream", event("error", {"error": "lost", "detail": "it died"})),
+            "The service failed. It died",
+        ),
+        (
+            "ier:explain",
+            (200, "text/event-stream", event("level", explanation(1))),
+            "The connection was lost.",
+        ),
+    ],
+)
+def test_failures_are_shown_in_words_and_tried_again(
+    page: Page, service: Service, path: str, reply: Reply, words: str
+) -> None:
+    works = service.replies[path]
+    service.replies[path] = reply
+    page.reload()
+    upload(page, scene())
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text(words)
+    assert "<" not in alert.inner_text()
+    service.replies[path] = works
+    page.click("#retry")
+    wait_until_finished(page)
+    expect(alert).to_be_hidden()
+    expect(page.locator("#level-text")).to_have_text("4 regions")
+
+
+def test_refused_settings_are_not_tried_again(page: Page, service: Service) -> None:
+    detail = "depth: must be <= 7, got 8"
+    works = service.replies["ier:explain"]
+    service.replies["ier:explain"] = as_json({"error": "bad_parameter", "detail": detail}, 422)
+    upload(page, scene())
+    expect(page.get_by_role("alert")).to_contain_text(detail.capitalize())
+    expect(page.locator("#retry")).to_be_hidden()
+    expect(page.locator("#work")).to_be_visible()  # the picture stays, other settings may do
+    service.replies["ier:explain"] = works
+    page.locator("#depth").fill("5")
+    wait_until_finished(page)
+
+
+def test_a_map_that_the_deadline_cut_short_says_so(page: Page, service: Service) -> None:
+    early = event("explanation", explanation(1, complete=False))
+    service.replies["ier:explain"] = (200, "text/event-stream", early)
+    upload(page, scene())
+    wait_until_finished(page)
+    expect(page.locator("#state")).to_contain_text("The time allowed was over")
+
+
+def test_a_token_is_asked_for_and_sent(page: Page, service: Service) -> None:
+    works = service.replies["ier"]
+    service.replies["ier"] = as_json({"title": "Unauthorized", "detail": "give a token"}, 401)
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("The service asks for a token. Give a token")
+    page.fill("#token", "secret")
+    service.replies["ier"] = works
+    with page.expect_request("**/v1/models/ier") as request:
+        page.keyboard.press("Enter")
+    assert request.value.headers["authorization"] == "Bearer secret"
+    expect(page.get_by_role("alert")).to_be_hidden()
+    with page.expect_request("**/v1/models/ier:explain*") as request:
+        upload(page, scene())
+    assert request.value.headers["authorization"] == "Bearer secret"
+    wait_until_finished(page)
+    expect(page.locator("#token")).to_have_value("")
+
+
+def module(page: Page, name: str, body: str, argument: Any = None) -> Any:
+    """Run a function body with a module of the page as ``m``, and an argument ``a``."""
+    return page.evaluate(
+        f"async a => {{ const m = await import('/page/{name}'); {body} }}", argument
+    )
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_events_are_the_same_wherever_the_stream_is_cut(page: Page, newline: str) -> None:
+    text = newline.join(
+        (": a comment", "", "event: level", 'data: {"name": "é → 🙂"}', "", "data: 1", "data:2")
+    )
+    encoded = (text + 2 * newline).encode()
+    expected = [
+        {"name": "level", "data": '{"name": "é → 🙂"}'},
+        {"name": "message", "data": "1\n2"},
+    ]
+    read = """const parts = a.map(part => new Uint8Array(part));
+      const body = new ReadableStream({
+        pull(controller) { parts.length ? controller.enqueue(parts.shift()) : controller.close(); },
+      });
+      const found = [];
+      for await (const each of m.events(body)) found.push(each);
+      return found;"""
+    for size in (1, 2, 3, 7, len(encoded)):
+        parts = [list(encoded[start : start + size]) for start in range(0, len(encoded), size)]
+        assert module(page, "service.js", read, parts) == expected
+
+
+@pytest.mark.parametrize("depth", [0, 1, 5])
+def test_colors_saturate_as_those_of_overlays(page: Page, depth: int) -> None:
+    regions = leaves(depth, seed=depth)
+    found = module(
+        page,
+        "regions.js",
+        "const map = m.density(a.regions, a.side); return [[...map], m.saturation(map)];",
+        {"regions": regions, "side": SIDE},
+    )
+    expected = np.zeros((SIDE, SIDE))
+    for each in regions:
+        rows, columns = slice(each["top"], each["bottom"]), slice(each["left"], each["right"])
+        expected[rows, columns] = each["value"]
+        expected[rows, columns] /= expected[rows, columns].size
+    np.testing.assert_allclose(np.reshape(found[0], (SIDE, SIDE)), expected, rtol=1e-12)
+    assert found[1] == pytest.approx(saturation(expected), rel=1e-12)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_a_smooth_map_is_interpolated_between_the_middles_of_regions(page: Page, size: int) -> None:
+    grid = np.random.default_rng(4).normal(size=(4, 4))
+    regions = [
+        {
+            "top": size * row,
+            "bottom": size * (row + 1),
+            "left": size * column,
+            "right": size * (column + 1),
+            "value": grid[row, column] * size**2,
+        }
+        for row, column in product(range(4), repeat=2)
+    ]
+    found = module(
+        page,
+        "regions.js",
+        "return [...m.smoothed(m.density(a.regions, a.side), a.side, a.regions)];",
+        {"regions": regions, "side": 4 * size},
+    )
+    middles = size * (np.arange(4) + 0.5)
+    places = np.arange(4 * size) + 0.5
+    columns = np.array([np.interp(places, middles, row) for row in grid])
+    expected = np.array([np.interp(places, middles, column) for column in columns.T]).T
+    np.testing.assert_allclose(np.reshape(found, expected.shape), expected, atol=1e-12)
+
+
+def test_every_region_is_reached_by_arrows(page: Page) -> None:
+    regions = leaves(5)
+    reached = module(
+        page,
+        "regions.js",
+        """const reached = new Set([0]);
+        for (const index of reached) {
+          for (const key of ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"]) {
+            reached.add(m.neighbor(a.regions, a.side, index, key));
+          }
+        }
+        return [...reached].sort((one, other) => one - other);""",
+        {"regions": regions, "side": SIDE},
+    )
+    assert reached == list(range(32))
