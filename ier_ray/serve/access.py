@@ -10,10 +10,15 @@ import hmac
 import logging
 import time
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import ClassVar
 
 import limits
-from limits.aio.strategies import MovingWindowRateLimiter
+from limits.aio.strategies import (
+    MovingWindowRateLimiter,
+    RateLimiter,
+    SlidingWindowCounterRateLimiter,
+)
 from limits.storage import storage_from_string
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
@@ -33,8 +38,9 @@ OPEN_BELOW = "/page/"
 """Where the files of the page are."""
 REREAD_S = 10.0
 """Seconds after which a changed file of tokens is noticed."""
-CLIENT = "ier_ray.client"
-"""Key of the request's scope that holds the name of the client's token."""
+CLIENT: ContextVar[Token | None] = ContextVar("client", default=None)
+"""The client whose request is served."""
+MILLISECONDS = 1000
 HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -87,15 +93,16 @@ class Guard:
         self._reading: asyncio.Task[None] | None = None
         try:
             found = storage_from_string(counters, wrap_exceptions=True)
-            self._limiter = MovingWindowRateLimiter(found)
+            self._requests = MovingWindowRateLimiter(found)
+            self._compute = SlidingWindowCounterRateLimiter(found)
         except (limits.errors.ConfigurationError, limits.errors.StorageError, ValueError) as error:
             raise SettingsError(
                 f"args.counters: {counters!r} cannot be used ({error}); give async+memory:// or "
                 f"async+redis://HOST:PORT"
             ) from error
 
-    async def admit(self, authorization: str) -> str:
-        """The name of the client whose token an ``Authorization`` header has.
+    async def admit(self, authorization: str) -> Token:
+        """The client whose token an ``Authorization`` header has.
 
         Raises:
             RefusedError: with status 401 for a token that is missing or unknown, 429 beyond its
@@ -111,8 +118,25 @@ class Guard:
                 "send a token of this service in the header 'Authorization: Bearer TOKEN'",
             )
         if token.requests is not None:
-            await self._count(token, limits.parse(token.requests))
-        return token.name
+            limit = limits.parse(token.requests)
+            await self._count(self._requests, limit, token, f"{token.requests} requests", 1)
+        return token
+
+    async def charge(self, token: Token, seconds: float) -> None:
+        """Count predicted seconds of an explanation.
+
+        Raises:
+            RefusedError: as :meth:`admit`.
+        """
+        if token.compute is None:
+            return
+        asked = limits.parse(token.compute)
+        limit = type(asked)(asked.amount * MILLISECONDS, asked.multiples)
+        cost = max(1, round(seconds * MILLISECONDS))
+        what = f"explanations of {token.compute} predicted seconds, this one takes {seconds:.1f}"
+        if cost > limit.amount:
+            raise RefusedError.parameter(f"{token.name} may have {what}: lower depth")
+        await self._count(self._compute, limit, token, what, cost)
 
     def _known(self, secret: str) -> Token | None:
         """The token of a secret; as long for every secret, known or not."""
@@ -122,18 +146,23 @@ class Guard:
                 found = token
         return found
 
-    async def _count(self, token: Token, limit: limits.RateLimitItem) -> None:
+    async def _count(
+        self,
+        limiter: RateLimiter,
+        limit: limits.RateLimitItem,
+        token: Token,
+        what: str,
+        cost: int,
+    ) -> None:
         try:
-            if await self._limiter.hit(limit, token.name):
+            if await limiter.hit(limit, token.name, cost=cost):
                 return
-            window = await self._limiter.get_window_stats(limit, token.name)
+            window = await limiter.get_window_stats(limit, token.name)
         except limits.errors.StorageError as error:
             logger.warning("requests cannot be counted: %s", error)
             raise RefusedError.busy("requests cannot be counted") from error
         wait = max(1.0, window.reset_time - time.time())
-        raise RefusedError(
-            429, "rate_limited", f"{token.name} may send {token.requests} requests", wait
-        )
+        raise RefusedError(429, "rate_limited", f"{token.name} may have {what}", wait)
 
     def _reread_when_old(self) -> None:
         idle = self._reading is None or self._reading.done()
@@ -160,7 +189,7 @@ class Access:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on with the client's name, or refuse it."""
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -184,14 +213,30 @@ class Access:
         await app(scope, receive, with_headers)
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.guard is not None and not needs_no_token(scope["path"]):
-            try:
-                name = await self.guard.admit(Headers(scope=scope).get("authorization", ""))
-            except RefusedError as refused:
-                reply = refused.reply(scope["path"])
-                if refused.status == UNAUTHORIZED:
-                    reply.headers["www-authenticate"] = 'Bearer realm="ier_ray"'
-                await reply(scope, receive, send)
-                return
-            scope = {**scope, CLIENT: name}
-        await self._app(scope, receive, send)
+        if self.guard is None or needs_no_token(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        try:
+            token = await self.guard.admit(Headers(scope=scope).get("authorization", ""))
+        except RefusedError as refused:
+            reply = refused.reply(scope["path"])
+            if refused.status == UNAUTHORIZED:
+                reply.headers["www-authenticate"] = 'Bearer realm="ier_ray"'
+            await reply(scope, receive, send)
+            return
+        before = CLIENT.set(token)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            CLIENT.reset(before)
+
+
+async def charge(seconds: float) -> None:
+    """Count predicted seconds of an explanation for the client whose request is served.
+
+    Raises:
+        RefusedError: as :meth:`Guard.charge`.
+    """
+    token = CLIENT.get()
+    if Access.guard is not None and token is not None:
+        await Access.guard.charge(token, seconds)

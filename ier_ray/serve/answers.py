@@ -42,6 +42,14 @@ class Accepted:
 
 
 @dataclass(frozen=True)
+class Admitted:
+    """An explainer begins to compute."""
+
+    seconds: float
+    """Predicted, on an idle explainer."""
+
+
+@dataclass(frozen=True)
 class Answer:
     """An explanation, as far as it is finished, and who computed it."""
 

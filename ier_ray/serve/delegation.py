@@ -10,7 +10,8 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
-from ier_ray.serve.answers import Answer, ExplainRequest, Predicted
+from ier_ray.serve.access import charge
+from ier_ray.serve.answers import Admitted, Answer, ExplainRequest, Predicted
 from ier_ray.serve.errors import RefusedError
 
 ACCEPTED_WITHIN_S = 10.0
@@ -48,7 +49,10 @@ class ExplainerReplicas:
             async for answer in stream:
                 if isinstance(answer, RefusedError):
                     raise answer
-                yield answer
+                if isinstance(answer, Admitted):
+                    await charge(answer.seconds)
+                else:
+                    yield answer
         except (TimeoutError, BackPressureError) as error:
             raise RefusedError.busy("no explainer takes another request") from error
         except RayError as error:

@@ -13,7 +13,7 @@ from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
 from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.inference import Recognizer
-from ier_ray.serve.answers import Accepted, Answer, ExplainRequest, Predicted
+from ier_ray.serve.answers import Accepted, Admitted, Answer, ExplainRequest, Predicted
 from ier_ray.serve.errors import RefusedError
 from ier_ray.serve.explanations import Explanations
 from ier_ray.serve.lending import Lender, ScoreRequest
@@ -60,7 +60,7 @@ class Explainer:
 
     async def explain(
         self, request: ExplainRequest
-    ) -> AsyncGenerator[Accepted | Answer | Predicted | RefusedError, None]:
+    ) -> AsyncGenerator[Accepted | Admitted | Answer | Predicted | RefusedError, None]:
         """As :meth:`Explanations.explain`."""
         answers = self._explanations.explain(request)
         try:

@@ -20,6 +20,7 @@ from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.inference import Recognizer
 from ier_ray.serve.answers import (
     Accepted,
+    Admitted,
     Answer,
     ExplainRequest,
     Predicted,
@@ -84,11 +85,11 @@ class Explanations:
 
     async def explain(
         self, request: ExplainRequest
-    ) -> AsyncGenerator[Accepted | Answer | Predicted | RefusedError, None]:
-        """That the request is here, the finished levels if wanted, and the whole or a refusal.
+    ) -> AsyncGenerator[Accepted | Admitted | Answer | Predicted | RefusedError, None]:
+        """That the request is here, what it costs, the finished levels if wanted, and the whole.
 
-        Of a request for the cost, that is the whole. When the caller stops listening, nothing more
-        is computed for it.
+        Of a request for the cost, that is the whole. A refusal may come at any time. When the
+        caller stops listening, nothing more is computed for it.
         """
         yield Accepted()
         try:
@@ -102,6 +103,7 @@ class Explanations:
         elif predicted.refusal is not None:
             yield predicted.refusal
         else:
+            yield Admitted(predicted.seconds)
             async with contextlib.aclosing(self._computed(prepared)) as answers:
                 async for answer in answers:
                     yield answer

@@ -1,6 +1,6 @@
 """Named tokens of clients: made here, kept as hashes in a file.
 
-    python -m ier_ray.serve.tokens create tokens.json ann --requests 600/minute
+    python -m ier_ray.serve.tokens create tokens.json ann --requests 600/minute --compute 60/minute
     python -m ier_ray.serve.tokens list tokens.json
     python -m ier_ray.serve.tokens revoke tokens.json ann
 
@@ -38,10 +38,12 @@ class Token(Settings):
     """SHA-256 of the token. Tokens are random numbers of 256 bits: no slower hash is needed."""
     requests: str | None = None
     """Most requests, such as 600/minute; None: as many as the service can answer."""
+    compute: str | None = None
+    """Most predicted seconds of explanations, such as 60/minute; None: no limit."""
     created: datetime
     """When it was made."""
 
-    @field_validator("requests")
+    @field_validator("requests", "compute")
     @classmethod
     def _is_a_limit(cls, value: str | None) -> str | None:
         try:
@@ -83,8 +85,13 @@ def read_tokens(location: str) -> tuple[Token, ...]:
         raise DataError(f"{location}: is no file of tokens: {in_one_line(error)}") from error
 
 
-def create_token(location: str, name: str, requests: str | None = None) -> str:
+def create_token(
+    location: str, name: str, *, requests: str | None = None, compute: str | None = None
+) -> str:
     """Add a token to a file, which need not exist; the token itself.
+
+    Args:
+        name, requests, compute: as of :class:`Token`.
 
     Raises:
         SettingsError: when the name or the limit is unusable, or the name is taken.
@@ -96,7 +103,9 @@ def create_token(location: str, name: str, requests: str | None = None) -> str:
     secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
     now = datetime.now(UTC).replace(microsecond=0)
     try:
-        token = Token(name=name, sha256=hashed(secret), requests=requests, created=now)
+        token = Token(
+            name=name, sha256=hashed(secret), requests=requests, compute=compute, created=now
+        )
     except ValidationError as error:
         raise SettingsError(in_one_line(error)) from error
     write_tokens(location, (*tokens, token))
@@ -139,16 +148,24 @@ def main(arguments: list[str]) -> int:
     for command in (create, revoke):
         command.add_argument("name", help="who the client is")
     create.add_argument("--requests", help="most requests, such as 600/minute [no limit]")
+    create.add_argument(
+        "--compute", help="most seconds of explanations, such as 60/minute [no limit]"
+    )
     given = parser.parse_args(arguments)
     try:
         if given.command == "create":
-            print(create_token(given.file, given.name, given.requests))  # noqa: T201
+            most = {"requests": given.requests, "compute": given.compute}
+            print(create_token(given.file, given.name, **most))  # noqa: T201
         elif given.command == "revoke":
             revoke_token(given.file, given.name)
         else:
             for token in read_tokens(given.file):
-                limit = token.requests or "no limit"
-                print(f"{token.name}\t{limit}\t{token.created:%Y-%m-%d %H:%M}")  # noqa: T201
+                asked = token.requests or "any number of"
+                computed = token.compute or "any number of"
+                print(  # noqa: T201
+                    f"{token.name}\t{asked} requests\t{computed} seconds of explanations\t"
+                    f"{token.created:%Y-%m-%d %H:%M}"
+                )
     except IerRayError as error:
         print(f"tokens: error: {error}", file=sys.stderr)  # noqa: T201
         return 1

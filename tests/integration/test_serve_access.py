@@ -83,7 +83,7 @@ def test_levels_stream_to_who_has_a_token(url: str, ann: str) -> None:
 
 
 def test_a_limit_holds_and_a_revoked_token_ends_without_a_restart(url: str, file: str) -> None:
-    bob = create_token(file, "bob", "5/hour")
+    bob = create_token(file, "bob", requests="5/hour")
     with httpx.Client(base_url=url, headers=bearer(bob), timeout=60) as client:
         wait_for(lambda: client.get(MODEL).status_code == 200, seconds=30)
         found = [client.get(MODEL) for _ in range(6)]
@@ -91,6 +91,22 @@ def test_a_limit_holds_and_a_revoked_token_ends_without_a_restart(url: str, file
         assert int(found[-1].headers["retry-after"]) > 3000
         revoke_token(file, "bob")
         wait_for(lambda: client.get(MODEL).status_code == REFUSED, seconds=30)
+
+
+def test_explanations_are_charged_by_their_predicted_cost(url: str, file: str) -> None:
+    eve = create_token(file, "eve", compute="1/hour")
+    with httpx.Client(base_url=url, headers=bearer(eve), timeout=60) as client:
+        wait_for(lambda: client.get(MODEL).status_code == 200, seconds=30)
+        predicted = client.get(f"{MODEL}:cost", params={"depth": 6}).json()["seconds"]
+        assert 0 < predicted < 1
+        allowed = 0
+        while (reply := client.post(EXPLAIN, content=scene(3), params={"depth": 6})).is_success:
+            allowed += 1
+            assert allowed * predicted <= 2
+        assert reply.status_code == 429
+        assert reply.json()["error"] == "rate_limited"
+        assert allowed >= 1
+        assert client.post(PREDICT, content=scene(3)).is_success  # costs nothing
 
 
 def test_a_service_that_others_can_reach_does_not_start_without_tokens(tmp_path: Path) -> None:

@@ -37,7 +37,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Replies with the client's name."""
     own = [(b"cache-control", b"max-age=60")] if scope["path"] == "/cached" else []
     await send({"type": "http.response.start", "status": 200, "headers": own})
-    await send({"type": "http.response.body", "body": scope.get(CLIENT, "nobody").encode()})
+    client = CLIENT.get()
+    name = client.name if client else "nobody"
+    await send({"type": "http.response.body", "body": name.encode()})
 
 
 def bearer(secret: str) -> dict[str, str]:
@@ -112,7 +114,7 @@ def test_a_secret_is_compared_with_every_token(file: str, monkeypatch: pytest.Mo
 
 
 def test_beyond_its_limit_a_token_waits_and_others_do_not(file: str) -> None:
-    ann, bob = create_token(file, "ann", "3/minute"), create_token(file, "bob")
+    ann, bob = create_token(file, "ann", requests="3/minute"), create_token(file, "bob")
     Access.guard = Guard(file, MEMORY)
     replies = ask(*[(PATH, bearer(ann))] * 5, *[(PATH, bearer(bob))] * 5)
     assert [reply.status_code for reply in replies] == [200] * 3 + [429] * 2 + [200] * 5
@@ -120,16 +122,39 @@ def test_beyond_its_limit_a_token_waits_and_others_do_not(file: str) -> None:
     assert "3/minute" in replies[3].json()["detail"]
 
 
+def test_predicted_seconds_are_counted_by_token(file: str) -> None:
+    secrets = {
+        "ann": create_token(file, "ann", compute="10/hour"),
+        "bob": create_token(file, "bob"),
+    }
+    guard = Access.guard = Guard(file, MEMORY)
+
+    async def charged(name: str, *seconds: float) -> list[int]:
+        token = await guard.admit(f"Bearer {secrets[name]}")
+        statuses = []
+        for each in seconds:
+            try:
+                await guard.charge(token, each)
+                statuses.append(200)
+            except RefusedError as refused:
+                statuses.append(refused.status)
+        return statuses
+
+    # 4.5 + 4.5 s fit into 10 s an hour, 1.5 s more do not, 0.9 s do; 11 s never do.
+    assert asyncio.run(charged("ann", 4.5, 4.5, 1.5, 0.9, 11.0)) == [200, 200, 429, 200, 422]
+    assert asyncio.run(charged("bob", 1000.0, 1000.0)) == [200, 200]
+
+
 def test_counters_that_cannot_be_reached_refuse_instead_of_letting_all_in(
     file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ann = create_token(file, "ann", "3/minute")
+    ann = create_token(file, "ann", requests="3/minute")
     guard = Access.guard = Guard(file, MEMORY)
 
-    async def lost(*_: object) -> bool:
+    async def lost(*_: object, **__: object) -> bool:
         raise StorageError(OSError("connection refused"))
 
-    monkeypatch.setattr(guard._limiter, "hit", lost)
+    monkeypatch.setattr(guard._requests, "hit", lost)
     (reply,) = ask((PATH, bearer(ann)))
     assert reply.status_code == 503
     assert "retry-after" in reply.headers
@@ -143,13 +168,13 @@ def test_a_revoked_token_ends_and_a_new_one_begins_without_a_restart(
     monkeypatch.setattr(access, "REREAD_S", 0.0)
 
     async def later() -> list[str]:
-        assert await guard.admit(f"Bearer {ann}") == "ann"
+        assert (await guard.admit(f"Bearer {ann}")).name == "ann"
         revoke_token(file, "ann")
         bob = create_token(file, "bob")
         found = []
         for _ in range(100):
             try:
-                found.append(await guard.admit(f"Bearer {bob}"))
+                found.append((await guard.admit(f"Bearer {bob}")).name)
                 break
             except RefusedError:
                 await asyncio.sleep(0.01)
@@ -171,7 +196,7 @@ def test_tokens_stay_when_their_file_becomes_unreadable(
     async def twice() -> list[str]:
         first = await guard.admit(f"Bearer {ann}")
         await asyncio.sleep(0.1)
-        return [first, await guard.admit(f"Bearer {ann}")]
+        return [first.name, (await guard.admit(f"Bearer {ann}")).name]
 
     assert asyncio.run(twice()) == ["ann", "ann"]
 
