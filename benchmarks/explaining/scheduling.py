@@ -26,9 +26,10 @@ from ier_ray.explain.engine.shared import Logits, Portion
 from ier_ray.explain.evaluators import Interrupt, never_interrupt
 from ier_ray.explain.masking import MaskedImages
 from ier_ray.explainer_settings import ExplainerSettings
-from ier_ray.serve.deployments import Answer, Explainer, ExplainRequest
-from ier_ray.serve.engine_jobs import EngineJobs
-from ier_ray.serve.schemas import AppArgs, ExplainQuery
+from ier_ray.serve.answers import Answer, ExplainRequest
+from ier_ray.serve.deployments import Explainer
+from ier_ray.serve.explanations import Explanations
+from ier_ray.serve.schemas import AppArgs, ExplainParameters
 
 ROW_S = 0.1
 """Sleep per masked image: long beside the CPU time that its scheduling takes, which all replicas
@@ -65,9 +66,10 @@ class SleepingExplainer(DEPLOYMENT.func_or_class):  # type: ignore[misc]
 
     def __init__(self, args: AppArgs) -> None:
         super().__init__(args)
-        jobs: EngineJobs = self._jobs
+        explanations: Explanations = self._explanations
+        jobs = explanations._jobs
         prepared = ExactInference.of(jobs.recognizer.networks["ier"])
-        image = torch.zeros(3, *self._sample.shape[:2])
+        image = torch.zeros(3, *explanations._sample.shape[:2])
         jobs._shared["ier", "float32"] = SleepingNetwork(prepared, image, image)
 
 
@@ -125,8 +127,7 @@ def explanations_per_s(
     stream = handle.options(stream=True)
 
     def explain(number: int) -> None:
-        query = ExplainQuery()
-        request = ExplainRequest(images[number], query, levels=False)
+        request = ExplainRequest(images[number], "ier", ExplainParameters())
         *_, last = stream.options(session_id=str(hash(images[number]))).explain.remote(request)
         if not isinstance(last, Answer) or not last.complete:
             raise SystemExit(f"an explanation failed: {last}")

@@ -23,7 +23,7 @@ from ier_ray.serve.negotiation import preferred
 from ier_ray.serve.records import CostReply, ExplanationList, ExplanationReply
 from ier_ray.serve.replies import EVENTS, JSON, NPZ, PNG, events, reply_of
 from ier_ray.serve.schemas import DryRunParameters, ExplainParameters
-from ier_ray.serve.service import MODEL, READ, ServedNetwork, Service, Serving
+from ier_ray.serve.service import MODEL, READ, Network, Service, serving
 from ier_ray.serve.uploads import Images, read_uploads
 
 MOST_OVERDUE_S = 10.0
@@ -42,15 +42,15 @@ router = APIRouter()
     methods=READ,
 )
 async def cost(
-    network: ServedNetwork,
+    network: Network,
     request: Request,
     query: Annotated[ExplainParameters, Query()],
-    service: Serving,
 ) -> CostReply:
     """What an explanation with these parameters would cost, whatever the image.
 
     Nothing is computed. The same for one image: `dry_run` of `:explain`.
     """
+    service = serving(request, network)
     asked = ExplainRequest(None, network, query, dry_run=True)
     path = request.url.path
     return CostReply.of(await unless_disconnected(request, costed(service, asked)), path)
@@ -65,10 +65,9 @@ async def cost(
     responses={**errors(400, 406, 413, 415, 422, 504), 200: {"content": EXPLAINED}},
 )
 async def explain(
-    network: ServedNetwork,
+    network: Network,
     request: Request,
     query: Annotated[DryRunParameters, Query()],
-    service: Serving,
 ) -> Response:
     """DnCShap credits of an image's regions, or of each of several images.
 
@@ -77,8 +76,9 @@ async def explain(
     finished, and an event `explanation` at the end, each with the same JSON. Several images are
     KServe's `instances`; the reply is a JSON list then, and one that fails, fails alone.
     """
+    service = serving(request, network)
     accept = request.headers.get("accept", "")
-    media_type = preferred(accept, (JSON, PNG, EVENTS, NPZ))
+    media_type = preferred(accept, (JSON,) if query.dry_run else (JSON, PNG, EVENTS, NPZ))
     images = await read_uploads(request, ExplainInstances, service.args, several_files=False)
     if isinstance(images, Images):
         preferred(accept, (JSON,))

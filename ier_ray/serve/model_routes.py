@@ -23,7 +23,7 @@ from ier_ray.serve.records import (
     Refused,
 )
 from ier_ray.serve.replies import JSON
-from ier_ray.serve.service import MODEL, MODELS, READ, ServedNetwork, Service, Serving
+from ier_ray.serve.service import MODEL, MODELS, READ, Network, Service, serving
 from ier_ray.serve.uploads import read_uploads
 
 router = APIRouter()
@@ -38,23 +38,24 @@ Found = TypeVar("Found")
     tags=["service"],
     methods=READ,
 )
-async def healthz(service: Serving) -> Health:  # noqa: ARG001 (there is one: networks are loaded)
+async def healthz(request: Request) -> Health:
     """Whether the service runs: its networks are loaded."""
+    serving(request)
     return Health(status="ok")
 
 
 @router.api_route(
     MODELS, summary="The served networks", responses=errors(), tags=["models"], methods=READ
 )
-async def models(service: Serving) -> ModelList:
+async def models(request: Request) -> ModelList:
     """The networks of the served checkpoint."""
-    return ModelList(models=list(service.batchers))
+    return ModelList(models=list(serving(request).batchers))
 
 
 @router.api_route(MODEL, summary="One network", responses=errors(), tags=["models"], methods=READ)
-async def model(network: ServedNetwork, service: Serving) -> ModelInfo:
+async def model(network: Network, request: Request) -> ModelInfo:
     """A served network, and whether it is ready."""
-    manifest = service.manifest
+    manifest = serving(request, network).manifest
     return ModelInfo(
         name=network,
         ready=True,
@@ -76,8 +77,9 @@ async def model(network: ServedNetwork, service: Serving) -> ModelInfo:
     tags=["models"],
     methods=READ,
 )
-async def ready(network: ServedNetwork) -> ModelReady:
+async def ready(network: Network, request: Request) -> ModelReady:
     """Whether a network can be used."""
+    serving(request, network)
     return ModelReady(name=network, ready=True)
 
 
@@ -89,14 +91,14 @@ async def ready(network: ServedNetwork) -> ModelReady:
     responses=errors(400, 413, 415, 422),
     response_model=PredictionReply | PredictionList,
 )
-async def predict(network: ServedNetwork, request: Request, service: Serving) -> Response:
+async def predict(network: Network, request: Request) -> Response:
     """The predicted emotion of an image, or of several.
 
     Several images are KServe's `instances`, or files of one form; the reply is a list then, and an
     image that cannot be read fails alone: in its place is an `error`.
     """
-    batcher = service.batchers[network]
-    batcher.admit()
+    service = serving(request, network)
+    service.batchers[network].admit()
     upload = await read_uploads(request, PredictInstances, service.args, several_files=True)
     if isinstance(upload, bytes):
         prediction = await predicted(service, network, upload)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from fastapi import Depends, Path, Request
+from fastapi import Path, Request
 from starlette.convertors import Convertor, register_url_convertor
 
 from ier_ray.data.schema import Domain
@@ -97,21 +97,18 @@ class Service:
             )
 
 
-async def served(request: Request) -> Service:
-    """The service whose interface got a request."""
-    service: Service = request.app.state.service()
-    return service
+def serving(request: Request, network: Domain | None = None) -> Service:
+    """The service whose interface got a request.
 
+    A plain call: as two dependencies of FastAPI it took a prediction a tenth of a millisecond more.
 
-async def served_network(network: Network, service: Annotated[Service, Depends(served)]) -> Domain:
-    """The network of a request's path.
+    Args:
+        network: of the request's path.
 
     Raises:
-        RefusedError: when it is not served.
+        RefusedError: when the network is not served.
     """
-    service.require(network)
-    return network
-
-
-Serving = Annotated[Service, Depends(served)]
-ServedNetwork = Annotated[Domain, Depends(served_network)]
+    service: Service = request.app.state.service()
+    if network is not None:
+        service.require(network)
+    return service

@@ -16,7 +16,7 @@ from ier_ray.explainer_settings import (
     ExplainerSettings,
     Preset,
 )
-from ier_ray.serve.schemas import AppArgs, ExplainQuery
+from ier_ray.serve.schemas import AppArgs, ExplainParameters
 
 
 @pytest.mark.parametrize("name", get_args(Preset))
@@ -51,18 +51,20 @@ def test_what_is_given_beside_a_preset_overrides_it() -> None:
 
 def test_a_service_s_preset_is_replaced_by_the_querys() -> None:
     configured = ExplainerSettings(preset="shapley", depth=4, seed=7)
-    over = ExplainQuery.model_validate({"target": "sad"}).over(configured)
+    over = ExplainParameters.model_validate({"target": "sad"}).over(configured)
     assert over == configured
-    over = ExplainQuery.model_validate({"contexts": "present"}).over(configured)
+    over = ExplainParameters.model_validate({"contexts": "present"}).over(configured)
     assert (over.depth, over.contexts, over.seed) == (4, "present", 7)
-    over = ExplainQuery.model_validate({"preset": "paper", "baseline": "mean"}).over(configured)
+    over = ExplainParameters.model_validate({"preset": "paper", "baseline": "mean"}).over(
+        configured
+    )
     assert over == ExplainerSettings(preset="paper", baseline="mean", seed=7)
     assert over.depth == PRESETS["paper"].depth
 
 
 def test_a_query_is_checked_together_with_the_service_s_settings() -> None:
     absent = ExplainerSettings(contexts="absent")
-    query = ExplainQuery.model_validate({"variant": "paper"})
+    query = ExplainParameters.model_validate({"variant": "paper"})
     assert query.over(absent).variant == "paper"
     with pytest.raises(ValidationError, match="variant paper is defined for contexts absent"):
         query.over(ExplainerSettings())

@@ -286,6 +286,10 @@ def test_a_dry_run_checks_and_computes_nothing(client: TestClient) -> None:
     assert refused.status_code == 422
     refused = client.post(f"{FER}:explain", content=image, params={**query, "dry_run": "1"})
     assert "dry_run: Value error, must be true or false" in refused.json()["detail"]
+    refused = client.post(
+        f"{FER}:explain", content=image, params=query, headers={"accept": "image/png"}
+    )
+    assert refused.status_code == 406
     several = {**instances(image, b"x"), "parameters": {"depth": 3, "dry_run": True}}
     places = client.post(f"{FER}:explain", json=several).json()["predictions"]
     assert places[0]["evaluations"] == cost["evaluations"]
