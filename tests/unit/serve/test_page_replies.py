@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, Route, expect
 from support.service_page import scene, upload, wait_until_finished
 
@@ -84,9 +85,9 @@ class Service:
             status, media_type, body = reply
             route.fulfill(status=status, content_type=media_type, body=body)
         else:
-            reply = self.client.get(path)
-            headers = dict(reply.headers)
-            route.fulfill(status=reply.status_code, headers=headers, body=reply.content)
+            sent = self.client.get(path)
+            headers = dict(sent.headers)
+            route.fulfill(status=sent.status_code, headers=headers, body=sent.content)
 
 
 @pytest.fixture
@@ -242,7 +243,7 @@ def module(page: Page, name: str, body: str, argument: Any = None) -> Any:
 
 def test_arrays_are_read_as_numpy_writes_them(page: Page) -> None:
     generator = np.random.default_rng(2)
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "long_name_of_no_use": np.arange(5000),
         "density": generator.normal(size=(3, 4, 2)),
         "columns": np.asfortranarray(generator.normal(size=(2, 5))).astype(np.float32, order="F"),
@@ -259,7 +260,7 @@ def test_arrays_are_read_as_numpy_writes_them(page: Page) -> None:
       return [found.shape, values];"""
     for save in (np.savez, np.savez_compressed):
         buffer = io.BytesIO()
-        save(buffer, **arrays)
+        save(buffer, allow_pickle=False, **arrays)
         content = list(buffer.getvalue())
         for name in ("density", "columns", "line"):
             found = module(page, "npz.js", read, {"bytes": content, "name": name})
