@@ -27,7 +27,7 @@ export async function savePng(maps) {
     context.beginPath();
     context.rect(0, 0, width, height);
     context.clip();
-    const layers = [[raster(map.reply, map), 1]];
+    const layers = [[raster(map), 1]];
     compose(context, { ...map, inspected: null }, { image, layers, width, height, line: width / 480 });
     context.restore();
     write(context, sum(map.reply), x, top + height + 24, 13, "400", width);

@@ -1,6 +1,6 @@
 // One explanation after another, as far as the choices need them; finished ones are kept with their picture.
 
-import { explain, predict } from "./service.js";
+import { explain, pixelsOf, predict } from "./service.js";
 
 const OWN = { variant: "normalized", score: "probability", baseline: "blur", trees: 1, first_axis: "x", tolerance: 0 };
 
@@ -16,7 +16,10 @@ export function targetsOf({ picture, target, compare }) {
   return [target ?? picture?.label, compare].filter(Boolean);
 }
 
-/** The map of a class as far as it has come: {frames, whole}; undefined before it was begun. */
+/**
+ * The map of a class as far as it has come: {frames, pixels, whole, seconds}; undefined before it was
+ * begun. `pixels` has the credit of each pixel of a sharp map, where the service tells.
+ */
 export const mapOf = (choices, target) => choices.picture.maps.get(keyOf(choices, target));
 
 /** About how many replies an explanation comes in: one for each level, and one for each further tree. */
@@ -77,16 +80,17 @@ export class Explaining {
   async #grow(choices, target, signal) {
     const { picture } = choices;
     if (mapOf(choices, target)?.whole) return;
-    const map = { frames: [], whole: false, seconds: 0 };
+    const map = { frames: [], pixels: null, whole: false, seconds: 0 };
     picture.maps.set(keyOf(choices, target), map);
-    const began = performance.now();
-    for await (const { reply, whole } of explain(picture.blob, queryOf(choices, target), signal)) {
+    const began = performance.now(), query = queryOf(choices, target);
+    for await (const reply of explain(picture.blob, query, signal)) {
       signal.throwIfAborted();
       map.frames.push(reply);
-      map.whole = whole;
       map.seconds = (performance.now() - began) / 1000;
       this.changed();
     }
+    if (choices.kind === "sharp") map.pixels = await pixelsOf(picture.blob, query, picture.classes.indexOf(target), signal);
+    map.whole = true;
   }
 }
 

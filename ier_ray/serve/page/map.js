@@ -35,7 +35,7 @@ export class MapFigure {
 
   /**
    * Show a picture and, once there is one, a map.
-   * `what`: {picture, target, said, reply, limit, opacity, outlines, smooth, inspected}.
+   * `what`: {picture, target, said, reply, pixels, limit, opacity, outlines, smooth, inspected}.
    */
   show(what) {
     const before = this.#shown;
@@ -53,8 +53,8 @@ export class MapFigure {
     this.frame.setAttribute("aria-label", target
       ? `Credits for ${target}. Arrow keys go from region to region, Home and End to the strongest for and against it.`
       : "The picture");
-    const colorsChanged = ["reply", "limit", "smooth"].some(name => before?.[name] !== what[name]);
-    if (colorsChanged) this.#change(before, reply && raster(reply, what));
+    const colorsChanged = ["reply", "pixels", "limit", "smooth"].some(name => before?.[name] !== what[name]);
+    if (colorsChanged) this.#change(before, reply && raster(what));
     this.#draw();
   }
 

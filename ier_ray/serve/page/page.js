@@ -17,7 +17,8 @@ const NONE = { picture: null, target: null, compare: null };
 const BEGIN = { ...NONE, ...controls.BEGIN.shapley, opacity: 0.85, outlines: false };
 
 const find = selector => document.querySelector(selector);
-const limits = new WeakMap(); // of replies
+const NOTHING = { frames: [], pixels: null, seconds: 0 };
+const limits = new WeakMap(); // of replies, or of their pixels
 const view = { level: null, place: null, trouble: null, preview: {} };
 let networks = null; // a promise, once they were asked for
 
@@ -42,18 +43,20 @@ function learn() {
 function shownMaps() {
   const { picture } = history.now, targets = targetsOf(history.now);
   const maps = (targets.length ? targets : [null]).map(target => {
-    const { frames, seconds } = (target && mapOf(history.now, target)) || { frames: [], seconds: 0 };
+    const { frames, pixels, seconds } = (target && mapOf(history.now, target)) || NOTHING;
     const reply = frames[Math.min(view.level ?? Infinity, frames.length - 1)] ?? null;
+    const fine = reply === frames.at(-1) ? pixels : null;
     const said = picture.said.ier?.[target];
-    return { ...history.now, ...view.preview, target, frames, seconds, reply, said };
+    return { ...history.now, ...view.preview, target, frames, pixels: fine, seconds, reply, said };
   });
-  const limit = Math.max(0, ...maps.map(map => (map.reply ? limitOf(map.reply) : 0)));
+  const limit = Math.max(0, ...maps.map(map => (map.reply ? limitOf(map) : 0)));
   return maps.map(map => ({ ...map, limit, inspected: inspectedIn(map.reply) }));
 }
 
-function limitOf(reply) {
-  if (!limits.has(reply)) limits.set(reply, saturation(density(reply.leaves, reply.image_size)));
-  return limits.get(reply);
+function limitOf({ reply, pixels }) {
+  const shown = pixels ?? reply;
+  if (!limits.has(shown)) limits.set(shown, saturation(pixels ?? density(reply.leaves, reply.image_size)));
+  return limits.get(shown);
 }
 
 function inspectedIn(reply) {

@@ -6,13 +6,14 @@ import { area, density, smoothed } from "./regions.js";
 const VEIL = 0.35; // of white over the picture, so that all of the colors show on it
 const GROUND = "#b9c0c7"; // of a picture that the browser cannot show
 
-/** The colors of a reply's regions as a small canvas of the network's size. */
-export function raster(reply, { smooth, limit }) {
+/** The colors of a reply's pixels, or of its regions, as a small canvas of the network's size. */
+export function raster({ reply, pixels, smooth, limit }) {
   const { leaves, image_size: side } = reply;
-  const sharp = density(leaves, side);
+  const regions = pixels ? null : density(leaves, side);
+  const map = pixels ?? (smooth ? smoothed(regions, side, leaves) : regions);
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = side;
-  canvas.getContext("2d").putImageData(painted(smooth ? smoothed(sharp, side, leaves) : sharp, side, limit), 0, 0);
+  canvas.getContext("2d").putImageData(painted(map, side, limit), 0, 0);
   return canvas;
 }
 

@@ -1,5 +1,9 @@
 // Requests to the service. Addresses are relative to the page.
 
+import { arrayOf } from "./npz.js";
+
+const NPZ = "application/x-npz";
+
 const TITLES = {
   400: "The service does not understand this.",
   401: "The service asks for a token.",
@@ -52,9 +56,24 @@ export async function* explain(picture, query, signal) {
     if (name === "error") throw new ServiceError(titleOf(content.status), content.detail ?? data, content.status);
     if (name !== "level" && name !== "explanation") continue;
     whole = name === "explanation";
-    yield { reply: content, whole };
+    yield content;
   }
   if (!whole) throw new ServiceError("The connection was lost.", "The explanation ended before its last level.");
+}
+
+/**
+ * Credit per pixel of a class, row by row, of a mean over several trees; null if the service does not
+ * tell. `place` is that of the class among the network's.
+ */
+export async function pixelsOf(picture, query, place, signal) {
+  const address = `v1/models/ier:explain?${new URLSearchParams(query)}`;
+  const reply = await request(address, post(picture, `${NPZ}, application/json;q=0.1`, signal));
+  if (!reply.headers.get("content-type")?.startsWith(NPZ)) return null;
+  const density = await arrayOf(await reply.arrayBuffer(), "density");
+  if (!density) return null;
+  const [height, width] = density.shape;
+  return Float64Array.from({ length: height * width }, (_, pixel) =>
+    density.at(Math.floor(pixel / width), pixel % width, place));
 }
 
 /** The server-sent events of a body, each when it arrives. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, Route, expect
 from support.service_page import scene, upload, wait_until_finished
 
@@ -27,7 +29,8 @@ SAID = {
     "ier": {"happy": 0.25, "sad": 0.7, "anger": 0.05},
     "fer": {"happy": 0.9, "sad": 0.0993, "anger": 0.0007},
 }
-Reply = tuple[int, str, str]
+Reply = tuple[int, str, str | bytes]
+NPZ = "application/x-npz"
 
 
 def as_json(content: Any, status: int = 200) -> Reply:
@@ -77,12 +80,14 @@ class Service:
         name = path.rpartition("/")[2]
         if path.startswith("/v1/"):
             self.asked.append(name)
-            status, media_type, body = self.replies[name]
+            accepted = route.request.headers["accept"].partition(",")[0]
+            reply = self.replies.get(f"{name} {accepted}", self.replies[name])
+            status, media_type, body = reply
             route.fulfill(status=status, content_type=media_type, body=body)
         else:
-            reply = self.client.get(path)
-            headers = dict(reply.headers)
-            route.fulfill(status=reply.status_code, headers=headers, body=reply.content)
+            sent = self.client.get(path)
+            headers = dict(sent.headers)
+            route.fulfill(status=sent.status_code, headers=headers, body=sent.content)
 
 
 @pytest.fixture
@@ -234,6 +239,55 @@ def module(page: Page, name: str, body: str, argument: Any = None) -> Any:
     return page.evaluate(
         f"async a => {{ const m = await import('/page/{name}'); {body} }}", argument
     )
+
+
+def test_arrays_are_read_as_numpy_writes_them(page: Page) -> None:
+    generator = np.random.default_rng(2)
+    arrays: dict[str, NDArray[Any]] = {
+        "long_name_of_no_use": np.arange(5000),
+        "density": generator.normal(size=(3, 4, 2)),
+        "columns": np.asfortranarray(generator.normal(size=(2, 5))).astype(np.float32, order="F"),
+        "line": np.array([1.5, -2.0]),
+    }
+    read = """const bytes = new Uint8Array(a.bytes).buffer;
+      const found = await m.arrayOf(bytes, a.name);
+      if (!found) return null;
+      const values = [], walk = (axis, ...places) => {
+        if (axis === found.shape.length) values.push(found.at(...places));
+        else for (let at = 0; at < found.shape[axis]; at++) walk(axis + 1, ...places, at);
+      };
+      walk(0);
+      return [found.shape, values];"""
+    for save in (np.savez, np.savez_compressed):
+        buffer = io.BytesIO()
+        save(buffer, allow_pickle=False, **arrays)
+        content = list(buffer.getvalue())
+        for name in ("density", "columns", "line"):
+            found = module(page, "npz.js", read, {"bytes": content, "name": name})
+            assert found == [list(arrays[name].shape), arrays[name].ravel().tolist()]
+        assert module(page, "npz.js", read, {"bytes": content, "name": "none"}) is None
+
+
+def test_a_sharp_map_shows_the_credit_of_pixels_where_the_service_tells(
+    page: Page, service: Service
+) -> None:
+    upload(page, scene())
+    wait_until_finished(page)
+    page.locator("input[value=sharp]").check(force=True)
+    wait_until_finished(page)  # a service that replies with JSON shows the regions
+    regions = page.locator("#most").inner_text()
+    density = np.zeros((SIDE, SIDE, 3))
+    density[4:8, 4:8, 1] = 0.5  # of sad, the second class
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, density=density)
+    service.replies[f"ier:explain {NPZ}"] = (200, NPZ, buffer.getvalue())
+    page.locator("#depth").fill("4")
+    wait_until_finished(page)
+    expect(page.locator("#most")).not_to_have_text(regions)
+    per_percent = 100 * 0.5 * SIDE**2 / 100
+    expect(page.locator("#most")).to_have_text(f"for +{per_percent:g}")
+    page.locator("#level").fill("0")  # coarser levels are those of regions
+    expect(page.locator("#most")).not_to_have_text(f"for +{per_percent:g}")
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
