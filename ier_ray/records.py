@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from ier_ray.data.schema import PARTS
 from ier_ray.data.shards import RowIndex, ShardSet
@@ -14,11 +14,15 @@ from ier_ray.explain.dncshap import Explanation
 from ier_ray.explain.evaluators import PROBABILITIES
 from ier_ray.explainer_settings import ExplainerSettings
 
+DESCRIBED = ConfigDict(use_attribute_docstrings=True)
+"""Fields are described in the service's document by the strings below them."""
 SIDES = ("top", "bottom", "left", "right")
 
 
 class Prediction(BaseModel):
     """Class probabilities of an image."""
+
+    model_config = DESCRIBED
 
     label: str
     """The class of the highest probability."""
@@ -39,6 +43,8 @@ class Prediction(BaseModel):
 class Leaf(BaseModel):
     """A region and its credit. Pixels of the network's input; bottom and right are exclusive."""
 
+    model_config = DESCRIBED
+
     top: int
     bottom: int
     left: int
@@ -53,6 +59,8 @@ class Leaf(BaseModel):
 
 class ExplanationRecord(BaseModel):
     """An explanation of one class of an image."""
+
+    model_config = DESCRIBED
 
     target: str
     """The explained class."""

@@ -43,6 +43,7 @@ def document(generated: Json, service: Service) -> Json:
         if files.get("type") == "array":
             files["maxItems"] = service.args.max_instances
         for parameter in operation.get("parameters", []):
+            without_null(parameter["schema"])
             limit(parameter["name"], parameter["schema"], service)
     if service.args.tokens is not None:
         want_tokens(generated)
@@ -87,23 +88,27 @@ def bodies(service: Service) -> Json:
     return schemas
 
 
+def without_null(schema: Json) -> None:
+    """Drop null from the schema of a query's parameter: there is none in a query."""
+    kinds = [each for each in schema.pop("anyOf", []) if each.get("type") != "null"]
+    for kind in kinds:
+        schema |= kind
+    if schema.get("default", 0) is None:
+        del schema["default"]
+
+
 def limit(name: str, schema: Json, service: Service) -> None:
     """Narrow the schema of a parameter to what this service takes."""
-    if "null" in [each.get("type") for each in schema.get("anyOf", [])]:
-        # In a query there is no null: left out, a parameter has the service's value.
-        (only,) = [each for each in schema.pop("anyOf") if each.get("type") != "null"]
-        schema.update(only)
-        if schema.get("default", 0) is None:
-            del schema["default"]
     configured = getattr(service.args.explainer, name, None)
     if configured is not None:
         schema["default"] = configured
+    kind = next((e for e in schema.get("anyOf", []) if e.get("type") != "null"), schema)
     if name == "network":
-        schema["enum"] = list(service.batchers)
+        kind["enum"] = list(service.batchers)
     elif name == "target":
-        schema["enum"] = list(service.manifest.classes)
+        kind["enum"] = list(service.manifest.classes)
     elif name == "depth":
-        schema["maximum"] = service.args.max_depth
+        kind["maximum"] = service.args.max_depth
 
 
 def refers_to(response: Json, names: tuple[str, ...]) -> bool:

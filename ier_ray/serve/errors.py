@@ -9,7 +9,7 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from ier_ray.errors import ImageError
@@ -24,6 +24,8 @@ INTERNAL = "the request failed; the service's log says why"
 
 class Problem(BaseModel):
     """Body of every 4xx and 5xx reply (RFC 9457)."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     type: str = Field(examples=[f"{TYPES}bad_parameter"])
     """What kind of problem it is: a name that does not change."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from ier_ray.data.schema import Domain
 from ier_ray.explain.dncshap import Explanation
 from ier_ray.explainer_settings import ExplainerSettings
-from ier_ray.records import SIDES, ExplanationRecord, Prediction
+from ier_ray.records import DESCRIBED, SIDES, ExplanationRecord, Prediction
 from ier_ray.serve.answers import Answer, Predicted
 from ier_ray.serve.errors import Problem
-
-DESCRIBED = ConfigDict(use_attribute_docstrings=True)
 
 
 class Health(BaseModel):
@@ -54,8 +52,6 @@ class ModelInfo(ModelReady):
 
 class PredictionReply(Prediction):
     """Class probabilities of one image."""
-
-    model_config = DESCRIBED
 
     weights_sha256: str
     """Hash of the weights that computed it."""
@@ -112,8 +108,6 @@ class Cost(BaseModel):
 
 class ExplanationReply(ExplanationRecord):
     """An explanation of one class of an image."""
-
-    model_config = DESCRIBED
 
     network: Domain
     complete: bool

@@ -56,7 +56,7 @@ def test_no_damaged_request_is_the_services_fault(tmp_path: Path) -> None:
     with interface(tmp_path, max_upload_bytes=200_000, max_upload_pixels=10**6) as (client, _):
         for number in range(REQUESTS):
             media, body = request_of(files, draw)
-            headers = {"content-type": media.encode("latin-1")}
+            headers = {b"content-type": media.encode("latin-1")}
             reply = client.post(draw.choice(PATHS), content=body, headers=headers)
             assert reply.status_code in DECLARED, (number, reply.text)
             statuses[reply.status_code] = statuses.get(reply.status_code, 0) + 1
