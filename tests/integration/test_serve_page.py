@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -309,7 +310,7 @@ def test_cancelling_stops_the_service(page: Page) -> None:
     upload(page, scene(seed=77))
     wait_until_finished(page)
     page.locator("#depth").fill("10")
-    expect(page.locator("#level-text")).to_have_text("32 regions", timeout=30_000)
+    expect(page.locator("#level-text")).to_have_text(re.compile("128|256|512"), timeout=60_000)
     page.click("#cancel")
     expect(page.locator("#state")).to_contain_text("Cancelled")
     expect(page.locator("#resume")).to_be_visible()

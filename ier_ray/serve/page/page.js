@@ -153,7 +153,7 @@ find("#level").addEventListener("input", ({ target }) => {
 });
 addEventListener("keydown", event => {
   if (event.key === "Escape" && explaining.runs) cancel();
-  if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
+  if (!(event.ctrlKey || event.metaKey) || event.altKey || event.target.id === "token") return;
   const act = { z: event.shiftKey ? "redo" : "undo", y: "redo" }[event.key.toLowerCase()];
   if (!act) return;
   event.preventDefault();
