@@ -6,12 +6,12 @@ import base64
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from support.checkpoints import save_tiny
 from support.service import events_of, running, scene, values
 from support.violations import of_service
 
@@ -29,9 +29,14 @@ DOMAINS: tuple[Domain, ...] = ("ier", "fer")
 
 
 @pytest.fixture(scope="module")
-def url(checkpoints: tuple[Path, Path]) -> Iterator[str]:
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_tiny(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="module")
+def url(cluster: None, checkpoint: str) -> Iterator[str]:
     args = AppArgs(
-        checkpoint=str(checkpoints[0]),
+        checkpoint=checkpoint,
         max_depth=4,
         max_instances=6,
         explainer=ExplainerSettings(depth=3),
@@ -47,8 +52,8 @@ def client(url: str) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def recognizer(checkpoints: tuple[Path, Path]) -> Recognizer:
-    return Recognizer.load(str(checkpoints[0]))
+def recognizer(checkpoint: str) -> Recognizer:
+    return Recognizer.load(checkpoint)
 
 
 def instances(*images: bytes) -> dict[str, Any]:
@@ -86,11 +91,11 @@ def test_both_networks_are_served_at_the_same_time_and_never_mixed(
 def test_several_images_come_back_in_their_places(
     client: httpx.Client, recognizer: Recognizer
 ) -> None:
-    body = instances(scene(1), b"no image", scene(2))
+    body = instances(scene(1), b"no image", *map(scene, range(2, 6)))
     predicted = client.post(f"{FER}:predict", json=body).json()["predictions"]
     query = {"depth": 2}
     explained = client.post(f"{FER}:explain", json=body, params=query).json()["predictions"]
-    for place, seed in ((0, 1), (2, 2)):
+    for place, seed in ((0, 1), (2, 2), (3, 3), (4, 4), (5, 5)):
         expected = recognizer.probabilities(pixels_of(recognizer, seed)[None], domain="fer")[0]
         found = list(predicted[place]["probabilities"].values())
         np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -31,6 +31,7 @@ def config(examples: int) -> SchemathesisConfig:
     return SchemathesisConfig.from_dict(
         {
             "seed": 1,
+            "suppress-health-check": ["all"],  # they tell of a slow machine
             "generation": {"max-examples": examples, "no-shrink": True, "database": "none"},
             "phases": {"stateful": {"enabled": False}},  # no route makes what another uses
             "checks": {"positive_data_acceptance": {"expected-statuses": ALLOWED}},
