@@ -16,7 +16,7 @@ from support.runs import ROOT
 MIB = 2**20
 SENT = ["ier_ray", "jobs", "configs"]
 OF_THE_IMAGE = [
-    *("ier_ray/serve", "ier_ray/explain/engine"),
+    *("ier_ray/serve", "ier_ray/client", "ier_ray/explain/engine"),
     *("ier_ray/experiments", "jobs/demo.py", "jobs/experiment.py"),
     *("ier_ray/layerwise", "ier_ray/cluster/layerwise.py", "ier_ray/cluster/embeddings.py"),
     *("ier_ray/study", "jobs/study_export.py", "jobs/study_import.py"),
