@@ -66,8 +66,8 @@ def test_both_clients_get_what_the_network_says(
         levels = list(client.levels(scene(1), depth=5))
         assert [len(each.levels) for each in levels] == [1, 2, 3, 4, 5, 6]
         assert client.heat_map(scene(1), depth=2).startswith(b"\x89PNG")
-        credits = client.credits(scene(1), depth=5)["credits"]
-        assert credits.shape == (2**6 - 1, len(recognizer.manifest.classes))
+        arrays = client.credits(scene(1), depth=5)
+        assert arrays["credits"].shape == (2**6 - 1, len(recognizer.manifest.classes))
 
     async def several() -> list[Explanation]:
         async with AsyncClient(*service) as client:
