@@ -56,7 +56,7 @@ class ClusterError(IerRayError):
 
 
 class ServiceError(IerRayError):
-    """The service cannot be started, as its port is in use."""
+    """The service cannot be started (its port is in use), or cannot be used."""
 
 
 class TrainingError(IerRayError):

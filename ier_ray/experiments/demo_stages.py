@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ier_ray.cluster.evaluation import choose_rows
-from ier_ray.cluster.explainer import ExplainedImage, explain_images
+from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.features import CheckpointNetwork, NetworkSource, PretrainedNetwork
 from ier_ray.cluster.layerwise import layerwise_scores
 from ier_ray.data.parts import SplitPlan
@@ -20,6 +20,7 @@ from ier_ray.data.samples import NamedImage
 from ier_ray.data.shards import RowIndex, RowReader, ShardSet
 from ier_ray.data.splits import SplitIndex
 from ier_ray.emotions import FOUR
+from ier_ray.explained_images import ExplainedImage
 from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.layerwise.analysis import Scoring
 from ier_ray.layerwise.files import RANDOM, write_layerwise

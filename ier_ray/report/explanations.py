@@ -123,7 +123,7 @@ def _stems(directory: str) -> list[str]:
 
 
 def _read_explained(directory: str, stem: str) -> Explained:
-    """An image's explanation, from the two files that :mod:`ier_ray.cluster.explainer` writes."""
+    """An image's explanation, from the two files that :mod:`ier_ray.explained_images` writes."""
     place = storage.join(directory, stem)
     record = storage.read_json(f"{place}.json")
     try:

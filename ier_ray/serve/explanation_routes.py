@@ -18,7 +18,7 @@ from ier_ray.serve.answers import Answer, ExplainRequest, Predicted
 from ier_ray.serve.disconnection import unless_disconnected
 from ier_ray.serve.errors import RefusedError
 from ier_ray.serve.instances import ExplainInstances
-from ier_ray.serve.interface import EXPLAINED, errors, upload
+from ier_ray.serve.interface import EXPLAINED, EXPLAINED_HEADERS, errors, upload
 from ier_ray.serve.model_routes import each_alone, in_places
 from ier_ray.serve.negotiation import preferred
 from ier_ray.serve.records import CostReply, ExplanationList, ExplanationReply
@@ -63,7 +63,10 @@ async def cost(
     tags=["explanations"],
     openapi_extra=upload(ExplainInstances.__name__, several_files=False),
     response_model=ExplanationReply | CostReply | ExplanationList,
-    responses={**errors(400, 406, 413, 415, 422, 504), 200: {"content": EXPLAINED}},
+    responses={
+        **errors(400, 406, 413, 415, 422, 504),
+        200: {"content": EXPLAINED, "headers": EXPLAINED_HEADERS},
+    },
 )
 async def explain(
     network: Network,

@@ -81,3 +81,13 @@ EXPLAINED: Described = {
     EVENTS: {"schema": {"type": "string"}},
 }
 """What an explanation may be beside JSON."""
+EXPLAINED_HEADERS: Described = {
+    "Explanation-Complete": {
+        "description": "As `complete` of the JSON, in replies that are not JSON.",
+        "schema": {"type": "string", "enum": ["true", "false"]},
+    },
+    "Weights-SHA256": {
+        "description": "As `weights_sha256` of the JSON, in replies that are not JSON.",
+        "schema": {"type": "string"},
+    },
+}

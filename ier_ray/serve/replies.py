@@ -25,10 +25,14 @@ def reply_of(answer: Answer | Predicted, media_type: str, path: str) -> Response
     if isinstance(answer, Predicted):
         body = CostReply.of(answer, path).model_dump_json()
         return Response(body, media_type=JSON)
+    headers = {
+        "explanation-complete": "true" if answer.complete else "false",
+        "weights-sha256": answer.weights_sha256,
+    }
     if media_type == PNG:
-        return Response(heat_map(answer), media_type=PNG)
+        return Response(heat_map(answer), headers=headers, media_type=PNG)
     if media_type == NPZ:
-        return Response(to_npz(answer.explanation), media_type=NPZ)
+        return Response(to_npz(answer.explanation), headers=headers, media_type=NPZ)
     return Response(ExplanationReply.of_answer(answer).model_dump_json(), media_type=JSON)
 
 

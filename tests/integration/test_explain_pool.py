@@ -21,7 +21,7 @@ from ier_ray.cluster.explain_pool import (
     ExplainRequest,
     ExplainWorker,
 )
-from ier_ray.cluster.explainer import ENDINGS, explain_images
+from ier_ray.cluster.explainer import explain_images
 from ier_ray.cluster.trainer import TrainResult
 from ier_ray.data.images import encode_png
 from ier_ray.data.preprocessing import Preprocessing
@@ -32,6 +32,7 @@ from ier_ray.errors import CancelledError, SettingsError
 from ier_ray.explain import Evaluator, Masking
 from ier_ray.explain.rendering import from_npz
 from ier_ray.explain.sheets import PANEL, THUMBNAIL
+from ier_ray.explained_images import ENDINGS
 from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.inference import Recognizer
 

@@ -16,12 +16,13 @@ from support.runs import ROOT
 MIB = 2**20
 SENT = ["ier_ray", "jobs", "configs"]
 OF_THE_IMAGE = [
-    *("ier_ray/serve", "ier_ray/explain/engine"),
+    *("ier_ray/serve", "ier_ray/client", "ier_ray/explain/engine"),
     *("ier_ray/experiments", "jobs/demo.py", "jobs/experiment.py"),
     *("ier_ray/layerwise", "ier_ray/cluster/layerwise.py", "ier_ray/cluster/embeddings.py"),
     *("ier_ray/study", "jobs/study_export.py", "jobs/study_import.py"),
     *("jobs/layerwise.py", "ier_ray/report", "jobs/report.py"),
     *("ier_ray/explain/road.py", "ier_ray/explain/sheets.py", "jobs/explain.py"),
+    *("ier_ray/explained_images.py", "ier_ray/remote_explanations.py"),
     *("ier_ray/cluster/explain_pool.py", "ier_ray/cluster/explainer.py"),
 ]
 WEIGHTS = ["vgg16.pth", "configs/best/model.safetensors", "jobs/trainer_state.pt"]

@@ -17,6 +17,7 @@ from ier_ray.data.sources import SyntheticSource
 from ier_ray.emotions import POLARITY
 from support.captions import write_caption_models
 from support.runs import ROOT, SIZE, run, tiny_settings
+from support.wrong_calls.explain_service import write_tokens
 from support.wrong_calls.report import write_runs
 from support.wrong_calls.study import write_study_inputs
 
@@ -82,6 +83,7 @@ def write_inputs(shards: dict[str, str], root: Path) -> dict[str, str]:
         (root / name).write_bytes(text)
         inputs[name.removesuffix(".yaml")] = str(root / name)
     inputs |= write_study_inputs(shards, root)
+    inputs |= write_tokens(root)
     (root / "folder").mkdir()
     inputs["folder"] = str(root / "folder")
     inputs["demo_config"] = str(ROOT / "configs" / "demo.yaml")
