@@ -29,6 +29,7 @@ from maps.candidates import candidates
 from maps.measures import Measured, Picture, measured_all
 from subjects.scenes import SIZE, drawing_seed, scenes_network
 from torch import nn
+from tqdm import tqdm
 
 from ier_ray.data.preprocessing import Preprocessing
 from ier_ray.data.samples import images_from_shards
@@ -97,7 +98,7 @@ def measured(
     """Of each picture; the exact Shapley values of ``exact`` of them, evenly spread."""
     prepared = ExactInference.of(network)
     step = max(1, len(pictures) // max(1, exact))
-    for number, picture in enumerate(pictures):
+    for number, picture in enumerate(tqdm(pictures, unit="picture")):
         depth = exact_depth if exact and number % step == 0 else None
         one = Measured(network, prepared, preprocessing, picture, depth)
         yield measured_all(one, tried, seed=number)
