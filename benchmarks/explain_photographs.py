@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -91,7 +91,7 @@ def measured(
     preprocessing: Preprocessing,
     pictures: Sequence[Picture],
     *,
-    tried: Mapping[str, ExplainerSettings],
+    tried: dict[str, ExplainerSettings],
     exact: int,
     exact_depth: int,
 ) -> Iterable[Rows]:
