@@ -333,3 +333,12 @@ def test_the_reply_has_the_media_type_that_the_client_prefers(client: TestClient
     for accept, options in (("text/html", {"content": SCENES[0]}), ("image/png", {"json": ONE})):
         refused = ask(accept, **options)
         assert (refused.status_code, refused.json()["error"]) == (406, "not_acceptable")
+
+
+def test_at_the_deadline_of_a_request_its_other_images_are_given_up(tmp_path: Path) -> None:
+    with interface(tmp_path, deadline_s=1e-9) as (client, _):
+        body = {**instances(SCENES[0], b""), "parameters": {"depth": 1}}
+        places = client.post(f"{IER}:explain", json=body).json()["predictions"]
+        assert [each["error"]["error"] for each in places] == ["deadline", "missing_image"]
+        late = client.post(f"{IER}:explain?depth=1", json=ONE)
+        assert (late.status_code, late.json()["error"]) == (504, "deadline")
