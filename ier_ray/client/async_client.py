@@ -121,10 +121,8 @@ class AsyncClient:
         Closing the generator ends the computation.
         """
         call = calls.explain(await _one(image), network, parameters, accept=calls.EVENTS)
-        response, found = (
-            await self._begun(call, self._attempts(), silence=self._timeout),
-            Levels(),
-        )
+        response = await self._begun(call, self._attempts(), silence=self._timeout)
+        found = Levels()
         try:
             with reading():
                 async for content in response.aiter_bytes():
@@ -175,7 +173,8 @@ class AsyncClient:
 
     async def _result(self, call: Call[Result]) -> Result:
         attempts = self._attempts()
-        response, content = await self._begun(call, attempts), []
+        response = await self._begun(call, attempts)
+        content = []
         try:
             with reading():
                 async for part in response.aiter_bytes():

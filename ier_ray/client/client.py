@@ -121,7 +121,8 @@ class Client:
         Closing the generator ends the computation.
         """
         call = calls.explain(bytes_of(image), network, parameters, accept=calls.EVENTS)
-        response, found = self._begun(call, self._attempts(), silence=self._timeout), Levels()
+        response = self._begun(call, self._attempts(), silence=self._timeout)
+        found = Levels()
         try:
             with reading():
                 for content in response.iter_bytes():
@@ -169,7 +170,8 @@ class Client:
 
     def _result(self, call: Call[Result]) -> Result:
         attempts = self._attempts()
-        response, content = self._begun(call, attempts), []
+        response = self._begun(call, attempts)
+        content = []
         try:
             with reading():
                 for part in response.iter_bytes():
