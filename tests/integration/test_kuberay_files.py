@@ -77,7 +77,8 @@ def test_the_service_is_that_of_the_serve_file() -> None:
     config: Json = yaml.safe_load(resource("rayservice")["spec"]["serveConfigV2"])
     assert_service(config)
     [application] = config["applications"]
-    assert application["args"].pop("checkpoint").startswith("s3://")
+    for name in ("checkpoint", "tokens"):  # others can reach it: it wants tokens
+        assert application["args"].pop(name).startswith("s3://")
     del ours["applications"][0]["args"]["checkpoint"]
     assert config["applications"] == ours["applications"]
     assert config["http_options"] == ours["http_options"] | {"host": "0.0.0.0"}  # noqa: S104
