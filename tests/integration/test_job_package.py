@@ -24,6 +24,11 @@ OF_THE_IMAGE = [
     *("ier_ray/explain/road.py", "ier_ray/explain/sheets.py", "jobs/explain.py"),
     *("ier_ray/explained_images.py", "ier_ray/remote_explanations.py"),
     *("ier_ray/cluster/explain_pool.py", "ier_ray/cluster/explainer.py"),
+    *("ier_ray/explain/metrics.py", "ier_ray/explain/rendering.py"),
+    *("ier_ray/evaluation/calibration.py", "ier_ray/evaluation/classes.py"),
+    *("ier_ray/evaluation/comparison.py", "ier_ray/evaluation/confident_errors.py"),
+    *("ier_ray/evaluation/equivalence.py", "ier_ray/evaluation/selective.py"),
+    "ier_ray/evaluation/significance.py",
 ]
 WEIGHTS = ["vgg16.pth", "configs/best/model.safetensors", "jobs/trainer_state.pt"]
 LOCAL = [
