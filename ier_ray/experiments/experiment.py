@@ -81,9 +81,11 @@ def run_experiment(settings: ExperimentSettings) -> ExperimentResult:
     grid = read_grid(settings.experiment)
     directory = storage.join(location, settings.directory_name)
     storage.check_writable(directory, directory=True)
-    if grid.kind == "study" and settings.scale == "tiny":
-        settings = with_simulated_studies(grid, settings)
-    planned = all_cells(grid, settings, planned_data(grid, settings))
+    data: Mapping[str, Dataset] | None = None
+    if grid.kind == "study" and settings.scale == "tiny":  # cells read their studies when planned
+        data = made_data(grid, settings)
+        settings = with_simulated_studies(settings, data)
+    planned = all_cells(grid, settings, data or planned_data(grid, settings))
     require_room([unit for cell in planned for unit in cell.units])
     claim_settings(
         storage.join(directory, "settings.json"),
@@ -91,7 +93,7 @@ def run_experiment(settings: ExperimentSettings) -> ExperimentResult:
         what=f"experiment {settings.directory_name!r}",
         changeable=CHANGEABLE,
     )
-    data = made_data(grid, settings)
+    data = data or made_data(grid, settings)
     cells = all_cells(grid, settings, data)
     store = UnitStore(storage.join(location, UNITS))
     units = [unit for cell in cells for unit in cell.units]
@@ -102,9 +104,10 @@ def run_experiment(settings: ExperimentSettings) -> ExperimentResult:
     return outcome(table, directory, results, before, time.perf_counter() - started)
 
 
-def with_simulated_studies(grid: Grid, settings: ExperimentSettings) -> ExperimentSettings:
+def with_simulated_studies(
+    settings: ExperimentSettings, data: Mapping[str, Dataset]
+) -> ExperimentSettings:
     """The settings with studies of the stand-ins, whose annotators are simulated."""
-    data = made_data(grid, settings)
     studies = write_simulated_studies(storage.join(settings.storage, "simulated-studies"), data)
     return settings.model_copy(update={"studies": studies})
 
