@@ -78,7 +78,8 @@ def study_of(shards: str) -> StudyManifest:
 
 def simulated_answers(manifest: StudyManifest) -> Iterator[Annotation]:
     """An answer of each annotator to each image; nobody marks cues."""
-    rng = np.random.default_rng(int(manifest.study_id, 16))  # others in each study
+    # Others in each study, and the same wherever its shards are.
+    rng = np.random.default_rng(int(manifest.content_hash[:16], 16))
     nothing = np.zeros((GRID, GRID), dtype=np.bool_)
     for annotator, share in ANNOTATORS.items():
         for image in manifest.images:
