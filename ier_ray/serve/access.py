@@ -207,8 +207,8 @@ class Access:
                 app,
                 allow_origins=self.origins,
                 allow_methods=["GET", "POST", "DELETE"],
-                allow_headers=["authorization", "content-type", "accept"],
-                expose_headers=["retry-after"],
+                allow_headers=["authorization", "content-type", "accept", "idempotency-key"],
+                expose_headers=["retry-after", "location"],
             )
         await app(scope, receive, with_headers)
 
@@ -229,6 +229,12 @@ class Access:
             await self._app(scope, receive, send)
         finally:
             CLIENT.reset(before)
+
+
+def client_name() -> str:
+    """The client whose request is served; empty where everybody may use the service."""
+    token = CLIENT.get()
+    return "" if token is None else token.name
 
 
 async def charge(seconds: float) -> None:

@@ -13,7 +13,7 @@ from ier_ray.data.schema import Domain
 from ier_ray.emotions import EmotionScheme
 from ier_ray.errors import DeadlineError, IerRayError
 from ier_ray.explain.dncshap import Explanation
-from ier_ray.explain.engine import Spent
+from ier_ray.explain.engine import Scored, Spent
 from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.serve.errors import RefusedError, complaint
 from ier_ray.serve.schemas import AppArgs, ExplainParameters
@@ -34,6 +34,12 @@ class ExplainRequest:
     """Whether every level is wanted when it is finished."""
     within_s: float = float("inf")
     """Seconds after which the finished levels are the answer, if fewer than the service's."""
+    for_job: bool = False
+    """Whether a job asks: it may take a job's time, and new scores come with its answers."""
+    known: tuple[Scored, ...] = ()
+    """Masked images of the same image that were scored before, by the same weights."""
+    weights_sha256: str | None = None
+    """Hash of the weights that have to explain it; by default any."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,8 @@ class Answer:
     complete: bool
     final: bool
     """Whether this is the last answer to the request."""
+    scored: tuple[Scored, ...] = ()
+    """For a job: masked images whose scores it has used since the answer before."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from ier_ray import __version__
-from ier_ray.serve import explanation_routes, model_routes, reference
+from ier_ray.serve import explanation_routes, job_routes, model_routes, reference
 from ier_ray.serve.access import Access
 from ier_ray.serve.document import document
 from ier_ray.serve.errors import handle_errors
@@ -35,9 +35,11 @@ class Api(FastAPI):
         )
         self.state.service = service
         self.add_middleware(Access)
-        handle_errors(self)
-        for module in (model_routes, explanation_routes, reference):
-            self.include_router(module.router)
+        modules = (model_routes, explanation_routes, job_routes, reference)
+        routers = [module.router for module in modules]
+        handle_errors(self, routers)
+        for router in routers:
+            self.include_router(router)
         serve_page(self)
 
     def openapi(self) -> dict[str, Any]:

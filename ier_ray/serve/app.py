@@ -14,6 +14,7 @@ from ier_ray.serve.api import Api
 from ier_ray.serve.delegation import ExplainerReplicas
 from ier_ray.serve.deployments import Explainer
 from ier_ray.serve.front import Gate
+from ier_ray.serve.jobs.replica import JobKeeper, JobsReplica
 from ier_ray.serve.schemas import AppArgs
 from ier_ray.serve.service import Service
 from ier_ray.serve.tokens import read_tokens
@@ -52,7 +53,9 @@ class Ingress:
         service: what the routes of ``api`` use.
     """
 
-    def __init__(self, args: AppArgs, explainer: DeploymentHandle) -> None:
+    def __init__(
+        self, args: AppArgs, explainer: DeploymentHandle, jobs: DeploymentHandle | None = None
+    ) -> None:
         require_tokens(listening_host(), args.tokens)
         Access.guard = None if args.tokens is None else Guard(args.tokens, args.counters)
         Access.origins = args.cors_origins
@@ -61,7 +64,8 @@ class Ingress:
         )
         Gate.most_predictions = BATCHES * args.max_batch_size
         explainers = ExplainerReplicas(explainer, most=args.max_explanations)
-        self.service = Service.of(recognizer, args, explainers)
+        kept = None if jobs is None else JobsReplica(jobs)
+        self.service = Service.of(recognizer, args, explainers, kept)
 
 
 def listening_host() -> str:
@@ -86,7 +90,9 @@ def build(args: AppArgs) -> Application:
     pinned = args.model_copy(
         update={"weights_sha256": args.weights_sha256 or manifest.weights_sha256}
     )
-    deployments: list[Any] = [Ingress, Explainer]  # decorated: no longer classes
-    ingress, explainer = deployments
-    application: Application = ingress.bind(pinned, explainer.bind(pinned))
+    deployments: list[Any] = [Ingress, Explainer, JobKeeper]  # decorated: no longer classes
+    ingress, explainer, keeper = deployments
+    explainers = explainer.bind(pinned)
+    jobs = None if args.jobs is None else keeper.bind(pinned, explainers)
+    application: Application = ingress.bind(pinned, explainers, jobs)
     return application

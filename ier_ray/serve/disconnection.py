@@ -1,4 +1,4 @@
-"""Noticing that a client has gone."""
+"""Stopping work that nobody waits for any longer."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -23,20 +23,28 @@ async def unless_disconnected(request: Request, work: Awaitable[Result]) -> Resu
     Raises:
         asyncio.CancelledError: when the client disconnected.
     """
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(request))
+    return await unless(_disconnected(request), work)
+
+
+async def unless(event: Awaitable[object], work: Awaitable[Result]) -> Result:
+    """The result of some work, which is cancelled when an event comes before.
+
+    Raises:
+        asyncio.CancelledError: when it came.
+    """
+    working, coming = asyncio.ensure_future(work), asyncio.ensure_future(event)
     try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working, coming}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise asyncio.CancelledError("the client disconnected")
+            raise asyncio.CancelledError("nobody waits any longer")
         return working.result()
     finally:
         # Once is not enough: what waits may meet its answer and lose the cancellation.
-        for task in (working, gone):
+        for task in (working, coming):
             while not task.done():
                 task.cancel()
                 await asyncio.wait({task}, timeout=AGAIN_S)
-        await asyncio.gather(working, gone, return_exceptions=True)
+        await asyncio.gather(working, coming, return_exceptions=True)
 
 
 async def _disconnected(request: Request) -> None:

@@ -9,9 +9,10 @@ from pydantic.json_schema import models_json_schema
 
 from ier_ray.serve.access import OPEN_PATHS
 from ier_ray.serve.errors import PROBLEM, Problem
-from ier_ray.serve.instances import ExplainInstances, PredictInstances
+from ier_ray.serve.instances import ExplainInstances, JobInstances, PredictInstances
+from ier_ray.serve.jobs.records import JOBS
 from ier_ray.serve.service import Service
-from ier_ray.serve.uploads import FORM, FORM_FIELD
+from ier_ray.serve.uploads import FORM, FORM_FIELD, JSON
 
 Json = dict[str, Any]
 
@@ -31,6 +32,9 @@ def document(generated: Json, service: Service) -> Json:
     for name in UNDOCUMENTED:
         schemas.pop(name, None)
     schemas.update(bodies(service))
+    if service.args.jobs is None:
+        for path in [each for each in generated["paths"] if each.startswith(JOBS)]:
+            del generated["paths"][path]
     for methods in generated["paths"].values():
         methods.pop("head", None)  # as GET, without a body
     for operation in operations(generated):
@@ -41,7 +45,8 @@ def document(generated: Json, service: Service) -> Json:
         content = operation.get("requestBody", {}).get("content", {})
         files = content.get(FORM, {}).get("schema", {}).get("properties", {}).get(FORM_FIELD, {})
         if files.get("type") == "array":
-            files["maxItems"] = service.args.max_instances
+            model = content[JSON]["schema"]["$ref"].rpartition("/")[2]
+            files["maxItems"] = schemas[model]["properties"]["instances"]["maxItems"]
         for parameter in operation.get("parameters", []):
             without_null(parameter["schema"])
             limit(parameter["name"], parameter["schema"], service)
@@ -75,16 +80,23 @@ def operations(generated: Json) -> Iterator[Json]:
 
 def bodies(service: Service) -> Json:
     """Schemas of the bodies that routes read themselves, and of problems."""
-    models = [(PredictInstances, "validation"), (ExplainInstances, "validation")]
+    most = {
+        PredictInstances: service.args.max_instances,
+        ExplainInstances: service.args.max_instances,
+    }
+    if service.args.jobs is not None:
+        most[JobInstances] = service.args.jobs.max_images
+    models = [(model, "validation") for model in most]
     _, found = models_json_schema(
         [*models, (Problem, "serialization")],  # type: ignore[list-item]
         ref_template=REFERENCES,
     )
     schemas: Json = found["$defs"]
-    for model, _ in models:
-        schemas[model.__name__]["properties"]["instances"]["maxItems"] = service.args.max_instances
-    for name, schema in schemas["DryRunParameters"]["properties"].items():
-        limit(name, schema, service)
+    for model, images in most.items():
+        schemas[model.__name__]["properties"]["instances"]["maxItems"] = images
+    for parameters in schemas.keys() & {"DryRunParameters", "ExplainParameters"}:
+        for name, schema in schemas[parameters]["properties"].items():
+            limit(name, schema, service)
     return schemas
 
 

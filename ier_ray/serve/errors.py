@@ -2,20 +2,21 @@
 
 import math
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match, Route
 
 from ier_ray.errors import ImageError
 
 PROBLEM = "application/problem+json"
-UNSUPPORTED, TOO_LARGE, UNPROCESSABLE, BUSY = 415, 413, 422, 503
+NOT_ALLOWED, UNSUPPORTED, TOO_LARGE, UNPROCESSABLE, BUSY = 405, 415, 413, 422, 503
 TYPES = "urn:ier-ray:problem:"
 """What the type of a problem begins with; its word follows."""
 WORDS = {404: "not_found", 405: "method_not_allowed", 408: "timeout", 500: "internal", 503: "busy"}
@@ -105,8 +106,13 @@ def too_large(max_bytes: int) -> RefusedError:
     )
 
 
-def handle_errors(api: FastAPI) -> None:
-    """Make every error of an interface a reply with the documented body."""
+def handle_errors(api: FastAPI, routers: Sequence[APIRouter]) -> None:
+    """Make every error of an interface a reply with the documented body.
+
+    Args:
+        routers: that the interface includes.
+    """
+    included = [each for router in routers for each in router.routes]
 
     @api.exception_handler(RefusedError)
     async def refused(request: Request, error: RefusedError) -> JSONResponse:
@@ -124,11 +130,25 @@ def handle_errors(api: FastAPI) -> None:
         detail = f"{request.method} {path}: {error.detail}; /docs lists all routes"
         reply = RefusedError(error.status_code, name, detail).reply(path)
         reply.headers.update(error.headers or {})
+        if error.status_code == NOT_ALLOWED:
+            # The framework names the methods of the first route of a path alone.
+            routes = [*included, *api.router.routes]
+            reply.headers["allow"] = ", ".join(methods_of(request, routes))
         return reply
 
     @api.exception_handler(Exception)
     async def internal(request: Request, _: Exception) -> JSONResponse:
         return RefusedError(500, "internal", INTERNAL).reply(request.url.path)
+
+
+def methods_of(request: Request, routes: Sequence[BaseRoute]) -> list[str]:
+    """Methods of all routes of a request's path."""
+    fitting = [
+        each
+        for each in routes
+        if isinstance(each, Route) and each.matches(request.scope)[0] is not Match.NONE
+    ]
+    return sorted({method for each in fitting for method in each.methods or ()})
 
 
 def complaint(problem: Mapping[str, Any]) -> str:

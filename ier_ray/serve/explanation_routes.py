@@ -83,7 +83,10 @@ async def explain(
     service = serving(request, network)
     accept = request.headers.get("accept", "")
     media_type = preferred(accept, (JSON,) if query.dry_run else (JSON, PNG, EVENTS, NPZ))
-    images = await read_uploads(request, ExplainInstances, service.args, several_files=False)
+    args = service.args
+    images = await read_uploads(
+        request, ExplainInstances, args, most_images=args.max_instances, several_files=False
+    )
     if isinstance(images, Images):
         preferred(accept, (JSON,))
         parameters = parameters_of(images.body, query)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,8 +141,11 @@ class Explanations:
         """The job of a request.
 
         Raises:
-            RefusedError: when the image or a parameter cannot be used.
+            RefusedError: when the image or a parameter cannot be used, or other weights are wanted.
         """
+        wanted = request.weights_sha256 or self._manifest.weights_sha256
+        if wanted != self._manifest.weights_sha256:
+            raise RefusedError.busy(f"this explainer has not the weights {wanted[:12]}…")
         settings = merged(request.parameters, self._args)
         target = class_index(request.parameters.target, self._manifest.label_scheme)
         pixels = self._sample
@@ -155,6 +158,8 @@ class Explanations:
                 pixels, settings, domain=request.network, target=target, lend=lend
             )
             evaluations = settings.explainer(target).most_evaluations(job.network.shape)
+            for scored in request.known:
+                self._engine.know(job.image_key, scored)
             return Prepared(request, pixels, settings, job, evaluations)
 
         return await asyncio.to_thread(prepare)
@@ -164,10 +169,12 @@ class Explanations:
         job, refusal = prepared.job, None
         seconds = self._engine.seconds(job.network, job.macs)
         backlog = self._engine.backlog_s()
-        if seconds > self._args.max_explanation_s:
+        jobs = self._args.jobs if prepared.request.for_job else None
+        allowed_s = self._args.max_explanation_s if jobs is None else jobs.max_explanation_s
+        if seconds > allowed_s:
             refusal = RefusedError.parameter(
                 f"the explanation would take about {seconds:.0f} s, "
-                f"{self._args.max_explanation_s:g} s are allowed: lower depth, or give a budget"
+                f"{allowed_s:g} s are allowed: lower depth, or give a budget"
             )
         elif backlog > self._args.max_backlog_s:
             refusal = RefusedError.busy(f"about {backlog:.0f} s of work wait", backlog)
@@ -191,7 +198,9 @@ class Explanations:
         def notify(update: Update) -> None:
             loop.call_soon_threadsafe(updates.put_nowait, update)
 
-        deadline = began + min(self._args.deadline_s, request.within_s)
+        within_s = request.within_s if request.for_job else self._args.deadline_s
+        deadline = began + min(within_s, request.within_s)
+        told = 0
         ticket = self._engine.submit(prepared.job, notify, deadline=deadline)
         try:
             while True:
@@ -200,7 +209,11 @@ class Explanations:
                     yield failure(update.error)
                     return
                 if isinstance(update, Done) or request.levels:
-                    yield self._answer(prepared, update, time.monotonic() - began)
+                    answer = self._answer(prepared, update, time.monotonic() - began)
+                    if request.for_job:
+                        answer = replace(answer, scored=update.scored[told:])
+                        told = len(update.scored)
+                    yield answer
                 if isinstance(update, Done):
                     return
         finally:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from ier_ray.serve.errors import UNPROCESSABLE, RefusedError, complaint, too_large
-from ier_ray.serve.schemas import DryRunParameters
+from ier_ray.serve.schemas import DryRunParameters, ExplainParameters
 
 FORBIDDEN = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -53,6 +53,13 @@ class ExplainInstances(PredictInstances):
     """Images to explain, all with the same parameters."""
 
     parameters: DryRunParameters = DryRunParameters()
+    """In place of the query's."""
+
+
+class JobInstances(PredictInstances):
+    """Images to explain as a job, all with the same parameters."""
+
+    parameters: ExplainParameters = ExplainParameters()
     """In place of the query's."""
 
 

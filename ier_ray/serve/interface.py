@@ -81,6 +81,8 @@ EXPLAINED: Described = {
     EVENTS: {"schema": {"type": "string"}},
 }
 """What an explanation may be beside JSON."""
+JOB_RESULT: Described = {media: EXPLAINED[media] for media in (PNG, NPZ)}
+"""The same, of a job."""
 EXPLAINED_HEADERS: Described = {
     "Explanation-Complete": {
         "description": "As `complete` of the JSON, in replies that are not JSON.",

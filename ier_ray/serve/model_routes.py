@@ -99,7 +99,10 @@ async def predict(network: Network, request: Request) -> Response:
     """
     service = serving(request, network)
     service.batchers[network].admit()
-    upload = await read_uploads(request, PredictInstances, service.args, several_files=True)
+    args = service.args
+    upload = await read_uploads(
+        request, PredictInstances, args, most_images=args.max_instances, several_files=True
+    )
     if isinstance(upload, bytes):
         prediction = await predicted(service, network, upload)
         reply = PredictionReply(**dict(prediction), weights_sha256=service.manifest.weights_sha256)

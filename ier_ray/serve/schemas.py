@@ -1,11 +1,44 @@
 """The service's settings and parameters."""
 
+from __future__ import annotations
+
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from ier_ray.config import Settings
+from ier_ray import storage
+from ier_ray.config import Location, Settings
+from ier_ray.data.schema import Domain
 from ier_ray.explainer_settings import ExplainerSettings
+
+
+class JobSettings(Settings):
+    """Settings of explanations as jobs."""
+
+    storage: Location
+    """Directory or s3:// URI of uploads, scores and finished explanations."""
+    database: str | None = None
+    """Where jobs are recorded: postgresql://USER:PASSWORD@HOST/NAME, or sqlite:///FILE; by default
+    a file of SQLite in a local storage. On a cluster of several nodes: PostgreSQL."""
+    at_once: int = Field(4, ge=1)
+    """Images of jobs that are explained at the same time. Less than an explainer's
+    max_ongoing_requests leaves room for those who wait for a reply."""
+    max_images: int = Field(256, ge=1)
+    """Largest number of images of a job."""
+    max_waiting: int = Field(10_000, ge=1)
+    """Most images of all jobs that are not finished; beyond, new jobs get a 503."""
+    max_explanation_s: float = Field(3600.0, gt=0)
+    """Longest predicted duration of one image's explanation, in seconds of one idle replica."""
+    keep_days: float = Field(7.0, gt=0)
+    """Days after which a job that has ended is deleted with its explanations."""
+
+    @model_validator(mode="after")
+    def _has_a_database(self) -> JobSettings:
+        if self.database is None and storage.is_remote(self.storage):
+            raise ValueError(
+                f"jobs.database: name a PostgreSQL database: {self.storage} holds no SQLite file"
+            )
+        return self
 
 
 class AppArgs(Settings):
@@ -57,6 +90,8 @@ class AppArgs(Settings):
     share (async+redis://HOST:PORT)."""
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may use the service, such as https://lab.example."""
+    jobs: JobSettings | None = None
+    """Explanations as jobs, which outlive the connection and the service; by default none."""
     explainer: ExplainerSettings = ExplainerSettings()
     """Defaults of explanations; a request may override them. Without a preset here or in a request,
     one tree, whose levels are final as they are streamed."""
@@ -81,7 +116,7 @@ class ExplainParameters(ExplainerSettings):
     """Class to explain; by default the predicted one."""
 
     @model_validator(mode="after")
-    def _check_combination(self) -> "ExplainParameters":
+    def _check_combination(self) -> ExplainParameters:
         return self  # together with the service's settings, in :func:`ier_ray.serve.answers.merged`
 
 
@@ -90,3 +125,10 @@ class DryRunParameters(ExplainParameters):
 
     dry_run: Annotated[bool, BeforeValidator(true_or_false)] = False
     """Compute nothing: check the image and the parameters, and reply with the cost."""
+
+
+class JobParameters(ExplainParameters):
+    """Parameters of a job."""
+
+    network: Domain = "ier"
+    """The network: fer reads facial expressions, ier whole images."""

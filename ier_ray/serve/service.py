@@ -16,6 +16,7 @@ from ier_ray.serve.batching import Batcher
 from ier_ray.serve.decoding import Decoder
 from ier_ray.serve.errors import RefusedError
 from ier_ray.serve.graph import predictor
+from ier_ray.serve.jobs.records import Jobs
 from ier_ray.serve.schemas import AppArgs
 from ier_ray.training.checkpoint import CheckpointManifest
 
@@ -53,16 +54,26 @@ class Service:
 
     Attributes:
         batchers: of the predictions of each network.
+        decoder: of images.
         explainers: whoever explains.
+        jobs: whoever keeps explanations as jobs; None where there are none.
     """
 
     args: AppArgs
     manifest: CheckpointManifest
     batchers: Mapping[Domain, Batcher]
+    decoder: Decoder
     explainers: Explainers
+    jobs: Jobs | None = None
 
     @classmethod
-    def of(cls, recognizer: Recognizer, args: AppArgs, explainers: Explainers) -> Service:
+    def of(
+        cls,
+        recognizer: Recognizer,
+        args: AppArgs,
+        explainers: Explainers,
+        jobs: Jobs | None = None,
+    ) -> Service:
         """Serve the networks of a recognizer."""
         manifest = recognizer.manifest
         decoder = Decoder(
@@ -79,7 +90,7 @@ class Service:
             )
             for domain in manifest.networks
         }
-        return cls(args, manifest, batchers, explainers)
+        return cls(args, manifest, batchers, decoder, explainers, jobs)
 
     def require(self, network: Domain) -> None:
         """Refuse a request for a network that is not served.

@@ -47,12 +47,18 @@ async def read_upload(request: Request, *, max_bytes: int) -> bytes:
 
 
 async def read_uploads(
-    request: Request, form: type[InstancesT], args: AppArgs, *, several_files: bool
+    request: Request,
+    form: type[InstancesT],
+    args: AppArgs,
+    *,
+    most_images: int,
+    several_files: bool,
 ) -> bytes | Images[InstancesT]:
     """The encoded image of a request; several if they are in JSON, or files of one form.
 
     Args:
         form: of a JSON body.
+        most_images: in one request.
         several_files: whether a form may have several.
 
     Raises:
@@ -61,17 +67,21 @@ async def read_uploads(
     media_type, one = media_type_of(request), args.max_upload_bytes
     most = max(one, args.max_request_bytes)
     if media_type == JSON:
-        return await asyncio.to_thread(_in_json, await _body(request, most), form, args)
+        return await asyncio.to_thread(
+            _in_json, await _body(request, most), form, args, most_images
+        )
     if media_type == FORM and several_files:
-        files = await _form_files(request, most, args.max_instances)
+        files = await _form_files(request, most, most_images)
         if len(files) > 1:
             return Images([_checked(file, one) for file in files], None)
         return _only(files, one)
     return await read_upload(request, max_bytes=one)
 
 
-def _in_json(body: bytes, form: type[InstancesT], args: AppArgs) -> Images[InstancesT]:
-    found = parsed(body, form, most=args.max_instances)
+def _in_json(
+    body: bytes, form: type[InstancesT], args: AppArgs, most_images: int
+) -> Images[InstancesT]:
+    found = parsed(body, form, most=most_images)
     each = [decoded(instance, max_bytes=args.max_upload_bytes) for instance in found.instances]
     return Images([_missing() if encoded == b"" else encoded for encoded in each], found)
 

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -119,12 +119,11 @@ def test_haproxy_listens_where_the_service_does_and_nowhere_else(
 ) -> None:
     """Its statistics, too."""
     process, url = service
-    listening = [
-        connection.laddr
-        for proxy in descendants("haproxy -dS", of=process.pid)
-        for connection in proxy.net_connections("tcp")
-        if connection.status == "LISTEN"
-    ]
+    listening = []
+    for proxy in descendants("haproxy -dS", of=process.pid):
+        with suppress(psutil.NoSuchProcess):  # one that another has replaced meanwhile
+            connections = proxy.net_connections("tcp")
+            listening += [each.laddr for each in connections if each.status == "LISTEN"]
     assert {address.ip for address in listening} == {HOST}
     assert int(url.rpartition(":")[2]) in [address.port for address in listening]
     assert len({address.port for address in listening}) == 3

@@ -20,6 +20,7 @@ from ier_ray.inference import Recognizer
 from ier_ray.records import ExplanationRecord
 from ier_ray.serve.app import Ingress
 from ier_ray.serve.deployments import Explainer
+from ier_ray.serve.jobs.replica import JobKeeper
 from ier_ray.serve.ports import free_port
 from ier_ray.serve.schemas import AppArgs
 from ier_ray.training.checkpoint import read_checkpoint_manifest
@@ -39,7 +40,9 @@ def deploy(args: AppArgs, *, explainers: int = 1, **options: Any) -> None:
     manifest = read_checkpoint_manifest(args.checkpoint)
     pinned = args.model_copy(update={"weights_sha256": manifest.weights_sha256})
     explainer = Explainer.options(num_replicas=explainers, **options)  # type: ignore[attr-defined]
-    serve.run(Ingress.bind(pinned, explainer.bind(pinned)), name="ier", route_prefix="/")  # type: ignore[attr-defined]
+    explainers = explainer.bind(pinned)
+    keeper = None if args.jobs is None else JobKeeper.bind(pinned, explainers)  # type: ignore[attr-defined]
+    serve.run(Ingress.bind(pinned, explainers, keeper), name="ier", route_prefix="/")  # type: ignore[attr-defined]
 
 
 @contextmanager

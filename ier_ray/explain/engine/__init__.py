@@ -4,7 +4,7 @@ Read the files in this order: explaining, fairness, shared, engine.
 """
 
 from ier_ray.explain.engine.engine import Engine, Ticket
-from ier_ray.explain.engine.explaining import Done, Failed, Job, Lend, Level, Spent, Update
+from ier_ray.explain.engine.explaining import Done, Failed, Job, Lend, Level, Scored, Spent, Update
 from ier_ray.explain.engine.shared import SharedNetwork
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Job",
     "Lend",
     "Level",
+    "Scored",
     "SharedNetwork",
     "Spent",
     "Ticket",

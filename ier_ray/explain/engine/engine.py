@@ -25,6 +25,7 @@ from ier_ray.explain.engine.explaining import (
     Level,
     Listener,
     Loan,
+    Scored,
     Update,
 )
 from ier_ray.explain.engine.fairness import fair_rows
@@ -100,9 +101,13 @@ class Engine:
                 self._planners.submit(self._plan, explaining)
             explaining.listeners.append(listener)
             if explaining.finished is not None:
-                notify(Level(explaining.finished, explaining.cost))
+                notify(Level(explaining.finished, explaining.cost, explaining.answered))
             self._changed.notify()
         return Ticket(lambda: self._leave(explaining, listener))
+
+    def know(self, image_key: Hashable, scored: Scored) -> None:
+        """Take scores that are known from elsewhere: these masked images are not scored again."""
+        self._memo.add(image_key, scored.keys, scored.logits)
 
     def seconds(self, network: SharedNetwork, macs: float) -> float:
         """Predicted duration of a cost on an idle engine."""
@@ -146,7 +151,10 @@ class Engine:
             self._finish(explaining, Failed(error))
             return
         if result is not None:
-            self._finish(explaining, Done(result, complete=True, spent=explaining.cost))
+            self._finish(
+                explaining,
+                Done(result, complete=True, spent=explaining.cost, scored=explaining.answered),
+            )
             return
         with self._changed:
             explaining.waits = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Generator, Hashable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,20 +70,43 @@ class Spent:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """Masked images of one image, and their logits.
+
+    Attributes:
+        keys: what tells each from others of the image (:meth:`MaskedImages.keys`).
+        logits: ``(M, K)``.
+    """
+
+    keys: Sequence[bytes]
+    logits: Logits
+
+
+@dataclass(frozen=True)
 class Level:
-    """A level is finished: it does not change any more."""
+    """A level is finished: it does not change any more.
+
+    Attributes:
+        scored: all masked images that it is made of, in parts as they were demanded.
+    """
 
     explanation: Explanation
     spent: Spent = Spent()
+    scored: tuple[Scored, ...] = ()
 
 
 @dataclass(frozen=True)
 class Done:
-    """The result, or at the deadline what is finished of it."""
+    """The result, or at the deadline what is finished of it.
+
+    Attributes:
+        scored: as of :class:`Level`.
+    """
 
     result: Result
     complete: bool
     spent: Spent = Spent()
+    scored: tuple[Scored, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +160,7 @@ class Explaining:
         spent, rows: multiply-accumulates and rows scored so far, by others too.
         loans: rows that others score.
         helpers: how many may.
+        answered: the demands before this one, with their scores.
     """
 
     job: Job
@@ -154,6 +178,7 @@ class Explaining:
     computed: int = 0
     loans: list[Loan] = field(default_factory=list)
     helpers: int = 1
+    answered: tuple[Scored, ...] = ()
     _demands: Generator[Demand, Scores, Result] | None = None
     _keys: list[bytes] = field(default_factory=list)
     _logits: Logits = field(default_factory=lambda: np.empty((0, 0)))
@@ -196,7 +221,7 @@ class Explaining:
                 return result
             if demand.finished is not None:
                 self.finished = demand.finished()
-                self.tell(Level(self.finished, self.cost))
+                self.tell(Level(self.finished, self.cost, self.answered))
             keys = demand.masking.keys()
             logits = np.empty((len(keys), self.job.network.classes))
             unknown = memo.fill(self.job.image_key, keys, logits)
@@ -269,6 +294,7 @@ class Explaining:
         if self._demands is None:
             self._demands = self.job.demands(self._interrupt)
             return next(self._demands)
+        self.answered += (Scored(self._keys, self._logits),)
         return self._demands.send(self._scores())
 
     def _scores(self) -> Scores:

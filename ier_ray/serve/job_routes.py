@@ -1,0 +1,213 @@
+"""Routes of explanations as jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+
+from ier_ray.serve.access import charge, client_name
+from ier_ray.serve.answers import ExplainRequest, class_index, merged
+from ier_ray.serve.errors import UNPROCESSABLE, RefusedError
+from ier_ray.serve.explanation_routes import costed
+from ier_ray.serve.instances import JobInstances
+from ier_ray.serve.interface import EXPLAINED_HEADERS, JOB_RESULT, errors, upload
+from ier_ray.serve.jobs.records import JOBS, JobList, JobReply, Jobs, JobSpec, Refusal
+from ier_ray.serve.negotiation import preferred
+from ier_ray.serve.records import ExplanationReply
+from ier_ray.serve.replies import JSON, NPZ, PNG, reply_of
+from ier_ray.serve.schemas import ExplainParameters, JobParameters
+from ier_ray.serve.service import READ, Service, serving
+from ier_ray.serve.uploads import read_uploads
+
+NOT_FOUND = 404
+MOST_LISTED = 100
+JOB = f"{JOBS}/{{job}}"
+JobId = Annotated[str, Path(description="The id of the job.", pattern=r"^[0-9a-f]{32}$")]
+Place = Annotated[int, Path(description="Place of the image in the job, from 0.", ge=0)]
+Key = Annotated[
+    str | None,
+    Header(description="Chosen by the client.", pattern=r"^[!-~]{1,255}$"),
+]
+
+router = APIRouter(tags=["jobs"])
+
+
+@router.post(
+    JOBS,
+    summary="Explain images as a job",
+    status_code=202,
+    openapi_extra=upload(JobInstances.__name__, several_files=True),
+    responses={
+        **errors(400, 413, 415, 422, 504),
+        202: {"headers": {"Location": {"schema": {"type": "string"}}}},
+    },
+)
+async def submit(
+    request: Request,
+    response: Response,
+    query: Annotated[JobParameters, Query()],
+    idempotency_key: Key = None,
+) -> JobReply:
+    """Record a job that explains one image or several, and reply at once.
+
+    It goes on when the client disconnects and when the service is started again; no level that is
+    finished is computed twice. The same image with a greater depth computes only what is new. The
+    same `Idempotency-Key` is the same job.
+    """
+    service = serving(request, query.network)
+    jobs = jobs_of(service)
+    owner, images, spec = client_name(), *await asked(request, query, service)
+    job = uuid.uuid4().hex if idempotency_key is None else id_of(owner, idempotency_key)
+    if idempotency_key is None or not await is_known(jobs, owner, job):
+        await charged(spec, len(images), service)
+    found = await jobs.submit(job, spec, images)
+    response.headers["location"] = f"{JOBS}/{job}"
+    return JobReply.of(found)
+
+
+@router.api_route(
+    JOBS,
+    summary="The newest jobs",
+    responses=errors(422),
+    methods=READ,
+)
+async def recent(
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=MOST_LISTED, description="Jobs at most.")] = 20,
+) -> JobList:
+    """Jobs of this client, the newest first."""
+    found = await jobs_of(serving(request)).recent(client_name(), limit)
+    return JobList(jobs=[JobReply.of(each) for each in found])
+
+
+@router.api_route(JOB, summary="A job", responses=errors(422), methods=READ)
+async def status(request: Request, job: JobId) -> JobReply:
+    """How far a job is."""
+    return JobReply.of(await jobs_of(serving(request)).get(client_name(), job))
+
+
+@router.delete(JOB, summary="Stop a job", responses=errors(422))
+async def cancel(request: Request, job: JobId) -> JobReply:
+    """Stop a job after the batch that runs. What is finished of it can still be read.
+
+    A job that has ended stays as it is.
+    """
+    return JobReply.of(await jobs_of(serving(request)).cancel(client_name(), job))
+
+
+@router.api_route(
+    f"{JOB}/{{place}}",
+    summary="The explanation of an image of a job",
+    response_model=ExplanationReply,
+    responses={
+        **errors(406, 413, 415, 422),
+        200: {"content": JOB_RESULT, "headers": EXPLAINED_HEADERS},
+    },
+    methods=READ,
+)
+async def result(request: Request, job: JobId, place: Place) -> Response:
+    """What is finished of the explanation: `complete` is false until it is the whole.
+
+    As JSON, with `Accept: image/png` as heat map, with `application/x-npz` as NumPy's arrays.
+    """
+    media_type = preferred(request.headers.get("accept", ""), (JSON, PNG, NPZ))
+    answer = await jobs_of(serving(request)).answer(client_name(), job, place)
+    return await asyncio.to_thread(reply_of, answer, media_type, request.url.path)
+
+
+def jobs_of(service: Service) -> Jobs:
+    """The jobs of a service.
+
+    Raises:
+        RefusedError: with status 404 when it has none.
+    """
+    if service.jobs is None:
+        raise RefusedError(404, "no_jobs", "this service has no jobs: set args.jobs to have them")
+    return service.jobs
+
+
+async def asked(
+    request: Request, query: JobParameters, service: Service
+) -> tuple[list[bytes], JobSpec]:
+    """What a request asks for: its usable images, and the job.
+
+    Raises:
+        RefusedError: when it cannot be used, or none of its images.
+    """
+    args = service.args
+    most = 1 if args.jobs is None else args.jobs.max_images
+    found = await read_uploads(request, JobInstances, args, most_images=most, several_files=True)
+    parameters: ExplainParameters = query
+    each: list[bytes | RefusedError]
+    if isinstance(found, bytes):
+        each = [found]
+    else:
+        each = found.each
+        if found.body is not None and found.body.parameters.model_fields_set:
+            if query.model_fields_set - {"network"}:
+                raise RefusedError.parameter(
+                    "parameters: give them in the query or in the body, not both"
+                )
+            parameters = found.body.parameters
+    settings = merged(parameters, args)
+    class_index(parameters.target, service.manifest.label_scheme)
+    checked = [await usable(image, service) for image in each]
+    images = [image for image in checked if isinstance(image, bytes)]
+    if not images and isinstance(checked[0], RefusedError):
+        raise checked[0]
+    spec = JobSpec(
+        owner=client_name(),
+        network=query.network,
+        settings=settings,
+        target=parameters.target,
+        uploads=tuple(
+            hashlib.sha256(image).hexdigest() if isinstance(image, bytes) else Refusal.of(image)
+            for image in checked
+        ),
+    )
+    return images, spec
+
+
+async def usable(image: bytes | RefusedError, service: Service) -> bytes | RefusedError:
+    """An image file that can be decoded, or why it cannot."""
+    if isinstance(image, bytes):
+        try:
+            await service.decoder.decode(image)
+        except RefusedError as refused:
+            return refused
+    return image
+
+
+async def charged(spec: JobSpec, images: int, service: Service) -> None:
+    """Count the predicted seconds of a job.
+
+    Raises:
+        RefusedError: when an explanation would take too long, or the client may have no more.
+    """
+    parameters = ExplainParameters(**dict(spec.settings))
+    one = await costed(
+        service, ExplainRequest(None, spec.network, parameters, dry_run=True, for_job=True)
+    )
+    if one.refusal is not None and one.refusal.status == UNPROCESSABLE:  # work that waits, waits
+        raise one.refusal
+    await charge(one.seconds * images)
+
+
+async def is_known(jobs: Jobs, owner: str, job: str) -> bool:
+    """Whether a client has submitted a job before."""
+    try:
+        await jobs.get(owner, job)
+    except RefusedError as refused:
+        if refused.status == NOT_FOUND:
+            return False
+        raise
+    return True
+
+
+def id_of(owner: str, key: str) -> str:
+    """The job of a client's key."""
+    return hashlib.sha256(f"{owner}\n{key}".encode()).hexdigest()[:32]

@@ -1,0 +1,128 @@
+"""The deployment that keeps the jobs, and how an ingress replica asks it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import BackPressureError
+from ray.serve.handle import DeploymentHandle
+
+from ier_ray.serve.answers import Answer, ExplainRequest, Predicted
+from ier_ray.serve.delegation import ExplainerReplicas
+from ier_ray.serve.errors import BUSY, RefusedError
+from ier_ray.serve.jobs.records import Job, JobSpec
+from ier_ray.serve.jobs.runner import JobRunner
+from ier_ray.serve.schemas import AppArgs
+
+OVERDUE_S = 30.0
+"""Seconds within which the keeper must answer; it may just be started."""
+
+
+@serve.deployment(
+    num_replicas=1,  # one process at a time has the jobs of a database
+    ray_actor_options={"num_cpus": 0.1},
+    max_ongoing_requests=64,
+    max_queued_requests=256,
+    graceful_shutdown_wait_loop_s=0.5,
+    graceful_shutdown_timeout_s=5,  # jobs go on in the next replica
+)
+class JobKeeper:
+    """Records jobs and runs them, by calls to the explainers."""
+
+    def __init__(self, args: AppArgs, explainer: DeploymentHandle) -> None:
+        if args.jobs is None or args.weights_sha256 is None:
+            raise ValueError("there is no keeper without settings of jobs and a hash of weights")
+        explainers = OwnContext(ExplainerReplicas(explainer, most=args.jobs.at_once))
+        self._runner = JobRunner(args.jobs, explainers, args.weights_sha256)
+
+    def __del__(self) -> None:
+        self._runner.stop()
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        """A method of :class:`ier_ray.serve.jobs.records.Jobs`; a refusal is returned."""
+        try:
+            return await getattr(self._runner, method)(*arguments)
+        except RefusedError as refused:
+            return refused
+
+
+class OwnContext:
+    """Explainers for work that no request waits for.
+
+    Calls in one context share an id, which the explainers' router takes for one call.
+    """
+
+    def __init__(self, explainers: ExplainerReplicas) -> None:
+        self._explainers = explainers
+
+    async def answers(self, request: ExplainRequest) -> AsyncGenerator[Answer | Predicted, None]:
+        """As :meth:`ExplainerReplicas.answers`."""
+        stream = self._explainers.answers(request)
+        loop = asyncio.get_running_loop()
+        own = contextvars.Context()
+
+        async def following() -> Answer | Predicted | None:
+            return await anext(stream, None)
+
+        try:
+            while True:
+                answer = await loop.create_task(following(), context=own)
+                if answer is None:
+                    return
+                yield answer
+        finally:
+            await loop.create_task(stream.aclose(), context=own)
+
+
+class JobsReplica:
+    """The jobs, kept by the replica of the other deployment."""
+
+    def __init__(self, keeper: DeploymentHandle) -> None:
+        self._keeper = keeper
+
+    async def submit(self, job: str, spec: JobSpec, images: list[bytes]) -> Job:
+        """As :meth:`ier_ray.serve.jobs.records.Jobs.submit`."""
+        found: Job = await self._call("submit", job, spec, images)
+        return found
+
+    async def get(self, owner: str, job: str) -> Job:
+        """As :meth:`ier_ray.serve.jobs.records.Jobs.get`."""
+        found: Job = await self._call("get", owner, job)
+        return found
+
+    async def recent(self, owner: str, most: int) -> list[Job]:
+        """As :meth:`ier_ray.serve.jobs.records.Jobs.recent`."""
+        found: list[Job] = await self._call("recent", owner, most)
+        return found
+
+    async def cancel(self, owner: str, job: str) -> Job:
+        """As :meth:`ier_ray.serve.jobs.records.Jobs.cancel`."""
+        found: Job = await self._call("cancel", owner, job)
+        return found
+
+    async def answer(self, owner: str, job: str, place: int) -> Answer:
+        """As :meth:`ier_ray.serve.jobs.records.Jobs.answer`."""
+        found: Answer = await self._call("answer", owner, job, place)
+        return found
+
+    async def _call(self, method: str, *arguments: Any) -> Any:
+        """What the keeper replies.
+
+        Raises:
+            RefusedError: of the keeper, or with status 503 when there is none.
+        """
+        response = self._keeper.call.remote(method, *arguments)
+        try:
+            async with asyncio.timeout(OVERDUE_S):
+                found = await response
+        except (TimeoutError, RayError, BackPressureError) as error:
+            response.cancel()
+            raise RefusedError(BUSY, "no_keeper", "the keeper of jobs is not there", 5.0) from error
+        if isinstance(found, RefusedError):
+            raise found
+        return found

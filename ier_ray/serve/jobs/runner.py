@@ -1,0 +1,375 @@
+"""Jobs as durable workflows of DBOS: each is recorded in a database before it is begun.
+
+An image is a step of its job's workflow. After a crash DBOS runs the workflow again: steps that
+have ended are not repeated, and :mod:`ier_ray.serve.jobs.work` goes on with the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from dbos import (
+    DBOS,
+    DBOSConfig,
+    DBOSConfiguredInstance,
+    DBOSContextSetAuth,
+    DBOSPortableJSONSerializer,
+    SetWorkflowID,
+    StepOptions,
+    StepReservation,
+    WorkflowStatus,
+)
+
+from ier_ray import storage
+from ier_ray.serve.answers import Answer, Explainers
+from ier_ray.serve.disconnection import unless
+from ier_ray.serve.errors import BUSY, UNPROCESSABLE, RefusedError
+from ier_ray.serve.jobs.records import Job, JobSpec, JobState, Outcome, Refusal
+from ier_ray.serve.jobs.store import JobStore
+from ier_ray.serve.jobs.work import JobExplainer, outcome_of
+from ier_ray.serve.schemas import JobSettings
+
+logger = logging.getLogger(__name__)
+
+NAME = "ier_ray"
+VERSION = "1"
+"""Of the workflow: jobs of another version are not continued."""
+SQLITE = "sqlite:///"
+ANYBODY = "*"
+"""Owner of the jobs of a service without tokens; no token has this name."""
+NO_DATABASE_S = 10.0
+"""Seconds without an answer of the database after which a client is told so."""
+SWEEP_S = 3600.0
+"""Seconds between two searches for what is kept no longer."""
+STORING: StepOptions = {
+    "retries_allowed": True,
+    "interval_seconds": 1.0,
+    "max_attempts": 8,
+    "backoff_rate": 2.0,
+}
+"""How long a store that fails is tried again: about two minutes."""
+STATES: dict[str, JobState] = {
+    "SUCCESS": "finished",
+    "ERROR": "failed",
+    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": "failed",
+    "CANCELLED": "cancelled",
+}
+"""Of workflows that have ended, by DBOS's names."""
+NO_JOB = RefusedError(404, "no_job", "there is no such job, or it was deleted; submit it again")
+
+
+@dataclass(eq=False)
+class Active:
+    """A job that runs in this process."""
+
+    images: list[Outcome]
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@DBOS.dbos_class()
+class JobRunner(DBOSConfiguredInstance):
+    """Keeps the jobs and runs them. One process at a time has the jobs of a database.
+
+    To be made in an event loop, which runs them.
+
+    Args:
+        settings: of jobs.
+        explainers: whoever explains.
+        weights_sha256: hash of the weights that explain.
+
+    Raises:
+        StorageError: when the storage cannot be written.
+    """
+
+    def __init__(self, settings: JobSettings, explainers: Explainers, weights_sha256: str) -> None:
+        super().__init__("jobs")
+        self._settings = settings
+        self._store = JobStore(settings.storage, weights_sha256)
+        self._explainer = JobExplainer(explainers, self._store)
+        self._active: dict[str, Active] = {}
+        self._room = asyncio.Semaphore(settings.at_once)
+        self._recording = asyncio.Lock()
+        storage.check_writable(settings.storage, directory=True)
+        config: DBOSConfig = {
+            "name": NAME,
+            "system_database_url": database_of(settings),
+            "application_version": VERSION,
+            "executor_id": "jobs",
+            "serializer": DBOSPortableJSONSerializer(),
+            "log_level": "WARNING",
+        }
+        DBOS(config=config)
+        DBOS.launch()
+        self._sweeping = asyncio.get_running_loop().create_task(self._sweep_forever())
+
+    def stop(self) -> None:
+        """Stop; jobs that run go on where the next runner begins."""
+        self._sweeping.cancel()
+        DBOS.destroy()
+
+    async def submit(self, job: str, spec: JobSpec, images: list[bytes]) -> Job:
+        """As :meth:`ier_ray.serve.jobs.records.Jobs.submit`."""
+        async with self._recording:
+            known = await self._status(job)
+            if known is not None:
+                return await self._same(known, spec)
+            waiting = self.states()["waiting"]
+            if waiting + len(images) > self._settings.max_waiting:
+                raise RefusedError.busy(f"{waiting} images of jobs wait", 60.0)
+            for encoded in images:
+                await asyncio.to_thread(self._store.keep_upload, encoded)
+            self._active[job] = Active(first_outcomes(spec))
+            with SetWorkflowID(job), DBOSContextSetAuth(user_of(spec.owner), []):
+                try:
+                    async with database_answers():
+                        await DBOS.start_workflow_async(self.run, spec.model_dump(mode="json"))
+                except RefusedError:
+                    del self._active[job]
+                    raise
+        return await self.get(spec.owner, job)
+
+    async def get(self, owner: str, job: str) -> Job:
+        """As :meth:`ier_ray.serve.jobs.records.Jobs.get`."""
+        return await self._job(await self._owned(owner, job))
+
+    async def recent(self, owner: str, most: int) -> list[Job]:
+        """As :meth:`ier_ray.serve.jobs.records.Jobs.recent`."""
+        async with database_answers():
+            found = await DBOS.list_workflows_async(user=user_of(owner), limit=most, sort_desc=True)
+        return [await self._job(each) for each in found]
+
+    async def cancel(self, owner: str, job: str) -> Job:
+        """As :meth:`ier_ray.serve.jobs.records.Jobs.cancel`."""
+        status = await self._owned(owner, job)
+        if status.status not in STATES:
+            async with database_answers():
+                await DBOS.cancel_workflow_async(job)
+            if job in self._active:
+                self._active[job].cancelled.set()
+        return await self.get(owner, job)
+
+    async def answer(self, owner: str, job: str, place: int) -> Answer:
+        """As :meth:`ier_ray.serve.jobs.records.Jobs.answer`."""
+        images = (await self.get(owner, job)).images
+        if place >= len(images):
+            raise RefusedError(404, "no_image", f"the job has {len(images)} images, counted from 0")
+        outcome = images[place]
+        if outcome.refusal is not None:
+            raise outcome.refusal.raised()
+        found = None
+        if outcome.key is not None:
+            found = await asyncio.to_thread(self._store.answer, outcome.key)
+        if found is None:
+            raise RefusedError(404, "no_level", "no level of the explanation is finished", 1.0)
+        return found
+
+    def states(self) -> dict[JobState, int]:
+        """Images of the jobs that run, by their states."""
+        images = [each.state for job in self._active.values() for each in job.images]
+        return {state: images.count(state) for state in ("waiting", "running")}
+
+    @DBOS.workflow(name="explanations", max_recovery_attempts=None)
+    async def run(self, recorded: dict[str, Any]) -> list[dict[str, Any]]:
+        """The job of a spec; the outcomes of its images."""
+        spec, identity = JobSpec.model_validate(recorded), DBOS.workflow_id or ""
+        active = self._active.setdefault(identity, Active(first_outcomes(spec)))
+        turns = asyncio.Semaphore(self._settings.at_once)  # others' images come between
+        try:
+            places = [place for place, each in enumerate(spec.uploads) if isinstance(each, str)]
+            steps = [(place, DBOS.reserve_step()) for place in places]  # the same at each attempt
+            await asyncio.gather(*(self._step(active, spec, *each, turns) for each in steps))
+            return [each.model_dump(mode="json") for each in active.images]
+        finally:
+            del self._active[identity]
+
+    async def _step(
+        self,
+        active: Active,
+        spec: JobSpec,
+        place: int,
+        step: StepReservation,
+        turns: asyncio.Semaphore,
+    ) -> None:
+        """Explain an image, unless that was done before."""
+        async with turns:
+            found = await step.run_async(STORING, self._explained, active, spec, place)
+        active.images[place] = Outcome.model_validate(found["outcome"])
+
+    async def _explained(self, active: Active, spec: JobSpec, place: int) -> dict[str, Any]:
+        """The outcome of an image."""
+        upload = spec.uploads[place]
+        if not isinstance(upload, str):
+            raise TypeError(f"image {place} was refused")
+
+        def notify(outcome: Outcome) -> None:
+            active.images[place] = outcome
+
+        async def explained() -> Outcome:
+            async with self._room:
+                notify(active.images[place].model_copy(update={"state": "running"}))
+                return await self._explainer.explained(spec, upload, notify)
+
+        try:
+            outcome = await unless(active.cancelled.wait(), explained())
+        except asyncio.CancelledError:
+            if not active.cancelled.is_set():  # the process ends
+                raise
+            outcome = active.images[place].model_copy(update={"state": "cancelled"})
+        return {"place": place, "outcome": outcome.model_dump(mode="json")}
+
+    async def _status(self, job: str) -> WorkflowStatus | None:
+        async with database_answers():
+            found = await DBOS.list_workflows_async(workflow_ids=[job])
+        return found[0] if found else None
+
+    async def _owned(self, owner: str, job: str) -> WorkflowStatus:
+        status = await self._status(job)
+        if status is None or status.authenticated_user != user_of(owner):
+            raise NO_JOB
+        return status
+
+    async def _same(self, status: WorkflowStatus, spec: JobSpec) -> Job:
+        """The job that has a key already.
+
+        Raises:
+            RefusedError: when it is another job.
+        """
+        if spec_of(status) != spec:
+            raise RefusedError(
+                UNPROCESSABLE,
+                "key_used",
+                "Idempotency-Key: another job was submitted with this key; choose a new one",
+            )
+        return await self._job(status)
+
+    async def _job(self, status: WorkflowStatus) -> Job:
+        spec, state = spec_of(status), STATES.get(status.status)
+        images = await self._images(status, spec, state)
+        if state is None:
+            state = "waiting" if all(each.state == "waiting" for each in images) else "running"
+        ended = status.completed_at if status.status in STATES else None
+        return Job(
+            id=status.workflow_id,
+            spec=spec,
+            state=state,
+            created=time_of(status.created_at or 0),
+            ended=None if ended is None else time_of(ended),
+            images=tuple(images),
+        )
+
+    async def _images(
+        self, status: WorkflowStatus, spec: JobSpec, ended: JobState | None
+    ) -> Sequence[Outcome]:
+        active = self._active.get(status.workflow_id)
+        if ended is None and active is not None:
+            return list(active.images)
+        if ended == "finished":
+            return [Outcome.model_validate(each) for each in status.output or ()]
+        async with database_answers():
+            steps = await DBOS.list_workflow_steps_async(status.workflow_id)
+        done = {
+            each["output"]["place"]: each["output"]["outcome"] for each in steps if each["output"]
+        }
+        return await asyncio.to_thread(self._outcomes, spec, done, ended)
+
+    def _outcomes(
+        self, spec: JobSpec, done: Mapping[int, Any], ended: JobState | None
+    ) -> list[Outcome]:
+        """Of a job that does not run here; of images that it has not ended with, what is kept."""
+        outcomes = first_outcomes(spec)
+        for place, upload in enumerate(spec.uploads):
+            if place in done:
+                outcomes[place] = Outcome.model_validate(done[place])
+            elif isinstance(upload, str):
+                key = self._store.key(spec, upload)
+                kept = self._store.answer(key)
+                state: JobState = "waiting" if ended is None else "cancelled"
+                found = Outcome() if kept is None else outcome_of(key, kept)
+                outcomes[place] = found.model_copy(update={"state": state})
+        return outcomes
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                await self.sweep()
+            except Exception:  # tried again in an hour
+                logger.exception("what jobs keep no longer could not be deleted")
+
+    async def sweep(self) -> None:
+        """Delete jobs that ended long ago, and all files that no job needs."""
+        oldest = datetime.now(UTC) - timedelta(days=self._settings.keep_days)
+        async with self._recording:
+            old = await DBOS.list_workflows_async(
+                status=list(STATES), completed_before=oldest.isoformat(), load_output=False
+            )
+            if old:
+                await DBOS.delete_workflows_async([each.workflow_id for each in old])
+            uploads: set[str] = set()
+            keys: set[str] = set()
+            for status in await DBOS.list_workflows_async():
+                spec = spec_of(status)
+                found = [each for each in spec.uploads if isinstance(each, str)]
+                if status.status not in STATES:
+                    uploads.update(found)
+                keys.update(self._store.key(spec, each) for each in found)
+                keys.update(self._store.scores_key(spec, each) for each in found)
+                if status.output:
+                    keys.update(str(each["key"]) for each in status.output)
+            await asyncio.to_thread(self._store.sweep, uploads, keys)
+
+
+def database_of(settings: JobSettings) -> str:
+    """The URL of the database; SQLite's directory is made."""
+    url = settings.database or f"{SQLITE}{storage.absolute(settings.storage)}/jobs.sqlite"
+    if url.startswith(SQLITE):
+        Path(url.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+    return url
+
+
+def user_of(owner: str) -> str:
+    """How the database names the owner of a job."""
+    return owner or ANYBODY
+
+
+def first_outcomes(spec: JobSpec) -> list[Outcome]:
+    """Of the images of a job that has not begun."""
+    return [
+        Outcome(state="failed", refusal=each) if isinstance(each, Refusal) else Outcome()
+        for each in spec.uploads
+    ]
+
+
+def spec_of(status: WorkflowStatus) -> JobSpec:
+    """What was asked for."""
+    if status.input is None:
+        raise TypeError(f"the workflow {status.workflow_id} has no input")
+    return JobSpec.model_validate(status.input["args"][0])
+
+
+def time_of(milliseconds: int) -> datetime:
+    """A time of the database."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+@contextlib.asynccontextmanager
+async def database_answers() -> AsyncIterator[None]:
+    """Refuse when the database does not answer; DBOS itself would wait for it.
+
+    Raises:
+        RefusedError: with status 503.
+    """
+    try:
+        async with asyncio.timeout(NO_DATABASE_S):
+            yield
+    except TimeoutError as error:
+        raise RefusedError(
+            BUSY, "no_database", "the jobs' database does not answer", 10.0
+        ) from error

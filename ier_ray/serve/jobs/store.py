@@ -1,0 +1,187 @@
+"""What jobs keep beside their records: uploads, scores and explanations, by their content.
+
+    uploads/SHA256                    an image file as it came
+    scores/KEY/DIGEST.npz             masked images of one image, and their logits
+    explanations/KEY.npz              a finished explanation
+    explanations/KEY.levels.npz       one that is not finished
+
+Equal requests have equal keys, so what one job has computed is there for all. Every file is written
+whole or not at all; scores come before the explanation that they are needed for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ier_ray import storage
+from ier_ray.config import Settings
+from ier_ray.data.schema import Domain
+from ier_ray.emotions import EmotionScheme
+from ier_ray.explain.engine import Scored, Spent
+from ier_ray.explain.rendering import from_npz, to_npz
+from ier_ray.explainer_settings import ExplainerSettings
+from ier_ray.serve.answers import Answer
+from ier_ray.serve.jobs.records import JobSpec
+
+UPLOADS, SCORES, EXPLANATIONS = "uploads", "scores", "explanations"
+FINAL, LEVELS = ".npz", ".levels.npz"
+
+
+class Meta(Settings):
+    """What an answer has beside arrays."""
+
+    network: Domain
+    settings: ExplainerSettings
+    target: str | None
+    scheme: str
+    classes: tuple[str, ...]
+    weights_sha256: str
+    rows: int
+    macs: float
+    seconds: float
+    complete: bool
+    final: bool
+
+
+@dataclass(frozen=True)
+class JobStore:
+    """Files of jobs.
+
+    Args:
+        location: directory or s3:// URI.
+        weights_sha256: hash of the weights that explain.
+    """
+
+    location: str
+    weights_sha256: str
+
+    def keep_upload(self, encoded: bytes) -> str:
+        """Write an image file; its SHA-256."""
+        digest = hashlib.sha256(encoded).hexdigest()
+        target = self._path(UPLOADS, digest)
+        if not storage.exists(target):
+            storage.write_bytes(target, encoded)
+        return digest
+
+    def upload(self, digest: str) -> bytes:
+        """An image file."""
+        return storage.read_bytes(self._path(UPLOADS, digest))
+
+    def key(self, spec: JobSpec, upload: str) -> str:
+        """Of the explanation of an image: equal for equal explanations."""
+        return self._digest(upload, spec.network, spec.settings.model_dump_json(), spec.target)
+
+    def scores_key(self, spec: JobSpec, upload: str) -> str:
+        """Equal for explanations whose masked images have equal scores."""
+        settings = spec.settings
+        return self._digest(upload, spec.network, settings.baseline, settings.precision)
+
+    def keep_scored(self, key: str, scored: Scored) -> None:
+        """Write scores of masked images."""
+        keys = np.frombuffer(b"".join(scored.keys), np.uint8).reshape(len(scored.keys), -1)
+        digest = hashlib.sha256(keys.tobytes() + scored.logits.tobytes()).hexdigest()
+        content = zipped(keys=keys, logits=scored.logits)
+        storage.write_bytes(self._path(SCORES, key, f"{digest}.npz"), content)
+
+    def scored(self, key: str) -> tuple[Scored, ...]:
+        """All scores that are kept of an image's masked versions."""
+        directory = self._path(SCORES, key)
+        if not storage.exists(directory):
+            return ()
+        found = []
+        for name in storage.list_files(directory):
+            with np.load(io.BytesIO(storage.read_bytes(storage.join(directory, name)))) as arrays:
+                found.append(Scored([row.tobytes() for row in arrays["keys"]], arrays["logits"]))
+        return tuple(found)
+
+    def keep_answer(self, key: str, answer: Answer) -> None:
+        """Write an explanation, as far as it is finished."""
+        meta = Meta(
+            network=answer.network,
+            settings=answer.settings,
+            target=answer.target,
+            scheme=answer.scheme.name,
+            classes=answer.scheme.classes,
+            weights_sha256=answer.weights_sha256,
+            rows=answer.spent.rows,
+            macs=answer.spent.macs,
+            seconds=answer.seconds,
+            complete=answer.complete,
+            final=answer.final,
+        )
+        content = zipped(
+            explanation=np.frombuffer(to_npz(answer.explanation), np.uint8),
+            pixels=answer.pixels,
+            meta=np.array(meta.model_dump_json()),
+        )
+        levels = self._path(EXPLANATIONS, key + LEVELS)
+        if not answer.final:
+            storage.write_bytes(levels, content)
+            return
+        storage.write_bytes(self._path(EXPLANATIONS, key + FINAL), content)
+        storage.delete_file(levels)
+
+    def answer(self, key: str) -> Answer | None:
+        """An explanation, as far as it is finished; None if nothing is."""
+        for ending in (FINAL, LEVELS, FINAL):  # it may be finished between the first two
+            location = self._path(EXPLANATIONS, key + ending)
+            if storage.exists(location):
+                return answer_in(storage.read_bytes(location))
+        return None
+
+    def sweep(self, kept_uploads: Collection[str], kept_keys: Collection[str]) -> None:
+        """Delete what no job needs any longer.
+
+        Args:
+            kept_uploads: of jobs that have not ended.
+            kept_keys: of explanations and scores of all jobs.
+        """
+        for kind, kept in ((UPLOADS, kept_uploads), (SCORES, kept_keys), (EXPLANATIONS, kept_keys)):
+            directory = self._path(kind)
+            if not storage.exists(directory):
+                continue
+            for name in storage.list_files(directory):
+                if name.partition("/")[0].partition(".")[0] not in kept:
+                    storage.delete_file(storage.join(directory, name))
+
+    def _digest(self, *parts: str | None) -> str:
+        content = json.dumps([self.weights_sha256, *parts])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def _path(self, *parts: str) -> str:
+        return storage.join(self.location, *parts)
+
+
+def zipped(**arrays: Any) -> bytes:
+    """Arrays as a compressed npz file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def answer_in(content: bytes) -> Answer:
+    """The answer of a file."""
+    with np.load(io.BytesIO(content)) as arrays:
+        meta = Meta.model_validate_json(str(arrays["meta"]))
+        explanation = from_npz(arrays["explanation"].tobytes())
+        pixels = arrays["pixels"]
+    return Answer(
+        explanation=explanation,
+        pixels=pixels,
+        network=meta.network,
+        settings=meta.settings,
+        target=meta.target,
+        scheme=EmotionScheme(meta.scheme, meta.classes),
+        weights_sha256=meta.weights_sha256,
+        spent=Spent(meta.rows, meta.macs),
+        seconds=meta.seconds,
+        complete=meta.complete,
+        final=meta.final,
+    )

@@ -1,0 +1,238 @@
+"""Explanations as jobs, in a process that is killed, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from support.checkpoints import save_tiny
+from support.jobs_server import jobs_server
+from support.pictures import picture, saved
+from support.postgres import postgres
+from support.processes import wait_for
+
+from ier_ray.serve.schemas import AppArgs, JobSettings
+from ier_ray.serve.tokens import create_token
+
+JOBS = "/v1/explanations"
+EXPLAIN = "/v1/models/ier:explain"
+PACE_S = 0.4
+Reply = dict[str, Any]
+
+
+@dataclass
+class Client:
+    """Asks a server for jobs."""
+
+    http: httpx.Client
+
+    def submit(self, image: bytes, key: str | None = None, **query: Any) -> Reply:
+        headers = {} if key is None else {"idempotency-key": key}
+        reply = self.http.post(JOBS, content=image, params=query, headers=headers)
+        assert reply.status_code == 202, reply.text
+        found: Reply = reply.json()
+        assert reply.headers["location"] == f"{JOBS}/{found['id']}"
+        return found
+
+    def job(self, found: Reply) -> Reply:
+        reply: Reply = self.http.get(f"{JOBS}/{found['id']}").raise_for_status().json()
+        return reply
+
+    def ended(self, found: Reply) -> Reply:
+        wait_for(lambda: self.job(found)["ended"] is not None, seconds=60)
+        return self.job(found)
+
+    def level(self, found: Reply) -> int:
+        level = self.job(found)["images"][0]["level"]
+        return -1 if level is None else int(level)
+
+    def explained(self, image: bytes, **query: Any) -> Reply:
+        """By the route that keeps nothing."""
+        reply: Reply = self.http.post(EXPLAIN, content=image, params=query).json()
+        return reply
+
+
+def client_of(url: str, token: str | None = None) -> Client:
+    headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    return Client(httpx.Client(base_url=url, headers=headers, timeout=60))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_tiny(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def args(
+    request: pytest.FixtureRequest, checkpoint: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AppArgs]:
+    location = str(tmp_path_factory.mktemp("jobs"))
+    if request.param == "sqlite":
+        yield AppArgs(checkpoint=checkpoint, jobs=JobSettings(storage=location))
+        return
+    with postgres() as url:
+        jobs = JobSettings(storage=location, database=url)
+        yield AppArgs(checkpoint=checkpoint, jobs=jobs)
+
+
+@pytest.fixture(scope="module")
+def client(args: AppArgs) -> Iterator[Client]:
+    with jobs_server(args) as server:
+        yield client_of(server.url)
+
+
+def values(reply: Reply) -> np.ndarray:
+    return np.array([leaf["value"] for leaf in reply["leaves"]])
+
+
+def test_a_job_gives_what_a_request_gives(client: Client) -> None:
+    image = saved(picture(0))
+    query: dict[str, Any] = {"depth": 4, "score": "logit", "target": "sad"}
+    submitted = client.submit(image, **query)
+    assert submitted["state"] in ("waiting", "running", "finished")
+    ended = client.ended(submitted)
+    assert (ended["state"], ended["images"][0]["level"]) == ("finished", 4)
+    path, expected = ended["images"][0]["explanation"], client.explained(image, **query)
+    found = client.http.get(path).json()
+    for reply in (found, expected):
+        reply["cost"].pop("seconds")
+    assert found["cost"].pop("rows") == ended["images"][0]["rows"] > 0
+    assert (expected["cost"].pop("rows"), found["cost"].pop("macs") > 0) == (0, True)
+    expected["cost"].pop("macs")
+    assert found == expected
+    png = client.http.get(path, headers={"accept": "image/png"})
+    direct = client.http.post(EXPLAIN, content=image, params=query, headers={"accept": "image/png"})
+    assert png.content == direct.content
+    npz = client.http.get(path, headers={"accept": "application/x-npz"})
+    with np.load(io.BytesIO(npz.content)) as arrays:
+        leaves = arrays["credits"][-(2**4) :, 1]
+    np.testing.assert_allclose(np.sort(leaves), np.sort(values(expected)), atol=1e-12)
+
+
+def test_the_same_key_is_one_job_and_another_job_needs_another_key(client: Client) -> None:
+    image = saved(picture(1))
+    first = client.submit(image, key="once", depth=2)
+    assert client.submit(image, key="once", depth=2)["id"] == first["id"]
+    assert client.submit(image, key="twice", depth=2)["id"] != first["id"]
+    assert client.submit(image, depth=2)["id"] != first["id"]
+    other = client.http.post(
+        JOBS, content=image, params={"depth": 3}, headers={"idempotency-key": "once"}
+    )
+    assert (other.status_code, other.json()["error"]) == (422, "key_used")
+
+
+def test_a_bad_image_fails_alone_and_only_bad_ones_make_no_job(client: Client) -> None:
+    files = [("image", saved(picture(2))), ("image", b"no image"), ("image", saved(picture(3)))]
+    submitted = client.http.post(JOBS, files=files, params={"depth": 2}).json()
+    images = client.ended(submitted)["images"]
+    assert [each["state"] for each in images] == ["finished", "failed", "finished"]
+    assert images[1]["error"]["instance"] == f"{JOBS}/{submitted['id']}#/images/1"
+    assert client.http.get(f"{JOBS}/{submitted['id']}/1").status_code == 415
+    assert client.http.get(f"{JOBS}/{submitted['id']}/2").status_code == 200
+    assert client.http.get(f"{JOBS}/{submitted['id']}/3").json()["error"] == "no_image"
+    assert client.http.post(JOBS, content=b"no image").status_code == 415
+
+
+def test_wrong_requests_are_refused_before_anything_is_recorded(client: Client) -> None:
+    image, before = saved(picture(4)), client.http.get(JOBS).json()
+    for query, status in (({"depth": 99}, 422), ({"target": "joy"}, 422), ({"network": "x"}, 422)):
+        assert client.http.post(JOBS, content=image, params=query).status_code == status
+    headers = {"idempotency-key": "two words"}
+    assert client.http.post(JOBS, content=image, headers=headers).status_code == 422
+    assert client.http.get(f"{JOBS}/{'0' * 32}").json()["error"] == "no_job"
+    assert client.http.delete(f"{JOBS}/{'0' * 32}").json()["error"] == "no_job"
+    assert client.http.get(f"{JOBS}/nothing").status_code == 422
+    refused = client.http.put(JOBS)
+    assert set(refused.headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
+    assert client.http.get(JOBS).json() == before
+
+
+def test_the_newest_jobs_are_listed_first(client: Client) -> None:
+    made = [client.submit(saved(picture(5)), depth=1)["id"] for _ in range(3)]
+    listed = client.http.get(JOBS, params={"limit": 2}).json()["jobs"]
+    assert [each["id"] for each in listed] == made[:0:-1]
+
+
+def test_a_killed_process_goes_on_and_repeats_no_finished_level(args: AppArgs) -> None:
+    image = saved(picture(6))
+    query: dict[str, Any] = {"depth": 7, "contexts": "both", "baseline": "blur"}
+    with jobs_server(args, seconds=PACE_S) as server:
+        client = client_of(server.url)
+        job = client.submit(image, **query)
+        wait_for(lambda: client.level(job) >= 3, seconds=30)
+        server.kill()
+    with jobs_server(args, seconds=PACE_S) as server:
+        client = client_of(server.url)
+        wait_for(lambda: client.level(job) >= 5, seconds=30)
+        so_far = client.http.get(f"{JOBS}/{job['id']}/0").json()
+        assert not so_far["complete"]
+        server.kill()
+    with jobs_server(args) as server:
+        client = client_of(server.url)
+        ended = client.ended(job)
+        found = client.http.get(ended["images"][0]["explanation"]).json()
+    assert (ended["state"], found["complete"]) == ("finished", True)
+    with jobs_server(args) as server:  # one that knows nothing of the image
+        expected = client_of(server.url).explained(image, **query)
+    assert found["cost"]["rows"] == expected["cost"]["rows"] == ended["images"][0]["rows"]
+    np.testing.assert_allclose(values(found), values(expected), atol=1e-12)
+    whole = {level["level"]: level for level in expected["levels"]}
+    for level in so_far["levels"]:
+        assert level == whole[level["level"]]
+
+
+def test_a_deeper_job_after_a_restart_computes_only_what_is_new(args: AppArgs) -> None:
+    image = saved(picture(7))
+    with jobs_server(args) as server:
+        client = client_of(server.url)
+        shallow = client.ended(client.submit(image, depth=4))
+    with jobs_server(args) as server:
+        client = client_of(server.url)
+        deep = client.ended(client.submit(image, depth=6))
+        again = client.submit(image, depth=6)
+        assert client.ended(again)["images"] != deep["images"]  # another job, the same content
+        assert client.ended(again)["images"][0]["rows"] == deep["images"][0]["rows"]
+    with jobs_server(args) as server:
+        whole = client_of(server.url).explained(image, depth=6)["cost"]["rows"]
+    assert deep["images"][0]["rows"] == whole - shallow["images"][0]["rows"]
+
+
+def test_a_cancelled_job_stops_and_keeps_what_is_finished(args: AppArgs) -> None:
+    with jobs_server(args, seconds=PACE_S) as server:
+        client = client_of(server.url)
+        job = client.submit(saved(picture(8)), depth=8)
+        wait_for(lambda: client.level(job) >= 2, seconds=30)
+        cancelled = client.http.delete(f"{JOBS}/{job['id']}").json()
+        assert (cancelled["state"], cancelled["images"][0]["state"]) == ("cancelled", "cancelled")
+        level = client.level(job)
+        assert 2 <= level < 7
+        server.kill()
+    with jobs_server(args) as server:
+        client = client_of(server.url)
+        assert client.http.delete(f"{JOBS}/{job['id']}").json()["state"] == "cancelled"
+        assert client.level(job) == level
+        found = client.http.get(f"{JOBS}/{job['id']}/0").json()
+        assert (found["levels"][-1]["level"], found["complete"]) == (level, False)
+
+
+def test_a_client_has_its_own_jobs_only(args: AppArgs, tmp_path: Path) -> None:
+    file = str(tmp_path / "tokens.json")
+    ann, eve = create_token(file, "ann"), create_token(file, "eve", compute="2/hour")
+    with jobs_server(args.model_copy(update={"tokens": file})) as server:
+        mine, hers = client_of(server.url, ann), client_of(server.url, eve)
+        image = saved(picture(9))
+        job = mine.submit(image, key="same", depth=3)
+        path = f"{JOBS}/{job['id']}"
+        mine.ended(job)
+        for method, where in (("GET", path), ("DELETE", path), ("GET", f"{path}/0")):
+            assert hers.http.request(method, where).json()["error"] == "no_job"
+        assert hers.http.get(JOBS).json() == {"jobs": []}
+        assert [each["id"] for each in mine.http.get(JOBS).json()["jobs"]] == [job["id"]]
+        assert hers.submit(image, key="same", depth=3)["id"] != job["id"]
+        assert client_of(server.url).http.get(path).status_code == 401
