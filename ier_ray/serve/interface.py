@@ -17,6 +17,7 @@ REASONS = {
     405: "The route has no such method; Allow names those that it has.",
     406: "None of the media types of Accept is one that the route has.",
     408: "The request took longer than the service allows.",
+    409: "No level of the explanation is finished yet, or the image could not be explained.",
     413: "The upload has too many bytes or pixels.",
     415: "The bytes are not an image that can be read.",
     422: "A parameter cannot be used, or the explanation would take too long.",

@@ -8,6 +8,7 @@ import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
+from starlette.convertors import Convertor, register_url_convertor
 
 from ier_ray.serve.access import charge, client_name
 from ier_ray.serve.answers import ExplainRequest, class_index, merged
@@ -25,13 +26,36 @@ from ier_ray.serve.uploads import read_uploads
 
 NOT_FOUND = 404
 MOST_LISTED = 100
-JOB = f"{JOBS}/{{job}}"
+
+
+class JobConvertor(Convertor[str]):
+    """Of paths: ids of jobs, so that other words are no routes."""
+
+    regex = "[0-9a-f]{32}"
+
+    def convert(self, value: str) -> str:
+        """The id."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """The id."""
+        return value
+
+
+register_url_convertor("job", JobConvertor())
+JOB = f"{JOBS}/{{job:job}}"
 JobId = Annotated[str, Path(description="The id of the job.", pattern=r"^[0-9a-f]{32}$")]
 Place = Annotated[int, Path(description="Place of the image in the job, from 0.", ge=0)]
 Key = Annotated[
     str | None,
     Header(description="Chosen by the client.", pattern=r"^[!-~]{1,255}$"),
 ]
+
+LINKS = {
+    name: {"operationId": name, "parameters": {"job": "$response.body#/id"}}
+    for name in ("status", "cancel", "delete")
+} | {"result": {"operationId": "result", "parameters": {"job": "$response.body#/id", "place": 0}}}
+"""What a client does with a job, by the names of the routes."""
 
 router = APIRouter(tags=["jobs"])
 
@@ -43,7 +67,7 @@ router = APIRouter(tags=["jobs"])
     openapi_extra=upload(JobInstances.__name__, several_files=True),
     responses={
         **errors(400, 413, 415, 422, 504),
-        202: {"headers": {"Location": {"schema": {"type": "string"}}}},
+        202: {"headers": {"Location": {"schema": {"type": "string"}}}, "links": LINKS},
     },
 )
 async def submit(
@@ -90,7 +114,7 @@ async def status(request: Request, job: JobId) -> JobReply:
     return JobReply.of(await jobs_of(serving(request)).get(client_name(), job))
 
 
-@router.delete(JOB, summary="Stop a job", responses=errors(422))
+@router.post(f"{JOB}:cancel", summary="Stop a job", responses=errors(422))
 async def cancel(request: Request, job: JobId) -> JobReply:
     """Stop a job after the batch that runs. What is finished of it can still be read.
 
@@ -99,12 +123,18 @@ async def cancel(request: Request, job: JobId) -> JobReply:
     return JobReply.of(await jobs_of(serving(request)).cancel(client_name(), job))
 
 
+@router.delete(JOB, summary="Delete a job", status_code=204, responses=errors(422))
+async def delete(request: Request, job: JobId) -> None:
+    """Stop a job and forget it, with all that no other job needs: images, explanations, scores."""
+    await jobs_of(serving(request)).delete(client_name(), job)
+
+
 @router.api_route(
-    f"{JOB}/{{place}}",
+    f"{JOB}/{{place:int}}",
     summary="The explanation of an image of a job",
     response_model=ExplanationReply,
     responses={
-        **errors(406, 413, 415, 422),
+        **errors(406, 409, 422),
         200: {"content": JOB_RESULT, "headers": EXPLAINED_HEADERS},
     },
     methods=READ,
@@ -158,7 +188,10 @@ async def asked(
     checked = [await usable(image, service) for image in each]
     images = [image for image in checked if isinstance(image, bytes)]
     if not images and isinstance(checked[0], RefusedError):
-        raise checked[0]
+        if isinstance(found, bytes):
+            raise checked[0]
+        detail = f"none of the {len(checked)} images can be used; the first: {checked[0].detail}"
+        raise RefusedError(UNPROCESSABLE, "bad_images", detail)
     spec = JobSpec(
         owner=client_name(),
         network=query.network,

@@ -20,7 +20,7 @@ from ier_ray.data.schema import Domain
 from ier_ray.explain.rendering import from_npz
 from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.inference import Recognizer
-from ier_ray.serve.schemas import AppArgs
+from ier_ray.serve.schemas import AppArgs, JobSettings
 
 EXAMPLES = int(os.environ.get("IER_RAY_SCHEMATHESIS_EXAMPLES", "20"))
 """Random requests to each operation, beside those of boundary values."""
@@ -34,9 +34,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def url(cluster: None, checkpoint: str) -> Iterator[str]:
+def url(cluster: None, checkpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     args = AppArgs(
         checkpoint=checkpoint,
+        jobs=JobSettings(storage=str(tmp_path_factory.mktemp("jobs"))),
         max_depth=4,
         max_instances=6,
         explainer=ExplainerSettings(depth=3),

@@ -97,7 +97,7 @@ def test_a_job_outlives_its_explainer_and_its_keeper(url: str) -> None:
 def test_a_cancelled_job_leaves_its_explainer_idle(url: str) -> None:
     identity = submit(url, *(scene(seed) for seed in range(10, 16)))
     wait_for_level(url, identity, 4)
-    stopped = httpx.delete(f"{url}{JOBS}/{identity}", timeout=60).json()
+    stopped = httpx.post(f"{url}{JOBS}/{identity}:cancel", timeout=60).json()
     assert stopped["state"] == "cancelled"
     (explainer,) = replicas("Explainer")
 

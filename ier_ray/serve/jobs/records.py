@@ -176,10 +176,17 @@ class Jobs(Protocol):
             RefusedError: as :meth:`get`.
         """
 
+    async def delete(self, owner: str, job: str) -> None:
+        """Stop a job and forget it, with all that no other job needs.
+
+        Raises:
+            RefusedError: as :meth:`get`.
+        """
+
     async def answer(self, owner: str, job: str, place: int) -> Answer:
         """What is finished of the explanation of an image.
 
         Raises:
-            RefusedError: as :meth:`get`, and with 404 when there is no such image or no level yet;
-                as its explanation was refused.
+            RefusedError: as :meth:`get`, with status 404 when there is no such image, and with 409
+                when no level is finished yet or the image was refused.
         """

@@ -105,6 +105,10 @@ class JobsReplica:
         found: Job = await self._call("cancel", owner, job)
         return found
 
+    async def delete(self, owner: str, job: str) -> None:
+        """As :meth:`ier_ray.serve.jobs.records.Jobs.delete`."""
+        await self._call("delete", owner, job)
+
     async def answer(self, owner: str, job: str, place: int) -> Answer:
         """As :meth:`ier_ray.serve.jobs.records.Jobs.answer`."""
         found: Answer = await self._call("answer", owner, job, place)

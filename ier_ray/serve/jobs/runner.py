@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,11 +22,13 @@ from dbos import (
     DBOSConfiguredInstance,
     DBOSContextSetAuth,
     DBOSPortableJSONSerializer,
+    SetWorkflowAttributes,
     SetWorkflowID,
     StepOptions,
     StepReservation,
     WorkflowStatus,
 )
+from dbos import error as dbos_errors
 
 from ier_ray import storage
 from ier_ray.serve.answers import Answer, Explainers
@@ -46,8 +49,8 @@ ANYBODY = "*"
 """Owner of the jobs of a service without tokens; no token has this name."""
 NO_DATABASE_S = 10.0
 """Seconds without an answer of the database after which a client is told so."""
-SWEEP_S = 3600.0
-"""Seconds between two searches for what is kept no longer."""
+SWEEP_S, LEAST_S = 3600.0, 10.0
+"""Most seconds between two searches for what is kept no longer; least, when a job is deleted."""
 STORING: StepOptions = {
     "retries_allowed": True,
     "interval_seconds": 1.0,
@@ -55,6 +58,11 @@ STORING: StepOptions = {
     "backoff_rate": 2.0,
 }
 """How long a store that fails is tried again: about two minutes."""
+KEPT, DELETED = {"kept": True}, {"kept": False}
+"""Attributes of jobs in the database. Of those that were deleted, the rows go with the next sweep,
+when nothing works on them any longer."""
+NOT_THERE = 409
+"""Status of what a job has not, or not yet."""
 STATES: dict[str, JobState] = {
     "SUCCESS": "finished",
     "ERROR": "failed",
@@ -62,6 +70,10 @@ STATES: dict[str, JobState] = {
     "CANCELLED": "cancelled",
 }
 """Of workflows that have ended, by DBOS's names."""
+CANCELLED = (
+    dbos_errors.DBOSAwaitedWorkflowCancelledError,
+    dbos_errors.DBOSWorkflowCancelledError,
+)
 NO_JOB = RefusedError(404, "no_job", "there is no such job, or it was deleted; submit it again")
 
 
@@ -96,6 +108,7 @@ class JobRunner(DBOSConfiguredInstance):
         self._active: dict[str, Active] = {}
         self._room = asyncio.Semaphore(settings.at_once)
         self._recording = asyncio.Lock()
+        self._wanted = asyncio.Event()
         storage.check_writable(settings.storage, directory=True)
         config: DBOSConfig = {
             "name": NAME,
@@ -103,10 +116,11 @@ class JobRunner(DBOSConfiguredInstance):
             "application_version": VERSION,
             "executor_id": "jobs",
             "serializer": DBOSPortableJSONSerializer(),
-            "log_level": "WARNING",
+            "log_level": "ERROR",
         }
         DBOS(config=config)
         DBOS.launch()
+        DBOS.logger.addFilter(is_no_cancellation)
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep_forever())
 
     def stop(self) -> None:
@@ -126,7 +140,11 @@ class JobRunner(DBOSConfiguredInstance):
             for encoded in images:
                 await asyncio.to_thread(self._store.keep_upload, encoded)
             self._active[job] = Active(first_outcomes(spec))
-            with SetWorkflowID(job), DBOSContextSetAuth(user_of(spec.owner), []):
+            with (
+                SetWorkflowID(job),
+                DBOSContextSetAuth(user_of(spec.owner), []),
+                SetWorkflowAttributes(KEPT),
+            ):
                 try:
                     async with database_answers():
                         await DBOS.start_workflow_async(self.run, spec.model_dump(mode="json"))
@@ -141,9 +159,16 @@ class JobRunner(DBOSConfiguredInstance):
 
     async def recent(self, owner: str, most: int) -> list[Job]:
         """As :meth:`ier_ray.serve.jobs.records.Jobs.recent`."""
-        async with database_answers():
-            found = await DBOS.list_workflows_async(user=user_of(owner), limit=most, sort_desc=True)
-        return [await self._job(each) for each in found]
+        found: list[WorkflowStatus] = []
+        for offset in itertools.count(step=most):
+            async with database_answers():
+                page = await DBOS.list_workflows_async(
+                    user=user_of(owner), limit=most, offset=offset, sort_desc=True
+                )
+            found += [each for each in page if each.attributes != DELETED]
+            if len(page) < most or len(found) >= most:
+                break
+        return [await self._job(each) for each in found[:most]]
 
     async def cancel(self, owner: str, job: str) -> Job:
         """As :meth:`ier_ray.serve.jobs.records.Jobs.cancel`."""
@@ -155,19 +180,26 @@ class JobRunner(DBOSConfiguredInstance):
                 self._active[job].cancelled.set()
         return await self.get(owner, job)
 
+    async def delete(self, owner: str, job: str) -> None:
+        """As :meth:`ier_ray.serve.jobs.records.Jobs.delete`."""
+        await self.cancel(owner, job)
+        async with database_answers():
+            await DBOS.update_workflow_attributes_async(job, DELETED)
+        self._wanted.set()
+
     async def answer(self, owner: str, job: str, place: int) -> Answer:
         """As :meth:`ier_ray.serve.jobs.records.Jobs.answer`."""
         images = (await self.get(owner, job)).images
         if place >= len(images):
             raise RefusedError(404, "no_image", f"the job has {len(images)} images, counted from 0")
         outcome = images[place]
-        if outcome.refusal is not None:
-            raise outcome.refusal.raised()
+        if (refusal := outcome.refusal) is not None:
+            raise RefusedError(NOT_THERE, refusal.error, refusal.detail)
         found = None
         if outcome.key is not None:
             found = await asyncio.to_thread(self._store.answer, outcome.key)
         if found is None:
-            raise RefusedError(404, "no_level", "no level of the explanation is finished", 1.0)
+            raise RefusedError(NOT_THERE, "no_level", "no level of it is finished yet", 1.0)
         return found
 
     def states(self) -> dict[JobState, int]:
@@ -233,6 +265,8 @@ class JobRunner(DBOSConfiguredInstance):
         status = await self._status(job)
         if status is None or status.authenticated_user != user_of(owner):
             raise NO_JOB
+        if status.attributes == DELETED:
+            raise NO_JOB
         return status
 
     async def _same(self, status: WorkflowStatus, spec: JobSpec) -> Job:
@@ -241,11 +275,11 @@ class JobRunner(DBOSConfiguredInstance):
         Raises:
             RefusedError: when it is another job.
         """
-        if spec_of(status) != spec:
+        if spec_of(status) != spec or status.attributes == DELETED:
             raise RefusedError(
                 UNPROCESSABLE,
                 "key_used",
-                "Idempotency-Key: another job was submitted with this key; choose a new one",
+                "Idempotency-Key: it has another job, or one that was deleted; choose a new key",
             )
         return await self._job(status)
 
@@ -297,19 +331,26 @@ class JobRunner(DBOSConfiguredInstance):
 
     async def _sweep_forever(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_S)
+            await asyncio.sleep(LEAST_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_S):
+                    await self._wanted.wait()
+            self._wanted.clear()
             try:
                 await self.sweep()
             except Exception:  # tried again in an hour
                 logger.exception("what jobs keep no longer could not be deleted")
 
     async def sweep(self) -> None:
-        """Delete jobs that ended long ago, and all files that no job needs."""
+        """Delete jobs that ended long ago or were deleted, and all files that no job needs."""
         oldest = datetime.now(UTC) - timedelta(days=self._settings.keep_days)
         async with self._recording:
             old = await DBOS.list_workflows_async(
                 status=list(STATES), completed_before=oldest.isoformat(), load_output=False
             )
+            known = await DBOS.list_workflows_async(status=list(STATES), load_output=False)
+            gone = [each for each in known if each.attributes == DELETED]
+            old += [each for each in gone if each.workflow_id not in self._active]
             if old:
                 await DBOS.delete_workflows_async([each.workflow_id for each in old])
             uploads: set[str] = set()
@@ -357,6 +398,12 @@ def spec_of(status: WorkflowStatus) -> JobSpec:
 def time_of(milliseconds: int) -> datetime:
     """A time of the database."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Whether a line of DBOS's log tells of more than a job that somebody has stopped."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, CANCELLED)
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -133,7 +134,7 @@ def test_a_bad_image_fails_alone_and_only_bad_ones_make_no_job(client: Client) -
     images = client.ended(submitted)["images"]
     assert [each["state"] for each in images] == ["finished", "failed", "finished"]
     assert images[1]["error"]["instance"] == f"{JOBS}/{submitted['id']}#/images/1"
-    assert client.http.get(f"{JOBS}/{submitted['id']}/1").status_code == 415
+    assert client.http.get(f"{JOBS}/{submitted['id']}/1").status_code == 409
     assert client.http.get(f"{JOBS}/{submitted['id']}/2").status_code == 200
     assert client.http.get(f"{JOBS}/{submitted['id']}/3").json()["error"] == "no_image"
     assert client.http.post(JOBS, content=b"no image").status_code == 415
@@ -147,7 +148,7 @@ def test_wrong_requests_are_refused_before_anything_is_recorded(client: Client) 
     assert client.http.post(JOBS, content=image, headers=headers).status_code == 422
     assert client.http.get(f"{JOBS}/{'0' * 32}").json()["error"] == "no_job"
     assert client.http.delete(f"{JOBS}/{'0' * 32}").json()["error"] == "no_job"
-    assert client.http.get(f"{JOBS}/nothing").status_code == 422
+    assert client.http.get(f"{JOBS}/nothing").json()["error"] == "not_found"
     refused = client.http.put(JOBS)
     assert set(refused.headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
     assert client.http.get(JOBS).json() == before
@@ -208,17 +209,51 @@ def test_a_cancelled_job_stops_and_keeps_what_is_finished(args: AppArgs) -> None
         client = client_of(server.url)
         job = client.submit(saved(picture(8)), depth=8)
         wait_for(lambda: client.level(job) >= 2, seconds=30)
-        cancelled = client.http.delete(f"{JOBS}/{job['id']}").json()
+        cancelled = client.http.post(f"{JOBS}/{job['id']}:cancel").json()
         assert (cancelled["state"], cancelled["images"][0]["state"]) == ("cancelled", "cancelled")
         level = client.level(job)
         assert 2 <= level < 7
         server.kill()
     with jobs_server(args) as server:
         client = client_of(server.url)
-        assert client.http.delete(f"{JOBS}/{job['id']}").json()["state"] == "cancelled"
+        assert client.http.post(f"{JOBS}/{job['id']}:cancel").json()["state"] == "cancelled"
         assert client.level(job) == level
         found = client.http.get(f"{JOBS}/{job['id']}/0").json()
         assert (found["levels"][-1]["level"], found["complete"]) == (level, False)
+
+
+def test_a_deleted_job_leaves_nothing_but_what_others_need(args: AppArgs) -> None:
+    if args.jobs is None:
+        raise AssertionError("no jobs")
+    shared, own = saved(picture(20)), saved(picture(21))
+    with jobs_server(args, seconds=PACE_S) as server:
+        client = client_of(server.url)
+        kept = client.submit(shared, depth=1)
+        files = [("image", shared), ("image", own)]
+        query = {"depth": 1}
+        headers = {"idempotency-key": "gone"}
+        done = client.http.post(JOBS, files=files, params=query, headers=headers).json()
+        runs = client.submit(saved(picture(22)), depth=8)
+        client.ended(kept)
+        client.ended(done)
+        found = [client.http.get(f"{JOBS}/{done['id']}/{place}").json() for place in (0, 1)]
+        for each in (done, runs):
+            assert client.http.delete(f"{JOBS}/{each['id']}").status_code == 204
+            assert client.http.delete(f"{JOBS}/{each['id']}").json()["error"] == "no_job"
+            assert client.http.get(f"{JOBS}/{each['id']}").json()["error"] == "no_job"
+            assert client.http.get(f"{JOBS}/{each['id']}/0").json()["error"] == "no_job"
+        listed = [
+            each["id"] for each in client.http.get(JOBS, params={"limit": 100}).json()["jobs"]
+        ]
+        assert kept["id"] in listed
+        assert {done["id"], runs["id"]}.isdisjoint(listed)
+        again = client.http.post(JOBS, files=files, params=query, headers=headers)
+        assert again.json()["error"] == "key_used"
+        files_of = [hashlib.sha256(each).hexdigest() for each in (shared, own)]
+        uploads = Path(args.jobs.storage) / "uploads"
+        wait_for(lambda: not (uploads / files_of[1]).exists(), seconds=30)
+        still = client.http.get(f"{JOBS}/{kept['id']}/0").json()
+        assert still == found[0]
 
 
 def test_a_client_has_its_own_jobs_only(args: AppArgs, tmp_path: Path) -> None:
@@ -230,7 +265,8 @@ def test_a_client_has_its_own_jobs_only(args: AppArgs, tmp_path: Path) -> None:
         job = mine.submit(image, key="same", depth=3)
         path = f"{JOBS}/{job['id']}"
         mine.ended(job)
-        for method, where in (("GET", path), ("DELETE", path), ("GET", f"{path}/0")):
+        asked = (("GET", path), ("POST", f"{path}:cancel"), ("DELETE", path), ("GET", f"{path}/0"))
+        for method, where in asked:
             assert hers.http.request(method, where).json()["error"] == "no_job"
         assert hers.http.get(JOBS).json() == {"jobs": []}
         assert [each["id"] for each in mine.http.get(JOBS).json()["jobs"]] == [job["id"]]
