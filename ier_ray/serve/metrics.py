@@ -1,7 +1,8 @@
 """What this service counts beside what Ray Serve counts, for Prometheus.
 
 Ray exports these metrics on every node with the prefix ``ray_`` and, of counters, the suffix
-``_total``; Serve adds the labels ``application``, ``deployment`` and ``replica``.
+``_total``; Serve adds the labels ``application``, ``deployment`` and ``replica``. The sums of its
+histograms are estimates from their buckets, so what is to be exact is a counter too.
 ``deploy/grafana/ier_ray.json`` shows them. Another gauge is one more line, ``Gauge(name,
 description, tag_keys)``, and a ``set`` where its value changes.
 """
@@ -38,8 +39,11 @@ class EngineMetrics(Observer):
         self._batch_s = Histogram(
             "ier_batch_seconds", "Seconds that a batch of the engine took.", SHORT_S, NETWORK
         )
-        self._predicted_batch_s = Counter(
-            "ier_batch_predicted_seconds", "Seconds predicted for the engine's batches.", NETWORK
+        self._computing_s = Counter(
+            "ier_computing_seconds", "Seconds that all batches of the engine took.", NETWORK
+        )
+        self._predicted_computing_s = Counter(
+            "ier_computing_predicted_seconds", "Seconds predicted for them.", NETWORK
         )
         self._scored = Counter("ier_rows_scored", "Masked images scored.", NETWORK)
         self._known = Counter(
@@ -64,10 +68,14 @@ class EngineMetrics(Observer):
             LONG_S,
             ended,
         )
-        self._predicted_s = Histogram(
+        self._actual_s = Counter(
+            "ier_explanation_actual_seconds",
+            "Seconds that all explanations took which have ended.",
+            ended,
+        )
+        self._predicted_s = Counter(
             "ier_explanation_predicted_seconds",
-            "Seconds predicted for an explanation on an idle engine, when it was submitted.",
-            LONG_S,
+            "Seconds predicted for them on an idle engine, when they were submitted.",
             ended,
         )
 
@@ -85,20 +93,20 @@ class EngineMetrics(Observer):
         self._rows.observe(rows, tags)
         self._explanations.observe(explanations, tags)
         self._batch_s.observe(seconds, tags)
-        self._predicted_batch_s.inc(predicted_s, tags)
-        self._scored.inc(rows, tags)
+        add(self._computing_s, seconds, tags)
+        add(self._predicted_computing_s, predicted_s, tags)
+        add(self._scored, rows, tags)
 
     def rows_known(self, job: Job, *, repeated: int, deepening: int) -> None:
         """As the base class."""
         if job.is_help:
             return
         for kind, rows in (("repeated", repeated), ("deepening", deepening)):
-            if rows:
-                self._known.inc(rows, {"network": job.network.name, "kind": kind})
+            add(self._known, rows, {"network": job.network.name, "kind": kind})
 
     def rows_late(self, job: Job, rows: int) -> None:
         """As the base class."""
-        self._late.inc(rows, {"network": job.network.name})
+        add(self._late, rows, {"network": job.network.name})
 
     def level_finished(self, job: Job, level: int, seconds: float) -> None:
         """As the base class."""
@@ -110,7 +118,8 @@ class EngineMetrics(Observer):
             return
         tags = {"network": job.network.name, "outcome": outcome}
         self._explanation_s.observe(seconds, tags)
-        self._predicted_s.observe(predicted_s, tags)
+        add(self._actual_s, seconds, tags)
+        add(self._predicted_s, predicted_s, tags)
 
 
 class IngressMetrics:
@@ -120,6 +129,7 @@ class IngressMetrics:
         self._images = Histogram(
             "ier_prediction_batch_images", "Images in a batch of predictions.", FEW, NETWORK
         )
+        self._predicted = Counter("ier_predicted_images", "Images predicted.", NETWORK)
         self._seconds = Histogram(
             "ier_prediction_batch_seconds",
             "Seconds that a batch of predictions took.",
@@ -134,10 +144,17 @@ class IngressMetrics:
 
     def predicted(self, network: Domain, images: int, seconds: float) -> None:
         """A batch was computed."""
-        tags = {"network": network}
+        tags: dict[str, str] = {"network": network}
         self._images.observe(images, tags)
+        add(self._predicted, images, tags)
         self._seconds.observe(seconds, tags)
 
     def refused(self, refused: RefusedError) -> None:
         """A request was refused, or failed."""
         self._refused.inc(1, {"error": refused.error, "status": str(refused.status)})
+
+
+def add(counter: Counter, amount: float, tags: dict[str, str]) -> None:
+    """Count an amount, which Ray refuses to do for zero."""
+    if amount > 0:
+        counter.inc(amount, tags)
