@@ -208,7 +208,7 @@ class Access:
                 allow_origins=self.origins,
                 allow_methods=["GET", "POST", "DELETE"],
                 allow_headers=["authorization", "content-type", "accept", "idempotency-key"],
-                expose_headers=["retry-after", "location"],
+                expose_headers=["retry-after", "location", "x-request-id"],
             )
         await app(scope, receive, with_headers)
 

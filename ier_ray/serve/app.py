@@ -13,8 +13,11 @@ from ier_ray.serve.access import Access, Guard, require_tokens
 from ier_ray.serve.api import Api
 from ier_ray.serve.delegation import ExplainerReplicas
 from ier_ray.serve.deployments import Explainer
+from ier_ray.serve.errors import RefusedError
 from ier_ray.serve.front import Gate
 from ier_ray.serve.jobs.replica import JobKeeper, JobsReplica
+from ier_ray.serve.metrics import IngressMetrics
+from ier_ray.serve.request_logs import log_to_serve
 from ier_ray.serve.schemas import AppArgs
 from ier_ray.serve.service import Service
 from ier_ray.serve.tokens import read_tokens
@@ -56,6 +59,9 @@ class Ingress:
     def __init__(
         self, args: AppArgs, explainer: DeploymentHandle, jobs: DeploymentHandle | None = None
     ) -> None:
+        log_to_serve()
+        metrics = IngressMetrics()
+        RefusedError.told = metrics.refused
         require_tokens(listening_host(), args.tokens)
         Access.guard = None if args.tokens is None else Guard(args.tokens, args.counters)
         Access.origins = args.cors_origins
@@ -65,7 +71,7 @@ class Ingress:
         Gate.most_predictions = BATCHES * args.max_batch_size
         explainers = ExplainerReplicas(explainer, most=args.max_explanations)
         kept = None if jobs is None else JobsReplica(jobs)
-        self.service = Service.of(recognizer, args, explainers, kept)
+        self.service = Service.of(recognizer, args, explainers, kept, predicted=metrics.predicted)
 
 
 def listening_host() -> str:

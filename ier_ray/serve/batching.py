@@ -22,6 +22,7 @@ Waiting = tuple[Pixels, asyncio.Future[NDArray[np.float64]]]
 """An image and who waits for its probabilities."""
 Compute = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
 """Probabilities ``(N, K)`` of images ``(N, S, S, 3)``."""
+Computed = Callable[[int, float], None]
 
 
 class Batcher:
@@ -35,14 +36,21 @@ class Batcher:
         compute: called in that thread.
         max_size: most images in one batch.
         max_wait_s: longest predicted wait.
+        computed: told, in that thread, of each batch: images, seconds.
     """
 
     def __init__(
-        self, decoder: Decoder, compute: Compute, *, max_size: int, max_wait_s: float
+        self,
+        decoder: Decoder,
+        compute: Compute,
+        *,
+        max_size: int,
+        max_wait_s: float,
+        computed: Computed = lambda *_: None,
     ) -> None:
         self._decoder, self._max_wait_s = decoder, max_wait_s
         self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
-        self._worker = Worker(self._queue, compute, max_size)
+        self._worker = Worker(self._queue, compute, max_size, computed)
         Thread(target=self._worker.run, name="predictions", daemon=True).start()
         weakref.finalize(self, self._queue.put, None)  # ends the thread
 
@@ -83,8 +91,15 @@ class Batcher:
 class Worker:
     """Computes batches of what comes through a queue, until None does."""
 
-    def __init__(self, queue: SimpleQueue[Waiting | None], compute: Compute, max_size: int) -> None:
+    def __init__(
+        self,
+        queue: SimpleQueue[Waiting | None],
+        compute: Compute,
+        max_size: int,
+        computed: Computed,
+    ) -> None:
         self._queue, self._compute, self._max_size = queue, compute, max_size
+        self._computed = computed
         self.seconds_each = 0.0
         """Average seconds per image."""
 
@@ -116,8 +131,9 @@ class Worker:
         except Exception as error:  # noqa: BLE001 (goes to those who asked)
             found = error
         else:
-            seconds = (time.perf_counter() - started) / len(wanted)
-            self.seconds_each += WEIGHT_OF_NEW * (seconds - self.seconds_each)
+            seconds = time.perf_counter() - started
+            self.seconds_each += WEIGHT_OF_NEW * (seconds / len(wanted) - self.seconds_each)
+            self._computed(len(wanted), seconds)
         futures = [future for _, future in wanted]
         futures[0].get_loop().call_soon_threadsafe(deliver, futures, found)
 

@@ -13,6 +13,7 @@ from ray.serve.handle import DeploymentHandle
 from ier_ray.serve.access import charge
 from ier_ray.serve.answers import Admitted, Answer, ExplainRequest, Predicted
 from ier_ray.serve.errors import RefusedError
+from ier_ray.serve.request_logs import in_own_call
 
 ACCEPTED_WITHIN_S = 10.0
 """Seconds within which an explainer must take a request; without one the call would wait on."""
@@ -41,7 +42,8 @@ class ExplainerReplicas:
         self._open += 1
         image = hashlib.blake2b(request.encoded or b"", digest_size=16).hexdigest()
         # Requests of one image go to one replica, which has its activations and scores.
-        stream = self._explainer.options(session_id=image).explain.remote(request)
+        explainer = self._explainer.options(session_id=image)
+        stream = in_own_call(lambda: explainer.explain.remote(request))
         try:
             # Python 3.11's wait_for may lose a cancellation that comes together with the answer.
             async with asyncio.timeout(ACCEPTED_WITHIN_S):

@@ -17,6 +17,8 @@ from ier_ray.serve.answers import Accepted, Admitted, Answer, ExplainRequest, Pr
 from ier_ray.serve.errors import RefusedError
 from ier_ray.serve.explanations import Explanations
 from ier_ray.serve.lending import Lender, ScoreRequest
+from ier_ray.serve.metrics import EngineMetrics
+from ier_ray.serve.request_logs import log_to_serve
 from ier_ray.serve.schemas import AppArgs
 
 NICENESS = 10
@@ -43,12 +45,15 @@ class Explainer:
 
     def __init__(self, args: AppArgs) -> None:
         os.nice(NICENESS)
+        log_to_serve()
         recognizer = Recognizer.load(
             args.checkpoint, adjust_prior=args.adjust_prior, weights_sha256=args.weights_sha256
         )
         self._weights_sha256 = recognizer.manifest.weights_sha256
         self._id = uuid.uuid4().hex
-        self._explanations = Explanations(recognizer, args, lenders=self._lender)
+        self._explanations = Explanations(
+            recognizer, args, lenders=self._lender, observer=EngineMetrics()
+        )
 
     async def check_health(self) -> None:
         """Score an image: a replica whose device or engine fails is replaced.

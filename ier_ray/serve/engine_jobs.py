@@ -97,6 +97,7 @@ class EngineJobs:
             demands=lambda _: scored(masking),
             score=logit,
             macs=float(network.costs(masking).sum()),
+            is_help=True,
         )
 
     def _together(
@@ -106,7 +107,9 @@ class EngineJobs:
         with self._lock:
             if (domain, precision) not in self._shared:
                 prepared = self.recognizer.exact(domain, precision)
-                self._shared[domain, precision] = SharedNetwork(prepared, image, baseline)
+                self._shared[domain, precision] = SharedNetwork(
+                    prepared, image, baseline, name=domain
+                )
             return self._shared[domain, precision]
 
     def _predicted_macs(self, explainer: AnytimeExplainer, network: SharedNetwork) -> float:

@@ -2,8 +2,8 @@
 
 import math
 import reprlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request
@@ -50,7 +50,11 @@ class RefusedError(Exception):
         error: a stable word to count by.
         detail: what was wrong, and what to do.
         retry_after_s: after how many seconds to try again, if that may help.
+        told: told of each refusal that becomes a reply, or ends one that has begun. Set by the
+            replica, which counts them.
     """
+
+    told: ClassVar[Callable[["RefusedError"], None]] = staticmethod(lambda _: None)
 
     def __init__(
         self, status: int, error: str, detail: str, retry_after_s: float | None = None
@@ -93,6 +97,7 @@ class RefusedError(Exception):
 
     def reply(self, path: str) -> JSONResponse:
         """The response to the request of a path."""
+        RefusedError.told(self)
         wait = self.retry_after_s
         headers = None if wait is None else {"retry-after": str(max(1, math.ceil(wait)))}
         body = self.problem(path).model_dump()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -155,10 +154,9 @@ class Batch:
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
                     raise RefusedError(504, "deadline", "its turn had not come by the deadline")
-                asked = self._asked(encoded, dry_run=self.parameters.dry_run, within_s=left_s)
-                # Calls of one context share an id, which the explainers' router takes for one call.
-                own = contextvars.Context()
-                return await asyncio.get_running_loop().create_task(self._reply(asked), context=own)
+                return await self._reply(
+                    self._asked(encoded, dry_run=self.parameters.dry_run, within_s=left_s)
+                )
 
         found = await each_alone(images.each, alone)
         return ExplanationList(predictions=in_places(found, self.path))

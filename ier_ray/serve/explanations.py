@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
 from ier_ray.explain.dncshap import Explanation
-from ier_ray.explain.engine import Done, Engine, Failed, Job, Lend, Level, Update
+from ier_ray.explain.engine import (
+    SILENT,
+    Done,
+    Engine,
+    Failed,
+    Job,
+    Lend,
+    Level,
+    Observer,
+    Update,
+)
 from ier_ray.explain.masking import MaskedImages
 from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.inference import Recognizer
@@ -53,10 +63,16 @@ class Explanations:
 
     Args:
         lenders: how to ask others for help; by default nobody is asked.
+        observer: is told of the engine's work.
     """
 
     def __init__(
-        self, recognizer: Recognizer, args: AppArgs, *, lenders: Lenders | None = None
+        self,
+        recognizer: Recognizer,
+        args: AppArgs,
+        *,
+        lenders: Lenders | None = None,
+        observer: Observer = SILENT,
     ) -> None:
         self._recognizer, self._args, self._lenders = recognizer, args, lenders
         self._manifest = recognizer.manifest
@@ -66,7 +82,7 @@ class Explanations:
             max_pixels=args.max_upload_pixels,
             pixels_at_once=args.max_decoding_pixels,
         )
-        self._engine = Engine(lend_s=args.spread_s)
+        self._engine = Engine(lend_s=args.spread_s, observer=observer)
         self._sample = np.zeros((self._manifest.model.image_size,) * 2 + (3,), np.uint8)
         self._score_sample()
 

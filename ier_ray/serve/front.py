@@ -4,6 +4,9 @@ Serve's own proxy is an actor in Python, which costs a prediction more than the 
 HAProxy the client's connection ends in the replica's HTTP server. docs/service.md has figures.
 """
 
+import re
+import uuid
+from collections.abc import Iterable
 from typing import ClassVar
 
 from starlette.middleware import Middleware
@@ -22,10 +25,15 @@ ENVIRONMENT = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
 }
 """Environment of a serving cluster's nodes when Ray starts; cluster.yaml and deploy have it."""
-SERVES_OWN = frozenset({b"x-request-disconnect-disabled", b"x-request-timeout-seconds"})
-"""Headers by which a client could turn Serve's handling of disconnections and time limits off."""
+REQUEST_ID = b"x-request-id"
+"""Header with the id of a request, which Serve writes into its log and into the reply."""
+SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+"""Ids of clients that are taken over; others could forge lines of the log."""
+SERVES_OWN = frozenset({b"x-request-disconnect-disabled", b"x-request-timeout-seconds", REQUEST_ID})
+"""Headers by which a client could turn Serve's handling of disconnections and time limits off; and
+the id, which comes back when it is sane."""
 PREDICT = ":predict"
-KEPT = frozenset({b"retry-after", b"allow", b"x-request-id"})
+KEPT = frozenset({b"retry-after", b"allow", REQUEST_ID})
 """Headers of Serve's own errors that the problem has, too."""
 DETAILS = {
     408: "the request took longer than the service allows",
@@ -52,22 +60,34 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or reply that the replica is busy."""
+        request_id = b""
         if scope["type"] == "http":
+            request_id = request_id_of(scope["headers"])
             kept = [pair for pair in scope["headers"] if pair[0] not in SERVES_OWN]
-            scope = {**scope, "headers": kept}
+            scope = {**scope, "headers": [*kept, (REQUEST_ID, request_id)]}
             send = problems_only(send, scope["path"])
         if scope["type"] != "http" or not scope["path"].endswith(PREDICT):
             await self._app(scope, receive, send)
             return
         if self.most_predictions is not None and self._predictions >= self.most_predictions:
             refused = RefusedError.busy(f"{self._predictions} predictions wait")
-            await refused.reply(scope["path"])(scope, receive, send)
+            reply = refused.reply(scope["path"])
+            reply.raw_headers.append((REQUEST_ID, request_id))
+            await reply(scope, receive, send)
             return
         self._predictions += 1
         try:
             await self._app(scope, receive, send)
         finally:
             self._predictions -= 1
+
+
+def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The id that a client gave its request, if it gave a sane one; else a new one."""
+    given = [value for name, value in headers if name == REQUEST_ID]
+    if len(given) == 1 and SANE_ID.fullmatch(given[0]):
+        return given[0]
+    return str(uuid.uuid4()).encode()
 
 
 def problems_only(send: Send, path: str) -> Send:

@@ -20,6 +20,7 @@ from ier_ray.data.images import Pixels
 from ier_ray.data.schema import Domain
 from ier_ray.explain.masking import MaskedImages
 from ier_ray.explainer_settings import ExplainerSettings
+from ier_ray.serve.request_logs import in_own_call
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class ScoreRequest:
 class Lender:
     """Asks idle replicas to score masked images of one image.
 
-    To be made in the replica's event loop.
+    To be made in the replica's event loop, in the context of the request that it asks for.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Lender:
         self._pixels, self._settings, self._domain = pixels, settings, domain
         self._weights_sha256, self._asked_by = weights_sha256, asked_by
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
         self._slots = deque(range(SLOTS))
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -75,8 +77,7 @@ class Lender:
         self._loop.call_soon_threadsafe(self._start, masking, repay)
 
     def _start(self, masking: MaskedImages, repay: Repay) -> None:
-        # Calls of one context share an id, which the router of the explainers takes for one call.
-        task = self._loop.create_task(self._ask(masking, repay), context=contextvars.Context())
+        task = self._loop.create_task(self._ask(masking, repay), context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -101,7 +102,8 @@ class Lender:
     async def _answer(self, request: ScoreRequest, slot: int) -> NDArray[np.float64] | None:
         """Logits by the replica that a slot leads to; None if it does not help."""
         handle = serve.get_deployment_handle("Explainer", serve.get_replica_context().app_name)
-        response = handle.options(session_id=f"{self._asked_by}-{slot}").score.remote(request)
+        helper = handle.options(session_id=f"{self._asked_by}-{slot}")
+        response = in_own_call(lambda: helper.score.remote(request))
         try:
             async with asyncio.timeout(OVERDUE_S):
                 logits: NDArray[np.float64] | None = await response

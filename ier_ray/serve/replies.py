@@ -55,6 +55,7 @@ async def events(
             try:
                 answer = await anext(others, None)
             except RefusedError as refused:
+                RefusedError.told(refused)
                 yield f"event: error\ndata: {refused.problem(path).model_dump_json()}\n\n"
                 return
 

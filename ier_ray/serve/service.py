@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import Path, Request
@@ -73,8 +74,14 @@ class Service:
         args: AppArgs,
         explainers: Explainers,
         jobs: Jobs | None = None,
+        *,
+        predicted: Callable[[Domain, int, float], None] = lambda *_: None,
     ) -> Service:
-        """Serve the networks of a recognizer."""
+        """Serve the networks of a recognizer.
+
+        Args:
+            predicted: is told of each batch of predictions: network, images, seconds.
+        """
         manifest = recognizer.manifest
         decoder = Decoder(
             manifest.preprocessing,
@@ -87,6 +94,7 @@ class Service:
                 predictor(recognizer, domain),
                 max_size=args.max_batch_size,
                 max_wait_s=args.max_queue_s,
+                computed=partial(predicted, domain),
             )
             for domain in manifest.networks
         }

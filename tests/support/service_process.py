@@ -1,4 +1,4 @@
-"""The service as `make serve` starts it, in a process of its own."""
+"""The service as `make serve` starts it, in a process and a cluster of its own."""
 
 from __future__ import annotations
 
@@ -37,12 +37,13 @@ def config_in(directory: Path) -> Path:
 
 @contextmanager
 def serving(
-    config: Path, *, address: str | None = None, record: str | None = None
+    config: Path, *, address: str | None = None, record: str | None = None, **environment: str
 ) -> Iterator[subprocess.Popen[str]]:
     """The service in a process of its own, in a cluster of its own or one that runs.
 
     Args:
         record: the address of a cluster that is on record on the machine.
+        environment: more of the process.
     """
     temporary = Path(tempfile.mkdtemp(prefix="ier-"))  # short: Ray puts sockets there
     (temporary / "ray").mkdir()
@@ -55,7 +56,7 @@ def serving(
         service = subprocess.Popen(
             [sys.executable, "-m", "ier_ray.serve.start", str(config)],
             cwd=ROOT,
-            env={**kept, "RAY_TMPDIR": str(temporary)},
+            env={**kept, **environment, "RAY_TMPDIR": str(temporary)},
             stdout=log,
             stderr=log,
             text=True,

@@ -21,7 +21,6 @@ from ier_ray.explain.engine.explaining import (
     Done,
     Explaining,
     Failed,
-    Job,
     Level,
     Listener,
     Loan,
@@ -29,7 +28,9 @@ from ier_ray.explain.engine.explaining import (
     Update,
 )
 from ier_ray.explain.engine.fairness import fair_rows
+from ier_ray.explain.engine.jobs import Job
 from ier_ray.explain.engine.memo import Memo
+from ier_ray.explain.engine.observer import SILENT, Observer, Outcome
 from ier_ray.explain.engine.places import Places
 from ier_ray.explain.engine.shared import Logits, SharedNetwork
 from ier_ray.explain.engine.speed import Speed
@@ -42,6 +43,8 @@ PLANNERS = 2
 """Threads that plan."""
 LOAN_S = 0.5
 """Most seconds that somebody else is asked to work at a time."""
+KEPT = "kept"
+"""Owner of scores that are known from elsewhere."""
 MOST_PUT = 8
 """Images that are put into places in one pass."""
 
@@ -62,10 +65,11 @@ class Engine:
     Args:
         lend_s: others are asked for help while the rows that an explanation waits for take longer
             than this, in predicted seconds.
+        observer: is told of the work.
     """
 
-    def __init__(self, *, lend_s: float = 1.0) -> None:
-        self._lend_s = lend_s
+    def __init__(self, *, lend_s: float = 1.0, observer: Observer = SILENT) -> None:
+        self._lend_s, self._observer = lend_s, observer
         self._changed = Condition()
         self._running: dict[Hashable, Explaining] = {}
         self._places: dict[SharedNetwork, Places] = {}
@@ -96,18 +100,20 @@ class Engine:
             explaining = self._running.get(job.key)
             if explaining is None:
                 others = (each.served for each in self._running.values())
-                explaining = Explaining(job, served=min(others, default=0.0))
+                predicted_s = self.seconds(job.network, job.macs)
+                explaining = Explaining(job, min(others, default=0.0), predicted_s, [listener])
                 self._running[job.key] = explaining
                 self._planners.submit(self._plan, explaining)
-            explaining.listeners.append(listener)
-            if explaining.finished is not None:
-                notify(Level(explaining.finished, explaining.cost, explaining.answered))
+            else:
+                explaining.listeners.append(listener)
+                if explaining.finished is not None:
+                    notify(Level(explaining.finished, explaining.cost, explaining.answered))
             self._changed.notify()
         return Ticket(lambda: self._leave(explaining, listener))
 
     def know(self, image_key: Hashable, scored: Scored) -> None:
         """Take scores that are known from elsewhere: these masked images are not scored again."""
-        self._memo.add(image_key, scored.keys, scored.logits)
+        self._memo.add(image_key, KEPT, scored.keys, scored.logits)
 
     def seconds(self, network: SharedNetwork, macs: float) -> float:
         """Predicted duration of a cost on an idle engine."""
@@ -143,18 +149,16 @@ class Engine:
     def _plan(self, explaining: Explaining) -> None:
         """Go on until rows are to be scored, or to the end."""
         try:
-            result = explaining.plan(self._memo)
+            result = explaining.plan(self._memo, self._observer)
         except CancelledError:
             return  # it has been removed already
-        except Exception as error:  # whatever went wrong is this explanation's alone
-            logger.exception("an explanation failed while it was planned")
-            self._finish(explaining, Failed(error))
+        except Exception as error:  # noqa: BLE001 (it is this explanation's alone, and logged)
+            self._log(explaining, error, "an explanation failed while it was planned")
+            self._finish(explaining, Failed(error), "failed")
             return
         if result is not None:
-            self._finish(
-                explaining,
-                Done(result, complete=True, spent=explaining.cost, scored=explaining.answered),
-            )
+            done = Done(result, complete=True, spent=explaining.cost, scored=explaining.answered)
+            self._finish(explaining, done, "done")
             return
         with self._changed:
             explaining.waits = True
@@ -176,6 +180,8 @@ class Engine:
         """Somebody has scored the rows of a loan, or nobody has."""
         with self._changed:
             if self._running.get(explaining.job.key) is not explaining:
+                if logits is not None:
+                    self._observer.rows_late(explaining.job, len(logits))
                 return
             explaining.repay(loan, logits, self._memo)
             if explaining.is_scored:
@@ -259,8 +265,17 @@ class Engine:
         found = network.logits(portions)
         seconds = time.perf_counter() - started
         with self._changed:
+            self._observer.batch_scored(
+                network,
+                rows=sum(map(len, found)),
+                explanations=len(served),
+                seconds=seconds,
+                predicted_s=self._speeds[network].seconds(macs),
+            )
             self._speeds[network].learn(macs, seconds)
             for (each, _), logits in zip(served, found, strict=True):
+                if each.cancelled:
+                    self._observer.rows_late(each.job, len(logits))
                 each.take(logits, self._memo)
                 each.waits = len(each.costs) > 0
                 if each.is_scored:
@@ -272,12 +287,13 @@ class Engine:
         """Compute for all; if that fails, for each alone, so that only the faulty ones fail."""
         try:
             compute(explanations)
-        except Exception as error:  # an explanation's fault must not end the engine
+        except Exception as error:  # noqa: BLE001 (logged; it must not end the engine)
             if len(explanations) > 1:
                 for each in explanations:
                     self._together_or_alone(compute, [each])
                 return
-            logger.exception("an explanation failed while its masked images were scored")
+            message = "an explanation failed while its masked images were scored"
+            self._log(explanations[0], error, message)
             self._fail(explanations[0], error, image_fails=compute == self._put)
 
     def _fail(self, explaining: Explaining, error: Exception, *, image_fails: bool) -> None:
@@ -285,19 +301,31 @@ class Engine:
         job = explaining.job
         with self._changed:
             if not image_fails:
-                self._end(explaining, Failed(error))
+                self._end(explaining, Failed(error), "failed")
                 return
             for each in list(self._running.values()):
                 same = (each.job.network, each.job.image_key) == (job.network, job.image_key)
                 if same and each.place is not None:
-                    self._end(each, Failed(error))
+                    self._end(each, Failed(error), "failed")
             self._places[job.network].forget(job.image_key)
 
-    def _finish(self, explaining: Explaining, update: Update) -> None:
+    def _finish(self, explaining: Explaining, update: Update, outcome: Outcome) -> None:
         with self._changed:
-            self._end(explaining, update)
+            self._end(explaining, update, outcome)
 
-    def _end(self, explaining: Explaining, update: Update | None = None) -> None:
+    def _log(self, explaining: Explaining, error: Exception, message: str) -> None:
+        """Log a failure once for each call that waits, in its context."""
+        with self._changed:
+            listeners = list(explaining.listeners)
+        for listener in listeners:
+            listener.within(partial(logger.error, message, exc_info=error))
+
+    def _end(
+        self,
+        explaining: Explaining,
+        update: Update | None = None,
+        outcome: Outcome = "cancelled",
+    ) -> None:
         """Remove an explanation that runs; what its threads still compute is thrown away."""
         if self._running.get(explaining.job.key) is not explaining:
             return
@@ -305,16 +333,20 @@ class Engine:
         explaining.waits, explaining.cancelled = False, True
         if explaining.place is not None:
             self._places[explaining.job.network].leave(explaining.job.image_key)
+        seconds, predicted_s = explaining.seconds, explaining.predicted_s
+        self._observer.ended(explaining.job, outcome, seconds=seconds, predicted_s=predicted_s)
         if update is not None:
             explaining.tell(update)
 
-    def _leave(self, explaining: Explaining, listener: Listener) -> None:
+    def _leave(
+        self, explaining: Explaining, listener: Listener, outcome: Outcome = "cancelled"
+    ) -> None:
         """Somebody waits no longer."""
         with self._changed:
             if listener in explaining.listeners:
                 explaining.listeners.remove(listener)
             if not explaining.listeners:
-                self._end(explaining)
+                self._end(explaining, outcome=outcome)
 
     def _expire(self) -> None:
         """Answer those whose deadline has passed with what is finished."""
@@ -325,7 +357,7 @@ class Engine:
                 late = DeadlineError("no level of the explanation was finished by the deadline")
                 done = None if finished is None else Done(finished, False, explaining.cost)
                 listener.notify(done or Failed(late))
-                self._leave(explaining, listener)
+                self._leave(explaining, listener, "deadline")
 
     def _until_deadline(self) -> float | None:
         """Seconds to the next deadline; None if there is none."""

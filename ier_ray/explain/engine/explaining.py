@@ -2,58 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ier_ray.errors import CancelledError
 from ier_ray.explain.demands import Demand
 from ier_ray.explain.dncshap import Explanation
+from ier_ray.explain.engine.jobs import Job, Result
 from ier_ray.explain.engine.memo import Memo
-from ier_ray.explain.engine.shared import Logits, Portion, SharedNetwork
-from ier_ray.explain.evaluators import Interrupt, ScoreFunction
+from ier_ray.explain.engine.observer import Observer
+from ier_ray.explain.engine.shared import Logits, Portion
 from ier_ray.explain.masking import MaskedImages
 from ier_ray.explain.shapley.game import Scores
 
 MOST_HELPERS = 32
 """Loans of one explanation at a time."""
-
-Result = Explanation | Scores
-"""What a job computes: an explanation, or just scores."""
-
-Lend = Callable[[MaskedImages, Callable[[Logits | None], None]], None]
-"""Asks somebody to score masked images of the job's image, and returns at once. The function is
-given the logits, from any thread; None if nobody scores them."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """An explanation to compute.
-
-    Attributes:
-        key: equal for jobs with equal results, which are computed once.
-        image_key: equal for equal images and baselines of one network.
-        network: scores the masked images.
-        image, baseline: normalized, ``(C, H, W)``.
-        demands: starts the algorithm; it calls the interrupt now and then.
-        score: maps logits to the scores that are explained.
-        macs: predicted cost.
-        lend: asks somebody else to score masked images, if there is anybody.
-    """
-
-    key: Hashable
-    image_key: Hashable
-    network: SharedNetwork
-    image: Tensor
-    baseline: Tensor
-    demands: Callable[[Interrupt], Generator[Demand, Scores, Result]]
-    score: ScoreFunction
-    macs: float
-    lend: Lend | None = None
 
 
 @dataclass(frozen=True)
@@ -126,10 +95,16 @@ class Listener:
     Attributes:
         notify: called from a thread of the engine; must return at once.
         deadline: by ``time.monotonic``; then the finished levels are the answer.
+        context: of the call that waits; what it waits for is logged there.
     """
 
     notify: Callable[[Update], None]
     deadline: float = float("inf")
+    context: Context = field(default_factory=copy_context)
+
+    def within(self, call: Callable[[], None]) -> None:
+        """Call something in the context of the call that waits."""
+        self.context.copy().run(call)  # a context runs in one thread at a time
 
 
 @dataclass(eq=False)
@@ -153,6 +128,9 @@ class Explaining:
 
     Attributes:
         served: multiply-accumulates spent on it, more than those of which had come before it.
+        predicted_s: how long it would take alone, by the speed when it was submitted.
+        submitted: when that was, by ``time.monotonic``.
+        level: the deepest that is finished.
         place: of its image in the network, once it has one.
         waits: whether rows are to be scored; otherwise it is being planned.
         unknown: rows of the demand that are to be scored here. The first ``scored`` of them are,
@@ -165,7 +143,10 @@ class Explaining:
 
     job: Job
     served: float
-    listeners: list[Listener] = field(default_factory=list)
+    predicted_s: float
+    listeners: list[Listener]
+    submitted: float = field(default_factory=time.monotonic)
+    level: int = -1
     place: int | None = None
     waits: bool = False
     cancelled: bool = False
@@ -195,6 +176,11 @@ class Explaining:
         return Spent(self.rows, self.spent)
 
     @property
+    def seconds(self) -> float:
+        """Since it was submitted."""
+        return time.monotonic() - self.submitted
+
+    @property
     def macs_left(self) -> float:
         """Predicted cost of what is left."""
         return max(0.0, self.job.macs - self.spent)
@@ -204,7 +190,7 @@ class Explaining:
         """Whether nothing of the demand is left to score, here or by others."""
         return self.scored == len(self.unknown) and not self.loans
 
-    def plan(self, memo: Memo) -> Result | None:
+    def plan(self, memo: Memo, observer: Observer) -> Result | None:
         """Go on to the next masked images that nobody has scored yet, or to the end.
 
         Returns:
@@ -218,13 +204,19 @@ class Explaining:
                 demand = self._next_demand()
             except StopIteration as end:
                 result: Result = end.value
+                if isinstance(result, Explanation):
+                    self._reach(result, observer)
                 return result
             if demand.finished is not None:
                 self.finished = demand.finished()
+                self._reach(self.finished, observer)
                 self.tell(Level(self.finished, self.cost, self.answered))
             keys = demand.masking.keys()
             logits = np.empty((len(keys), self.job.network.classes))
-            unknown = memo.fill(self.job.image_key, keys, logits)
+            unknown, by_others = memo.fill(self.job.image_key, self.job.key, keys, logits)
+            known = len(keys) - len(unknown)
+            if known:
+                observer.rows_known(self.job, repeated=known - by_others, deepening=by_others)
             costs = self.job.network.costs(demand.masking[unknown])
             self._keys, self._logits, self._costs = keys, logits, costs
             self.unknown, self.scored, self.demand = unknown, 0, demand
@@ -244,7 +236,7 @@ class Explaining:
         """The logits of :meth:`portion`."""
         rows = self.unknown[self.scored : self.scored + len(logits)]
         self._logits[rows] = logits
-        memo.add(self.job.image_key, [self._keys[row] for row in rows], logits)
+        self._remember(rows, logits, memo)
         self.charge(float(self._costs[self.scored : self.scored + len(logits)].sum()))
         self.scored, self.computed = self.scored + len(logits), 0
         self.rows += len(logits)
@@ -276,7 +268,7 @@ class Explaining:
             return
         self.helpers = min(MOST_HELPERS, self.helpers + 1)
         self._logits[loan.rows] = logits
-        memo.add(self.job.image_key, [self._keys[row] for row in loan.rows], logits)
+        self._remember(loan.rows, logits, memo)
         self.spent += float(loan.costs.sum())
         self.rows += len(loan.rows)
 
@@ -289,6 +281,15 @@ class Explaining:
         """Notify all who wait."""
         for listener in list(self.listeners):
             listener.notify(update)
+
+    def _remember(self, rows: NDArray[np.int64], logits: Logits, memo: Memo) -> None:
+        memo.add(self.job.image_key, self.job.key, [self._keys[row] for row in rows], logits)
+
+    def _reach(self, finished: Explanation, observer: Observer) -> None:
+        """A level is finished, or what refines the last one."""
+        if finished.tree.depth > self.level and not self.cancelled:
+            self.level = finished.tree.depth
+            observer.level_finished(self.job, self.level, self.seconds)
 
     def _next_demand(self) -> Demand:
         if self._demands is None:

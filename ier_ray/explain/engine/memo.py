@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
 from threading import Lock
 
 import numpy as np
@@ -15,6 +17,19 @@ MOST_ROWS_KEPT = 2**18
 """Masked images whose logits are kept, over all images."""
 
 
+@dataclass
+class Known:
+    """What is known of one image.
+
+    Attributes:
+        rows: logits of masked images, and for whom they were scored.
+        owners: these, each once, so that identity is equality.
+    """
+
+    rows: dict[bytes, tuple[NDArray[np.float64], Hashable]] = field(default_factory=dict)
+    owners: dict[Hashable, Hashable] = field(default_factory=dict)
+
+
 class Memo:
     """Logits of the latest images' masked versions, by the bytes that describe each.
 
@@ -24,29 +39,43 @@ class Memo:
 
     def __init__(self, most_rows: int = MOST_ROWS_KEPT) -> None:
         self._most_rows = most_rows
-        self._known: OrderedDict[Hashable, dict[bytes, NDArray[np.float64]]] = OrderedDict()
+        self._known: OrderedDict[Hashable, Known] = OrderedDict()
         self._lock = Lock()
 
-    def fill(self, image: Hashable, keys: Sequence[bytes], logits: NDArray[np.float64]) -> Rows:
-        """Write the known rows into ``logits (M, K)``; the rows that are not known."""
+    def fill(
+        self, image: Hashable, owner: Hashable, keys: Sequence[bytes], logits: NDArray[np.float64]
+    ) -> tuple[Rows, int]:
+        """Write the known rows into ``logits (M, K)``.
+
+        Returns:
+            The rows that are not known, and how many of the others were scored for other owners.
+        """
         with self._lock:
-            known = dict(self._known.get(image, {}))
-            if known:
+            known = self._known.get(image, Known())
+            rows, own = dict(known.rows), known.owners.get(owner)
+            if rows:
                 self._known.move_to_end(image)
-        unknown = []
+        unknown, by_others = [], 0
         for row, key in enumerate(keys):
-            found = known.get(key)
+            found = rows.get(key)
             if found is None:
                 unknown.append(row)
             else:
-                logits[row] = found
-        return np.array(unknown, dtype=np.int64)
+                logits[row] = found[0]
+                by_others += found[1] is not own
+        return np.array(unknown, dtype=np.int64), by_others
 
-    def add(self, image: Hashable, keys: Sequence[bytes], logits: NDArray[np.float64]) -> None:
+    def add(
+        self, image: Hashable, owner: Hashable, keys: Sequence[bytes], logits: NDArray[np.float64]
+    ) -> None:
         """Keep logits ``(M, K)``; those of the images used longest ago are dropped for them."""
         with self._lock:
-            known = self._known.setdefault(image, {})
+            known = self._known.setdefault(image, Known())
             self._known.move_to_end(image)
-            known.update(zip(keys, logits, strict=True))
-            while len(self._known) > 1 and sum(map(len, self._known.values())) > self._most_rows:
+            own = known.owners.setdefault(owner, owner)
+            known.rows.update(zip(keys, zip(logits, repeat(own)), strict=True))
+            while len(self._known) > 1 and self._rows_kept() > self._most_rows:
                 self._known.popitem(last=False)
+
+    def _rows_kept(self) -> int:
+        return sum(len(each.rows) for each in self._known.values())

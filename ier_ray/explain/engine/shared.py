@@ -51,6 +51,7 @@ class SharedNetwork:
         image, baseline: any ``(C, H, W)`` of the size and precision to come: the network is
             examined with them, and places are made for them.
         places: how many; by default as many as a quarter of the free memory allows, at most 16.
+        name: by which observers know it.
     """
 
     def __init__(
@@ -60,7 +61,9 @@ class SharedNetwork:
         baseline: Tensor,
         *,
         places: int | None = None,
+        name: str = "",
     ) -> None:
+        self.name = name
         choice = prepared.choice(image, baseline)
         self._network, self._batch_size = prepared.network, choice.batch_size
         self._traced = None if choice.dense_because else prepared.traced

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
-from collections.abc import AsyncGenerator
 from typing import Any
 
 from ray import serve
@@ -12,11 +10,12 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
-from ier_ray.serve.answers import Answer, ExplainRequest, Predicted
+from ier_ray.serve.answers import Answer
 from ier_ray.serve.delegation import ExplainerReplicas
 from ier_ray.serve.errors import BUSY, RefusedError
 from ier_ray.serve.jobs.records import Job, JobSpec
 from ier_ray.serve.jobs.runner import JobRunner
+from ier_ray.serve.request_logs import log_to_serve
 from ier_ray.serve.schemas import AppArgs
 
 OVERDUE_S = 30.0
@@ -37,7 +36,8 @@ class JobKeeper:
     def __init__(self, args: AppArgs, explainer: DeploymentHandle) -> None:
         if args.jobs is None or args.weights_sha256 is None:
             raise ValueError("there is no keeper without settings of jobs and a hash of weights")
-        explainers = OwnContext(ExplainerReplicas(explainer, most=args.jobs.at_once))
+        log_to_serve()
+        explainers = ExplainerReplicas(explainer, most=args.jobs.at_once)
         self._runner = JobRunner(args.jobs, explainers, args.weights_sha256)
 
     def __del__(self) -> None:
@@ -49,34 +49,6 @@ class JobKeeper:
             return await getattr(self._runner, method)(*arguments)
         except RefusedError as refused:
             return refused
-
-
-class OwnContext:
-    """Explainers for work that no request waits for.
-
-    Calls in one context share an id, which the explainers' router takes for one call.
-    """
-
-    def __init__(self, explainers: ExplainerReplicas) -> None:
-        self._explainers = explainers
-
-    async def answers(self, request: ExplainRequest) -> AsyncGenerator[Answer | Predicted, None]:
-        """As :meth:`ExplainerReplicas.answers`."""
-        stream = self._explainers.answers(request)
-        loop = asyncio.get_running_loop()
-        own = contextvars.Context()
-
-        async def following() -> Answer | Predicted | None:
-            return await anext(stream, None)
-
-        try:
-            while True:
-                answer = await loop.create_task(following(), context=own)
-                if answer is None:
-                    return
-                yield answer
-        finally:
-            await loop.create_task(stream.aclose(), context=own)
 
 
 class JobsReplica:

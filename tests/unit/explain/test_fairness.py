@@ -78,11 +78,23 @@ def test_a_forgotten_image_leaves_its_place_free() -> None:
 
 def test_scores_of_the_latest_images_are_kept() -> None:
     memo = Memo(most_rows=3)
-    memo.add("a", [b"1", b"2"], np.array([[1.0], [2.0]]))
+    memo.add("a", "ann", [b"1", b"2"], np.array([[1.0], [2.0]]))
     found = np.zeros((3, 1))
-    assert memo.fill("a", [b"2", b"3", b"1"], found).tolist() == [1]
+    assert memo.fill("a", "ann", [b"2", b"3", b"1"], found)[0].tolist() == [1]
     assert found.tolist() == [[2.0], [0.0], [1.0]]
-    memo.add("b", [b"1", b"2"], np.array([[3.0], [4.0]]))
-    assert memo.fill("a", [b"1"], found[:1]).tolist() == [0]
-    assert memo.fill("b", [b"1"], found[:1]).tolist() == []
+    memo.add("b", "ann", [b"1", b"2"], np.array([[3.0], [4.0]]))
+    assert memo.fill("a", "ann", [b"1"], found[:1])[0].tolist() == [0]
+    assert memo.fill("b", "ann", [b"1"], found[:1])[0].tolist() == []
     assert found[0, 0] == 3.0
+
+
+def test_the_memo_says_how_many_scores_are_of_others() -> None:
+    memo, found = Memo(), np.zeros((3, 1))
+    memo.add("a", ("ann", 1), [b"1", b"2"], np.array([[1.0], [2.0]]))
+    memo.add("a", ("bob", 1), [b"3"], np.array([[3.0]]))
+    keys = [b"1", b"2", b"3"]
+    assert [memo.fill("a", (name, 1), keys, found)[1] for name in ("ann", "bob", "eve")] == [
+        1,
+        2,
+        3,
+    ]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ier_ray.serve.errors import PROBLEM, RefusedError
-from ier_ray.serve.front import Gate, middlewares
+from ier_ray.serve.front import REQUEST_ID, Gate, middlewares
 
 PREDICT = "/v1/models/ier:predict"
 
@@ -48,6 +49,18 @@ def client_of(app: ASGIApp) -> httpx.AsyncClient:
     gate = middleware.cls(app, *middleware.args, **middleware.kwargs)
     transport = httpx.ASGITransport(app=gate, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://replica")
+
+
+class Echo:
+    """Keeps the ids of the requests that it sees, and refuses them as Serve does."""
+
+    def __init__(self) -> None:
+        self.ids: list[bytes] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.ids += [value for name, value in scope["headers"] if name == REQUEST_ID]
+        reply = PlainTextResponse("busy", 503, {"X-Request-ID": self.ids[-1].decode()})
+        await reply(scope, receive, send)
 
 
 async def statuses(gate: httpx.AsyncClient, app: App, paths: list[str]) -> list[httpx.Response]:
@@ -111,6 +124,52 @@ def test_serves_own_headers_do_not_pass() -> None:
         assert not {name.lower() for name in own} & set(app.seen)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ([b"mine"], True),
+        ([b"7f1f790b-963c-465a-94e1-07823880ce86"], True),
+        ([b"Root=1-67891233:abc/def+1=@._"], True),
+        ([b"x" * 128], True),
+        ([b"x" * 129], False),
+        ([], False),
+        ([b""], False),
+        ([b"mine\n"], False),
+        ([b"a\nINFO forged"], False),
+        ([b"a b"], False),
+        ([b"\x1b[31m"], False),
+        ([b"\xc2\x85"], False),
+        ([b"a%(levelname)s"], False),
+        ([b"one", b"two"], False),
+    ],
+)
+def test_a_request_has_one_id_the_clients_if_it_is_sane(given: list[bytes], kept: bool) -> None:
+    app = Echo()
+
+    async def run() -> list[bytes]:
+        sent: list[bytes] = []
+
+        async def send(message: Message) -> None:
+            sent.extend(value for name, value in message.get("headers", ()) if name == REQUEST_ID)
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b""}
+
+        headers = [(REQUEST_ID, value) for value in given]
+        for path in (PREDICT, "/healthz"):
+            scope = {"type": "http", "method": "GET", "path": path, "headers": headers}
+            await Gate(app)(scope, receive, send)
+        Gate.most_predictions = 0  # refused at the gate
+        await Gate(app)({**scope, "path": PREDICT}, receive, send)
+        return sent
+
+    sent = asyncio.run(run())
+    assert sent[:2] == app.ids
+    assert len(sent) == 3
+    for found in sent:
+        assert (found == given[0]) if kept else re.fullmatch(rb"[0-9a-f-]{36}", found)
 
 
 @pytest.mark.parametrize(
