@@ -14,9 +14,11 @@ from ier_ray.serve.api import Api
 from ier_ray.serve.delegation import ExplainerReplicas
 from ier_ray.serve.deployments import Explainer
 from ier_ray.serve.front import Gate
+from ier_ray.serve.reception import TransferLimits
 from ier_ray.serve.schemas import AppArgs
 from ier_ray.serve.service import Service
 from ier_ray.serve.tokens import read_tokens
+from ier_ray.serve.uploads import largest_body
 from ier_ray.training.checkpoint import read_checkpoint_manifest, require_images
 
 BATCHES = 6
@@ -60,6 +62,11 @@ class Ingress:
             args.checkpoint, adjust_prior=args.adjust_prior, weights_sha256=args.weights_sha256
         )
         Gate.most_predictions = BATCHES * args.max_batch_size
+        Gate.transfer = TransferLimits(
+            seconds=args.max_transfer_s,
+            body_bytes=largest_body(args),
+            bytes_at_once=args.max_transfer_bytes,
+        )
         explainers = ExplainerReplicas(explainer, most=args.max_explanations)
         self.service = Service.of(recognizer, args, explainers)
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -19,17 +14,14 @@ import psutil
 import pytest
 import yaml
 from ray.cluster_utils import Cluster
-from support.checkpoints import save_tiny
+from support.own_service import HOST, config_in, healthy, ready, serving
 from support.processes import cpu_s, descendants, wait_for
-from support.runs import ROOT
 from support.service import EXPLAIN, PREDICT, events_of, explain, replicas, scene
 
 from ier_ray.errors import ServiceError
 from ier_ray.serve.ports import claimed_port, free_port
 
 pytestmark = pytest.mark.alone
-
-HOST = "127.0.0.1"
 
 
 @pytest.fixture
@@ -38,80 +30,18 @@ def config(tmp_path: Path) -> Path:
     return config_in(tmp_path)
 
 
-def config_in(directory: Path) -> Path:
-    content = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
-    content["http_options"]["port"] = free_port()
-    args = content["applications"][0]["args"]
-    # Small batches: the gate refuses beyond six of them.
-    args |= {"checkpoint": save_tiny(directory / "checkpoint"), "max_batch_size": 4}
-    path = directory / "serve.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
-
-
-@contextmanager
-def serving(
-    config: Path, *, address: str | None = None, record: str | None = None
-) -> Iterator[subprocess.Popen[str]]:
-    """The service in a process of its own, in a cluster of its own or one that runs.
-
-    Args:
-        record: the address of a cluster that is on record on the machine.
-    """
-    temporary = Path(tempfile.mkdtemp(prefix="ier-"))  # short: Ray puts sockets there
-    (temporary / "ray").mkdir()
-    if record is not None:
-        (temporary / "ray" / "ray_current_cluster").write_text(record)
-    kept = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    if address is not None:
-        kept["RAY_ADDRESS"] = address
-    with (config.parent / "service.log").open("w") as log:
-        service = subprocess.Popen(
-            [sys.executable, "-m", "ier_ray.serve.start", str(config)],
-            cwd=ROOT,
-            env={**kept, "RAY_TMPDIR": str(temporary)},
-            stdout=log,
-            stderr=log,
-            text=True,
-        )
-        try:
-            yield service
-        finally:
-            service.terminate()
-            service.wait(60)
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def healthy(port: int, *, seconds: float = 120) -> bool:
-    """Whether a service on the port becomes healthy in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"http://{HOST}:{port}/healthz", timeout=10).is_success:
-                return True
-        except httpx.TransportError:
-            time.sleep(0.5)
-    return False
-
-
 @pytest.fixture(scope="module")
 def service(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A service and its URL."""
-    directory = tmp_path_factory.mktemp("service")
-    config = config_in(directory)
-    port = yaml.safe_load(config.read_text())["http_options"]["port"]
-    with serving(config) as process:
-        assert healthy(port), (directory / "service.log").read_text()[-4000:]
-        url = f"http://{HOST}:{port}"
-        wait_for(lambda: explain(url, 0, depth=1).is_success)
+    with ready(tmp_path_factory.mktemp("service")) as (process, url):
         yield process, url
         proxies = descendants("haproxy", of=process.pid)
     assert proxies
     _, left = psutil.wait_procs(proxies, timeout=20)
     assert not left
-    claimed_port(HOST, port).close()
+    claimed_port(HOST, int(url.rpartition(":")[2])).close()
 
 
 def test_haproxy_listens_where_the_service_does_and_nowhere_else(
