@@ -95,9 +95,8 @@ def measured(subject: Subject, directory: Path, *, rounds: int, seconds: float) 
 
 def slow_request(subject: Subject, number: int) -> bytes:
     """A request for a stream or a heat map."""
-    accept = b"text/event-stream" if number % 2 else b"image/png"
-    sent = message(f"{EXPLAIN}?depth=5", subject.images[number])
-    return sent.replace(b"\r\n", b"\r\nAccept: " + accept + b"\r\n", 1)
+    accept = "text/event-stream" if number % 2 else "image/png"
+    return message(f"{EXPLAIN}?depth=5", subject.images[number], headers={"Accept": accept})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,14 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ier_ray.serve.access import may_send
-from ier_ray.serve.errors import INTERNAL, PROBLEM, WORDS, RefusedError
+from ier_ray.serve.errors import (
+    INTERNAL,
+    PROBLEM,
+    TOO_LARGE,
+    TOO_SLOW,
+    WORDS,
+    RefusedError,
+)
 from ier_ray.serve.reception import (
     ClientLeftError,
     Reception,
@@ -86,7 +93,8 @@ class Gate:
                 self._require_room()  # others may have been quicker
         except RefusedError as refused:
             reply = refused.reply(scope["path"])
-            reply.headers["connection"] = "close"  # the rest of its body is not received
+            if refused.status in (TOO_SLOW, TOO_LARGE):
+                reply.headers["connection"] = "close"  # much of its body may still come
             await reply(scope, receive, send)
             return
         except ClientLeftError:

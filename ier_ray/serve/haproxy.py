@@ -28,9 +28,9 @@ FRONT = re.compile(r"^frontend http_frontend\n\s+bind (\S+):\d+$", re.MULTILINE)
 """Where the service listens."""
 EVERYWHERE = re.compile(r"^(\s+bind )\*?(:\d+)$", re.MULTILINE)
 """What listens on all interfaces: the statistics and those for Prometheus."""
-HEADERS_S, IDLE_S = 10, 150
-"""Seconds for the headers of a request, and for a connection without any data; longer than a reply
-may be awaited (http_options.request_timeout_s)."""
+HEADERS_S, IDLE_S = 10, 30
+"""Seconds for the headers of a request, and for a client to send or take anything while it is its
+turn; one that waits for a reply may wait longer."""
 CLIENT_TIMEOUT = re.compile(r"^( +)timeout client \d+s$", re.MULTILINE)
 """Of Serve's defaults, an hour."""
 ERROR_FILE = re.compile(r"^ +errorfile (\d+) \S+\n", re.MULTILINE)

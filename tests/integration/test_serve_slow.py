@@ -21,9 +21,11 @@ from support.own_service import HOST, ready
 from support.processes import descendants
 from support.service import EXPLAIN, PREDICT, explain, scene
 
+from ier_ray.serve.haproxy import HEADERS_S, IDLE_S
+
 pytestmark = pytest.mark.alone
 
-TRANSFER_S, HEADERS_S, MARGIN_S = 4, 10, 10
+TRANSFER_S, MARGIN_S = 4, 15
 PLACES = 24
 """Predictions that an ingress replica has at the same time: six batches of four."""
 OPEN = 4
@@ -49,7 +51,7 @@ def connected(url: str, beginning: bytes, *, buffer: int | None = None) -> socke
     opened = socket.socket()
     if buffer is not None:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-    opened.settimeout(HEADERS_S + TRANSFER_S + MARGIN_S)
+    opened.settimeout(max(HEADERS_S, IDLE_S) + MARGIN_S)
     opened.connect((HOST, int(url.rpartition(":")[2])))
     opened.sendall(beginning)
     return opened

@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from ier_ray.serve.access import Access, Guard
+from ier_ray.serve.errors import RefusedError
 from ier_ray.serve.front import Gate
+from ier_ray.serve.instances import PredictInstances
 from ier_ray.serve.reception import ClientLeftError, TransferLimits, within
+from ier_ray.serve.schemas import AppArgs
 from ier_ray.serve.tokens import create_token
+from ier_ray.serve.uploads import read_uploads
 
 PREDICT = "/v1/models/ier:predict"
 LIMITS = TransferLimits(seconds=0.2, body_bytes=10, bytes_at_once=15)
@@ -188,5 +193,19 @@ def test_what_is_taken_in_time_is_sent() -> None:
         client = Client()
         await within(client.send, 0.2)({"type": "http.response.body"})
         assert client.sent == [{"type": "http.response.body"}]
+
+    run(test)
+
+
+def test_routes_themselves_wait_no_longer_for_a_body() -> None:
+    """Where no gate is before the application."""
+
+    async def test() -> None:
+        scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": []}
+        asked = Request(scope, Client(b"a", None).receive)
+        args = AppArgs(checkpoint="nowhere", max_transfer_s=0.1)
+        with pytest.raises(RefusedError) as refused:
+            await read_uploads(asked, PredictInstances, args, several_files=True)
+        assert (refused.value.status, refused.value.error) == (408, "timeout")
 
     run(test)
