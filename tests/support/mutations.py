@@ -44,4 +44,4 @@ def request_of(files: list[bytes], draw: random.Random) -> tuple[str, bytes]:
         body = mutated(body, draw)
     if draw.random() < 0.2:
         media = mutated(media.encode(), draw).decode("latin-1")
-    return "".join(c for c in media if c.isprintable()), body
+    return "".join(c for c in media if c.isprintable()).strip(), body
