@@ -22,10 +22,14 @@ from serving.crowd import crowded
 from serving.explaining import EXPLAIN, PREDICT_SHARE, PREDICTING, Offer, together
 from serving.load import BROKEN, GAVE_UP, OK, Load, message, offer
 from serving.report import Bar
-from serving.subject import Subject
+from serving.subject import PICTURES, Subject, picture
 
 IDLE, SLOW = 200, 16
 """Connections of each kind."""
+NEW_RATE = 40
+"""Pictures per second that are ready to be explained; none comes twice, as it would be known."""
+SIDE = 64
+"""Of these pictures."""
 SLOWER = 1.25
 """Most that a median may grow by the crowd."""
 
@@ -57,8 +61,7 @@ def main() -> None:
 def measured(subject: Subject, directory: Path, *, rounds: int, seconds: float) -> dict[str, float]:
     """Medians in ms with and without the crowd, and what failed."""
     predict = [message(PATHS[OURS], image) for image in subject.images]
-    explain = [message(f"{EXPLAIN}?depth=4", image) for image in subject.images]
-    half = [b"", predict[0][:60], predict[0][: len(predict[0]) // 2], explain[0][:-9]]
+    half = [b"", predict[0][:60], predict[0][: len(predict[0]) // 2], explanation(0)[:-9]]
     idle = [half[number % len(half)] for number in range(IDLE)]
     slow = [slow_request(subject, number) for number in range(SLOW)]
     best: dict[str, float] = {}
@@ -68,16 +71,20 @@ def measured(subject: Subject, directory: Path, *, rounds: int, seconds: float) 
         saturating = Load(None, seconds / 3, connections=PREDICTING)
         offer(saturating, server.port, predict)  # warms up
         rate = PREDICT_SHARE * offer(saturating, server.port, predict).rps
-        loads: dict[str, Offer] = {
-            "predictions": (Load(rate, seconds), predict),
-            "explanations": (Load(None, seconds, connections=1), explain),
-        }
-        together(server, loads)  # warms up
+
+        def loads(number: int) -> dict[str, Offer]:
+            one, new = Load(None, seconds, connections=1), int(seconds * NEW_RATE)
+            return {
+                "predictions": (Load(rate, seconds), predict),
+                "explanations": (one, [explanation(number * new + each) for each in range(new)]),
+            }
+
+        together(server, loads(2 * rounds))  # warms up
         for number in range(2 * rounds):
             kind = "crowd" if number % 2 else "alone"
             crowd = crowded(server.port, idle, slow) if number % 2 else nullcontext()
             with crowd as opened:
-                found = together(server, loads)
+                found = together(server, loads(number))
                 reopened += opened.reopened if opened is not None else 0
             for name, outcome in found.items():
                 key, value = f"{name}_{kind}_p50_ms", outcome.latency_ms(50)
@@ -88,9 +95,14 @@ def measured(subject: Subject, directory: Path, *, rounds: int, seconds: float) 
             wrong += subject.wrong(found["predictions"])
     ratios = {
         f"{name}_ratio": best[f"{name}_crowd_p50_ms"] / best[f"{name}_alone_p50_ms"]
-        for name in loads
+        for name in ("predictions", "explanations")
     }
     return {**best, **ratios, "failed": failed, "wrong": wrong, "reopened": reopened}
+
+
+def explanation(number: int) -> bytes:
+    """A request to explain a picture."""
+    return message(f"{EXPLAIN}?depth=4", picture(PICTURES + number, SIDE))
 
 
 def slow_request(subject: Subject, number: int) -> bytes:
