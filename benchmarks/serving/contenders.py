@@ -21,7 +21,7 @@ from serving.load import HOST, OK
 
 ROOT = Path(__file__).parents[2]
 SERVE_CONFIG = ROOT / "serve_config.yaml"
-START_S, STOP_S, SETTLE_S = 240, 10, 60
+START_S, STOP_S, SETTLE_S = 240, 40, 60
 """Longest time to start, to stop, and to work off a load, in seconds."""
 OURS, ONE_HOP, BARE = "ours", "onehop", "bare"
 PATHS = {OURS: "/v1/models/ier:predict", ONE_HOP: "/onehop/ier:predict", BARE: "/ier:predict"}

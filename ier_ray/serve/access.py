@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextvars import ContextVar
+from functools import cached_property
 from typing import ClassVar
 
 import limits
@@ -108,6 +109,18 @@ class Guard:
             RefusedError: with status 401 for a token that is missing or unknown, 429 beyond its
                 limit, 503 while requests cannot be counted.
         """
+        token = self.identify(authorization)
+        if token.requests is not None:
+            limit = limits.parse(token.requests)
+            await self._count(self._requests, limit, token, f"{token.requests} requests", 1)
+        return token
+
+    def identify(self, authorization: str) -> Token:
+        """The same, without counting the request.
+
+        Raises:
+            RefusedError: with status 401 for a token that is missing or unknown.
+        """
         self._reread_when_old()
         scheme, _, secret = authorization.partition(" ")
         token = self._known(secret.strip() if scheme.lower() == "bearer" else "")
@@ -117,9 +130,6 @@ class Guard:
                 "unauthorized",
                 "send a token of this service in the header 'Authorization: Bearer TOKEN'",
             )
-        if token.requests is not None:
-            limit = limits.parse(token.requests)
-            await self._count(self._requests, limit, token, f"{token.requests} requests", 1)
         return token
 
     async def charge(self, token: Token, seconds: float) -> None:
@@ -201,23 +211,26 @@ class Access:
                     headers.setdefault(name, value)
             await send(message)
 
-        app: ASGIApp = self._guarded
-        if self.origins:
-            app = CORSMiddleware(
-                app,
-                allow_origins=self.origins,
-                allow_methods=["GET", "POST", "DELETE"],
-                allow_headers=["authorization", "content-type", "accept", "idempotency-key"],
-                expose_headers=["retry-after", "location", "x-request-id"],
-            )
+        app = self._with_origins if self.origins else self._guarded
         await app(scope, receive, with_headers)
+
+    @cached_property
+    def _with_origins(self) -> ASGIApp:
+        """The guarded application for pages of other origins, which are known when it serves."""
+        return CORSMiddleware(
+            self._guarded,
+            allow_origins=self.origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["authorization", "content-type", "accept", "idempotency-key"],
+            expose_headers=["retry-after", "location", "x-request-id"],
+        )
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.guard is None or needs_no_token(scope["path"]):
             await self._app(scope, receive, send)
             return
         try:
-            token = await self.guard.admit(Headers(scope=scope).get("authorization", ""))
+            token = await self.guard.admit(authorization_of(scope))
         except RefusedError as refused:
             reply = refused.reply(scope["path"])
             if refused.status == UNAUTHORIZED:
@@ -235,6 +248,23 @@ def client_name() -> str:
     """The client whose request is served; empty where everybody may use the service."""
     token = CLIENT.get()
     return "" if token is None else token.name
+
+
+def may_send(scope: Scope) -> bool:
+    """Whether a request will not be refused for its token, so that its body is worth receiving."""
+    if Access.guard is None or needs_no_token(scope["path"]):
+        return True
+    try:
+        Access.guard.identify(authorization_of(scope))
+    except RefusedError:
+        return False
+    return True
+
+
+def authorization_of(scope: Scope) -> str:
+    """The ``Authorization`` header of a request; nothing if there are several, which may differ."""
+    found = Headers(scope=scope).getlist("authorization")
+    return found[0] if len(found) == 1 else ""
 
 
 async def charge(seconds: float) -> None:

@@ -17,10 +17,12 @@ from ier_ray.serve.errors import RefusedError
 from ier_ray.serve.front import Gate
 from ier_ray.serve.jobs.replica import JobKeeper, JobsReplica
 from ier_ray.serve.metrics import IngressMetrics
+from ier_ray.serve.reception import TransferLimits
 from ier_ray.serve.request_logs import log_to_serve
 from ier_ray.serve.schemas import AppArgs
 from ier_ray.serve.service import Service
 from ier_ray.serve.tokens import read_tokens
+from ier_ray.serve.uploads import largest_body
 from ier_ray.training.checkpoint import read_checkpoint_manifest, require_images
 
 BATCHES = 6
@@ -69,6 +71,11 @@ class Ingress:
             args.checkpoint, adjust_prior=args.adjust_prior, weights_sha256=args.weights_sha256
         )
         Gate.most_predictions = BATCHES * args.max_batch_size
+        Gate.transfer = TransferLimits(
+            seconds=args.max_transfer_s,
+            body_bytes=largest_body(args),
+            bytes_at_once=args.max_transfer_bytes,
+        )
         explainers = ExplainerReplicas(explainer, most=args.max_explanations)
         kept = None if jobs is None else JobsReplica(jobs)
         self.service = Service.of(recognizer, args, explainers, kept, predicted=metrics.predicted)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
 
@@ -39,12 +39,16 @@ async def unless(event: Awaitable[object], work: Awaitable[Result]) -> Result:
             raise asyncio.CancelledError("nobody waits any longer")
         return working.result()
     finally:
-        # Once is not enough: what waits may meet its answer and lose the cancellation.
-        for task in (working, coming):
-            while not task.done():
-                task.cancel()
-                await asyncio.wait({task}, timeout=AGAIN_S)
-        await asyncio.gather(working, coming, return_exceptions=True)
+        await ended(working, coming)
+
+
+async def ended(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel what goes on, and wait until it has ended."""
+    for task in tasks:
+        while not task.done():  # once is not enough: it may meet its answer, and lose that
+            task.cancel()
+            await asyncio.wait({task}, timeout=AGAIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _disconnected(request: Request) -> None:

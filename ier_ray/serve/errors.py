@@ -17,6 +17,7 @@ from ier_ray.errors import ImageError
 
 PROBLEM = "application/problem+json"
 NOT_ALLOWED, UNSUPPORTED, TOO_LARGE, UNPROCESSABLE, BUSY = 405, 415, 413, 422, 503
+TOO_SLOW = 408
 TYPES = "urn:ier-ray:problem:"
 """What the type of a problem begins with; its word follows."""
 WORDS = {404: "not_found", 405: "method_not_allowed", 408: "timeout", 500: "internal", 503: "busy"}
@@ -108,6 +109,13 @@ def too_large(max_bytes: int) -> RefusedError:
     """The upload has too many bytes."""
     return RefusedError(
         TOO_LARGE, "too_large", f"the upload has more than the {max_bytes} bytes allowed"
+    )
+
+
+def too_slow(seconds: float) -> RefusedError:
+    """The request has not arrived in time."""
+    return RefusedError(
+        TOO_SLOW, "timeout", f"the request's body has not arrived within {seconds:g} s"
     )
 
 

@@ -12,7 +12,22 @@ from typing import ClassVar
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ier_ray.serve.errors import INTERNAL, PROBLEM, WORDS, RefusedError
+from ier_ray.serve.access import may_send
+from ier_ray.serve.errors import (
+    INTERNAL,
+    PROBLEM,
+    TOO_LARGE,
+    TOO_SLOW,
+    WORDS,
+    RefusedError,
+)
+from ier_ray.serve.reception import (
+    ClientLeftError,
+    Reception,
+    TransferLimits,
+    replayed,
+    within,
+)
 
 ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -44,42 +59,66 @@ DETAILS = {
 
 
 class Gate:
-    """ASGI middleware: no client has Serve's own headers, no more predictions come in than may, and
-    errors of Serve are problem details as all others are.
+    """ASGI middleware: no client has Serve's own headers, no more predictions come in than may,
+    requests and replies are transferred in time, and errors of Serve are problem details as all
+    others are.
 
     A refusal here costs a tenth of one that has passed through Serve and FastAPI: under twice the
-    load that a replica can bear, that decides how much of it is served.
+    load that a replica can bear, that decides how much of it is served. A request takes none of
+    Serve's places before it has been received, and Serve, which would keep a body of any size, gets
+    none that is too large.
     """
 
     most_predictions: ClassVar[int | None] = None
     """Predictions in this process at the same time; None without limit. Set by the replica."""
+    transfer: ClassVar[TransferLimits | None] = None
+    """Bounds of requests and replies; None without limit. Set by the replica."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._predictions = 0
+        self._reception = Reception()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or reply that the replica is busy."""
-        request_id = b""
-        if scope["type"] == "http":
-            request_id = request_id_of(scope["headers"])
-            kept = [pair for pair in scope["headers"] if pair[0] not in SERVES_OWN]
-            scope = {**scope, "headers": [*kept, (REQUEST_ID, request_id)]}
-            send = problems_only(send, scope["path"])
-        if scope["type"] != "http" or not scope["path"].endswith(PREDICT):
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self.most_predictions is not None and self._predictions >= self.most_predictions:
-            refused = RefusedError.busy(f"{self._predictions} predictions wait")
+        request_id = request_id_of(scope["headers"])
+        kept = [pair for pair in scope["headers"] if pair[0] not in SERVES_OWN]
+        scope = {**scope, "headers": [*kept, (REQUEST_ID, request_id)]}
+        send = problems_only(send, scope["path"])
+        predicts = scope["path"].endswith(PREDICT)
+        try:
+            if predicts:
+                self._require_room()
+            if self.transfer is not None:
+                send = within(send, self.transfer.seconds)
+                body = b""  # the application refuses those whose body is not received
+                if may_send(scope):
+                    body = await self._reception.body(receive, self.transfer)
+                receive = replayed(body, receive)
+            if predicts:
+                self._require_room()  # others may have been quicker
+        except RefusedError as refused:
             reply = refused.reply(scope["path"])
             reply.raw_headers.append((REQUEST_ID, request_id))
+            if refused.status in (TOO_SLOW, TOO_LARGE):
+                reply.headers["connection"] = "close"  # much of its body may still come
             await reply(scope, receive, send)
             return
-        self._predictions += 1
+        except ClientLeftError:
+            return
+        self._predictions += predicts
         try:
             await self._app(scope, receive, send)
         finally:
-            self._predictions -= 1
+            self._predictions -= predicts
+
+    def _require_room(self) -> None:
+        """Refuse a prediction where there are as many as may be."""
+        if self.most_predictions is not None and self._predictions >= self.most_predictions:
+            raise RefusedError.busy(f"{self._predictions} predictions wait")
 
 
 def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

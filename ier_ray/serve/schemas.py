@@ -63,6 +63,12 @@ class AppArgs(Settings):
     max_request_bytes: int = Field(40_000_000, ge=1)
     """Largest body of a request with several images, in bytes; base64 takes a third more than the
     images."""
+    max_transfer_s: float = Field(60.0, gt=0)
+    """Longest time for a client to send a request's body, and to take each part of a reply, in
+    seconds. Less than http_options.request_timeout_s."""
+    max_transfer_bytes: int = Field(400_000_000, ge=1)
+    """Bodies of requests that an ingress replica holds before it begins with them, in bytes;
+    beyond, requests get a 503."""
     max_upload_pixels: int = Field(50_000_000, ge=1)
     """Largest decoded image accepted, in pixels."""
     max_decoding_pixels: int = Field(50_000_000, ge=1)

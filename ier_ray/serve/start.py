@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
+import click
+import ray
 import yaml
 
 from ier_ray.cluster.connection import join
@@ -21,9 +26,11 @@ from ier_ray.serve.front import ENVIRONMENT
 from ier_ray.serve.haproxy import COMMAND, VARIABLE
 from ier_ray.serve.ports import claimed_port, free_port
 
+logger = logging.getLogger(__name__)
+
 
 def main(arguments: list[str]) -> int:
-    """Serve what a Serve config file describes until Ctrl-C; returns the exit code of a refusal."""
+    """Serve what a Serve config file describes until Ctrl-C or SIGTERM; returns the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     (config,) = arguments
     set_environment()
@@ -37,10 +44,35 @@ def main(arguments: list[str]) -> int:
             require_tokens(http.host, application.args.get("tokens"))
         with claimed_port(http.host, http.port):
             join()
-            cli.main(["run", config])  # uses the cluster that this process has joined
+            until_terminated(lambda: cli.main(["run", config], standalone_mode=False))
+            return 0
     except IerRayError as error:
         print(f"serve: error: {error}", file=sys.stderr)  # noqa: T201
     return 1
+
+
+def until_terminated(serve: Callable[[], object]) -> None:
+    """Serve with the cluster that this process has joined; end Serve and Ray in order.
+
+    Ray would abort this process on SIGTERM, and leave Serve running in a cluster that it joined.
+    """
+    from ray.serve import shutdown  # noqa: PLC0415 (reads the environment)
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        serve()
+    except (KeyboardInterrupt, click.Abort):
+        logger.info("shutting down")
+    finally:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)  # it ends already
+        shutdown()
+        ray.shutdown()
+
+
+def interrupt(_: int, __: FrameType | None) -> None:
+    """End the service as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def set_environment() -> None:

@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from ier_ray.serve.errors import RefusedError, too_large
+from ier_ray.serve.errors import RefusedError, too_large, too_slow
 from ier_ray.serve.instances import InstancesT, decoded, parsed
 from ier_ray.serve.schemas import AppArgs
 
@@ -31,6 +31,11 @@ class Images(Generic[InstancesT]):
     """The encoded image, or why there is none."""
     body: InstancesT | None
     """The JSON that they came in, if they did."""
+
+
+def largest_body(args: AppArgs) -> int:
+    """Bytes of the largest body that any route takes."""
+    return max(args.max_upload_bytes, args.max_request_bytes) + FORM_OVERHEAD
 
 
 async def read_upload(request: Request, *, max_bytes: int) -> bytes:
@@ -62,8 +67,24 @@ async def read_uploads(
         several_files: whether a form may have several.
 
     Raises:
-        RefusedError: as :func:`read_upload`, and with status 400 or 422 for other JSON.
+        RefusedError: as :func:`read_upload`, with status 400 or 422 for other JSON, and with 408
+            when the body does not arrive in time.
     """
+    try:
+        async with asyncio.timeout(args.max_transfer_s):
+            return await _uploads(request, form, args, most_images, several_files=several_files)
+    except TimeoutError as error:
+        raise too_slow(args.max_transfer_s) from error
+
+
+async def _uploads(
+    request: Request,
+    form: type[InstancesT],
+    args: AppArgs,
+    most_images: int,
+    *,
+    several_files: bool,
+) -> bytes | Images[InstancesT]:
     media_type, one = media_type_of(request), args.max_upload_bytes
     most = max(one, args.max_request_bytes)
     if media_type == JSON:

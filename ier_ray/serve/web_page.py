@@ -44,13 +44,10 @@ POLICY = "; ".join(
 )
 HEADERS: Mapping[str, str] = {
     "content-security-policy": POLICY,
-    "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
-"""Of everything the page consists of."""
+"""Of everything the page consists of, beside those that every reply has."""
 REVALIDATED = "no-cache"
 """A browser asks each time, and gets a 304 unless the service has another version by now."""
 EXAMPLE_SIDE = 256

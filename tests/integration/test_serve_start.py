@@ -17,7 +17,7 @@ import yaml
 from ray.cluster_utils import Cluster
 from support.processes import cpu_s, descendants, wait_for
 from support.service import EXPLAIN, PREDICT, events_of, explain, replicas, scene
-from support.service_process import HOST, config_in, healthy, serving
+from support.service_process import HOST, config_in, healthy, ready, serving
 
 from ier_ray.errors import ServiceError
 from ier_ray.serve.ports import claimed_port, free_port
@@ -36,19 +36,13 @@ def service(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A service and its URL."""
-    directory = tmp_path_factory.mktemp("service")
-    config = config_in(directory)
-    port = yaml.safe_load(config.read_text())["http_options"]["port"]
-    with serving(config) as process:
-        assert healthy(port), (directory / "service.log").read_text()[-4000:]
-        url = f"http://{HOST}:{port}"
-        wait_for(lambda: explain(url, 0, depth=1).is_success)
+    with ready(tmp_path_factory.mktemp("service")) as (process, url):
         yield process, url
         proxies = descendants("haproxy", of=process.pid)
     assert proxies
     _, left = psutil.wait_procs(proxies, timeout=20)
     assert not left
-    claimed_port(HOST, port).close()
+    claimed_port(HOST, int(url.rpartition(":")[2])).close()
 
 
 def test_haproxy_listens_where_the_service_does_and_nowhere_else(

@@ -11,25 +11,32 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import yaml
 
 from ier_ray.serve.ports import free_port
 from support.checkpoints import save_tiny
+from support.processes import wait_for
 from support.runs import ROOT
+from support.service import explain
 
 HOST = "127.0.0.1"
 
 
-def config_in(directory: Path) -> Path:
-    """The shipped configuration with a checkpoint, a port and jobs of a test."""
+def config_in(directory: Path, **arguments: Any) -> Path:
+    """The shipped configuration with a checkpoint, a free port and jobs of a test, in a file.
+
+    Args:
+        arguments: of the application.
+    """
     content = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     content["http_options"]["port"] = free_port()
     args = content["applications"][0]["args"]
     # Small batches: the gate refuses beyond six of them.
     args |= {"checkpoint": save_tiny(directory / "checkpoint"), "max_batch_size": 4}
-    args["jobs"] = {"storage": str(directory / "jobs")}
+    args |= {"jobs": {"storage": str(directory / "jobs")}, **arguments}
     path = directory / "serve.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
@@ -79,3 +86,19 @@ def healthy(port: int, *, seconds: float = 120) -> bool:
         except httpx.TransportError:
             time.sleep(0.5)
     return False
+
+
+@contextmanager
+def ready(directory: Path, **arguments: Any) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A service that explains, and its URL.
+
+    Args:
+        arguments: of the application.
+    """
+    config = config_in(directory, **arguments)
+    port = yaml.safe_load(config.read_text())["http_options"]["port"]
+    with serving(config) as process:
+        assert healthy(port), (directory / "service.log").read_text()[-4000:]
+        url = f"http://{HOST}:{port}"
+        wait_for(lambda: explain(url, 0, depth=1).is_success)
+        yield process, url

@@ -6,11 +6,13 @@ import asyncio
 import hmac
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from limits.errors import StorageError
-from starlette.types import Receive, Scope, Send
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Message, Receive, Scope, Send
 
 from ier_ray.errors import SettingsError
 from ier_ray.serve import access
@@ -86,6 +88,50 @@ def test_only_who_has_a_token_is_served_under_the_token_s_name(file: str) -> Non
         assert reply.status_code == 401
         assert reply.headers["www-authenticate"] == 'Bearer realm="ier_ray"'
         assert "ann" not in reply.text
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Bearer " + b"x" * 60_000,
+        b"Bearer " + "ier_\N{SNOWMAN}".encode(),
+        b"Bearer \xff\xfe\x00",
+        b"bearer\tier_wrong",
+        b"Bearer " * 2_000,
+    ],
+)
+def test_no_header_is_too_strange_to_be_refused(file: str, header: bytes) -> None:
+    create_token(file, "ann")
+    Access.guard = Guard(file, MEMORY)
+
+    async def asked() -> int:
+        statuses: list[int] = []
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: Message) -> None:
+            statuses.append(message.get("status", 0))
+
+        scope = {"type": "http", "path": PATH, "headers": [(b"authorization", header)]}
+        await Access(application)(scope, receive, send)
+        return statuses[0]
+
+    assert asyncio.run(asked()) == 401
+
+
+def test_of_several_tokens_none_counts(file: str) -> None:
+    ann = create_token(file, "ann")
+    Access.guard = Guard(file, MEMORY)
+
+    async def asked(*secrets: str) -> int:
+        transport = httpx.ASGITransport(app=Access(application))
+        headers = [("authorization", f"Bearer {secret}") for secret in secrets]
+        async with httpx.AsyncClient(transport=transport, base_url="http://replica") as client:
+            return (await client.get(PATH, headers=headers)).status_code
+
+    for secrets, status in (((ann,), 200), ((ann, "wrong"), 401), (("wrong", ann), 401)):
+        assert asyncio.run(asked(*secrets)) == status
 
 
 def test_health_the_page_and_the_description_need_no_token(file: str) -> None:
@@ -220,6 +266,20 @@ def test_pages_of_other_origins_are_served_only_if_they_are_named(file: str) -> 
     assert before.headers["access-control-allow-origin"] == "https://lab.example"
     (other,) = ask((PATH, asked | {"origin": "https://evil.example"}), method="OPTIONS")
     assert "access-control-allow-origin" not in other.headers
+
+
+def test_what_checks_origins_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+
+    class Counted(CORSMiddleware):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            made.append(self)
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(access, "CORSMiddleware", Counted)
+    Access.origins = ("https://lab.example",)
+    ask(*[(PATH, {"origin": "https://lab.example"})] * 3)
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.4", "::", "node.example"])  # noqa: S104

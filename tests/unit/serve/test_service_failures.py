@@ -114,3 +114,53 @@ def test_a_stream_that_breaks_ends_with_a_problem(service: Service) -> None:
     assert (problem["status"], problem["error"]) == (503, "explainer_lost")
     assert problem["type"] == "urn:ier-ray:problem:explainer_lost"
     assert problem["instance"] == EXPLAIN
+
+
+def test_an_explanation_ends_while_its_client_still_reads_the_first_level(
+    service: Service,
+) -> None:
+    async def test() -> None:
+        asked = ExplainRequest(SCENE, "ier", ExplainParameters(depth=3), levels=True)
+        real, taken = service.explainers.answers(asked), asyncio.Event()
+
+        async def noted() -> AsyncGenerator[Answer | Predicted, None]:
+            async for each in real:
+                yield each
+            taken.set()
+
+        answers = noted()
+        stream = events(await anext(answers), answers, EXPLAIN)
+        found = [await anext(stream), await anext(stream)]
+        async with asyncio.timeout(60):  # nothing more is read, and yet all is taken
+            await taken.wait()
+        found += [each async for each in stream]
+        assert [each.partition("\n")[0] for each in found] == ["event: level"] * 3 + [
+            "event: explanation"
+        ]
+
+    asyncio.run(test())
+
+
+def test_a_client_that_leaves_its_stream_ends_the_explanation(service: Service) -> None:
+    async def test() -> None:
+        asked = ExplainRequest(SCENE, "ier", ExplainParameters(depth=3), levels=True)
+        real, closed = service.explainers.answers(asked), asyncio.Event()
+
+        async def endless() -> AsyncGenerator[Answer | Predicted, None]:
+            try:
+                yield await anext(real)
+                await asyncio.Event().wait()
+            finally:
+                closed.set()
+
+        answers = endless()
+        stream = events(await anext(answers), answers, EXPLAIN)
+        await anext(stream)
+        reading = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0.1)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        assert closed.is_set()
+        await real.aclose()
+
+    asyncio.run(test())

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from ier_ray.data.synthetic import draw_scene
+from ier_ray.serve.access import Access
 from ier_ray.serve.web_page import EXAMPLE_SIDE, serve_page
 
 DIRECTORY = files("ier_ray.serve").joinpath("page")
@@ -28,6 +29,7 @@ TYPES = {
 @pytest.fixture(scope="module")
 def client() -> TestClient:
     api = FastAPI()
+    api.add_middleware(Access)
     serve_page(api)
     return TestClient(api)
 
