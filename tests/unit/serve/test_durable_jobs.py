@@ -163,12 +163,12 @@ def test_the_newest_jobs_are_listed_first(client: Client) -> None:
 def test_a_killed_process_goes_on_and_repeats_no_finished_level(args: AppArgs) -> None:
     image = saved(picture(6))
     query: dict[str, Any] = {"depth": 7, "contexts": "both", "baseline": "blur"}
-    with jobs_server(args, seconds=PACE_S) as server:
+    with jobs_server(args, seconds=1.0) as server:
         client = client_of(server.url)
         job = client.submit(image, **query)
         wait_for(lambda: client.level(job) >= 3, seconds=30)
         server.kill()
-    with jobs_server(args, seconds=PACE_S) as server:
+    with jobs_server(args, seconds=1.0) as server:
         client = client_of(server.url)
         wait_for(lambda: client.level(job) >= 5, seconds=30)
         so_far = client.http.get(f"{JOBS}/{job['id']}/0").json()
