@@ -1,7 +1,7 @@
 """What stands before a replica: HAProxy, and a gate that refuses before anything else is done.
 
 Serve's own proxy is an actor in Python, which costs a prediction more than the network does. With
-HAProxy the client's connection ends in the replica's HTTP server. docs/service.md has figures.
+HAProxy the client's connection ends in the replica's HTTP server. docs/serving.md has figures.
 """
 
 import re

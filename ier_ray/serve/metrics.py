@@ -3,17 +3,19 @@
 Ray exports these metrics on every node with the prefix ``ray_`` and, of counters, the suffix
 ``_total``; Serve adds the labels ``application``, ``deployment`` and ``replica``. The sums of its
 histograms are estimates from their buckets, so what is to be exact is a counter too.
-``deploy/grafana/ier_ray.json`` shows them. Another gauge is one more line, ``Gauge(name,
-description, tag_keys)``, and a ``set`` where its value changes.
+``deploy/grafana/ier_ray.json`` shows them.
 """
 
 from __future__ import annotations
 
-from ray.serve.metrics import Counter, Histogram
+from collections.abc import Mapping
+
+from ray.serve.metrics import Counter, Gauge, Histogram
 
 from ier_ray.data.schema import Domain
 from ier_ray.explain.engine import Job, Observer, Outcome, SharedNetwork
 from ier_ray.serve.errors import RefusedError
+from ier_ray.serve.jobs.records import JobState
 
 NETWORK = ("network",)
 SHORT_S = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5]
@@ -152,6 +154,21 @@ class IngressMetrics:
     def refused(self, refused: RefusedError) -> None:
         """A request was refused, or failed."""
         self._refused.inc(1, {"error": refused.error, "status": str(refused.status)})
+
+
+class JobMetrics:
+    """Counts images of jobs. To be made in a replica."""
+
+    def __init__(self) -> None:
+        self._now = Gauge("ier_job_images", "Images of jobs that wait and that run.", ("state",))
+        self._ended = Counter("ier_job_images_ended", "Images of jobs that have ended.", ("state",))
+
+    def told(self, now: Mapping[JobState, int], ended: JobState | None) -> None:
+        """As :class:`ier_ray.serve.jobs.runner.JobRunner` tells it."""
+        for state, images in now.items():
+            self._now.set(images, {"state": state})
+        if ended is not None:
+            self._ended.inc(1, {"state": ended})
 
 
 def add(counter: Counter, amount: float, tags: dict[str, str]) -> None:

@@ -123,6 +123,7 @@ def test_metrics_say_what_replies_say_and_the_dashboard_shows_what_exists(
     refused = {"error": "bad_parameter", "status": "422"}
     assert found.total("ray_ier_refused_requests_total", **refused) == 3
 
+    explain_by_jobs(service)
     cancel(service)
     found = service.scrape()
     assert found.total("ray_ier_explanation_seconds_count", outcome="cancelled") >= 1
@@ -135,6 +136,16 @@ def test_metrics_say_what_replies_say_and_the_dashboard_shows_what_exists(
     assert {name.rpartition("_")[0] for name in own} == {
         name.rpartition("_")[0] for name in shown if name.startswith("ray_ier_")
     }
+
+
+def explain_by_jobs(service: Running) -> None:
+    """Two images of a job, one of them no image."""
+    files = [("image", scene(50)), ("image", b"no image")]
+    url = f"{service.url}/v1/explanations"
+    httpx.post(url, files=files, params={"depth": 2}, timeout=60).raise_for_status()
+    ended = "ray_ier_job_images_ended_total"
+    wait_for(lambda: service.scrape().total(ended, state="finished") == 1, seconds=30)
+    wait_for(lambda: service.scrape().total("ray_ier_job_images") == 0, seconds=30)
 
 
 def cancel(service: Running) -> None:

@@ -15,6 +15,7 @@ from ier_ray.serve.delegation import ExplainerReplicas
 from ier_ray.serve.errors import BUSY, RefusedError
 from ier_ray.serve.jobs.records import Job, JobSpec
 from ier_ray.serve.jobs.runner import JobRunner
+from ier_ray.serve.metrics import JobMetrics
 from ier_ray.serve.request_logs import log_to_serve
 from ier_ray.serve.schemas import AppArgs
 
@@ -38,7 +39,7 @@ class JobKeeper:
             raise ValueError("there is no keeper without settings of jobs and a hash of weights")
         log_to_serve()
         explainers = ExplainerReplicas(explainer, most=args.jobs.at_once)
-        self._runner = JobRunner(args.jobs, explainers, args.weights_sha256)
+        self._runner = JobRunner(args.jobs, explainers, args.weights_sha256, told=JobMetrics().told)
 
     def __del__(self) -> None:
         self._runner.stop()

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -77,6 +77,9 @@ CANCELLED = (
 NO_JOB = RefusedError(404, "no_job", "there is no such job, or it was deleted; submit it again")
 
 
+Told = Callable[[Mapping[JobState, int], JobState | None], None]
+
+
 @dataclass(eq=False)
 class Active:
     """A job that runs in this process."""
@@ -95,14 +98,22 @@ class JobRunner(DBOSConfiguredInstance):
         settings: of jobs.
         explainers: whoever explains.
         weights_sha256: hash of the weights that explain.
+        told: hears how many images wait and run whenever that changes, and how one has ended.
 
     Raises:
         StorageError: when the storage cannot be written.
     """
 
-    def __init__(self, settings: JobSettings, explainers: Explainers, weights_sha256: str) -> None:
+    def __init__(
+        self,
+        settings: JobSettings,
+        explainers: Explainers,
+        weights_sha256: str,
+        *,
+        told: Told = lambda *_: None,
+    ) -> None:
         super().__init__("jobs")
-        self._settings = settings
+        self._settings, self._told = settings, told
         self._store = JobStore(settings.storage, weights_sha256)
         self._explainer = JobExplainer(explainers, self._store)
         self._active: dict[str, Active] = {}
@@ -212,6 +223,7 @@ class JobRunner(DBOSConfiguredInstance):
         """The job of a spec; the outcomes of its images."""
         spec, identity = JobSpec.model_validate(recorded), DBOS.workflow_id or ""
         active = self._active.setdefault(identity, Active(first_outcomes(spec)))
+        self._told(self.states(), None)
         turns = asyncio.Semaphore(self._settings.at_once)  # others' images come between
         try:
             places = [place for place, each in enumerate(spec.uploads) if isinstance(each, str)]
@@ -233,6 +245,7 @@ class JobRunner(DBOSConfiguredInstance):
         async with turns:
             found = await step.run_async(STORING, self._explained, active, spec, place)
         active.images[place] = Outcome.model_validate(found["outcome"])
+        self._told(self.states(), active.images[place].state)
 
     async def _explained(self, active: Active, spec: JobSpec, place: int) -> dict[str, Any]:
         """The outcome of an image."""
@@ -246,6 +259,7 @@ class JobRunner(DBOSConfiguredInstance):
         async def explained() -> Outcome:
             async with self._room:
                 notify(active.images[place].model_copy(update={"state": "running"}))
+                self._told(self.states(), None)
                 return await self._explainer.explained(spec, upload, notify)
 
         try:
