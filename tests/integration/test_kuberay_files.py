@@ -79,7 +79,11 @@ def test_the_service_is_that_of_the_serve_file() -> None:
     [application] = config["applications"]
     for name in ("checkpoint", "tokens"):  # others can reach it: it wants tokens
         assert application["args"].pop(name).startswith("s3://")
-    del ours["applications"][0]["args"]["checkpoint"]
+    jobs = application["args"].pop("jobs")  # any node may have their keeper
+    assert jobs["storage"].startswith("s3://")
+    assert jobs["database"].startswith("postgresql://")
+    for name in ("checkpoint", "jobs"):
+        del ours["applications"][0]["args"][name]
     assert config["applications"] == ours["applications"]
     assert config["http_options"] == ours["http_options"] | {"host": "0.0.0.0"}  # noqa: S104
     assert config["proxy_location"] == "EveryNode"  # workers are ready when their proxies are
