@@ -22,6 +22,7 @@ from ier_ray.explainer_settings import DEFAULT_PRESET, ExplainerSettings
 from ier_ray.remote_explanations import (
     RETRIES,
     TIMEOUT_S,
+    explain_by_jobs,
     explain_remotely,
     pictures_of,
     token_of,
@@ -44,7 +45,11 @@ class ExplainSettings(Settings):
     """With server: file that holds its token; by default the token is that of the environment
     variable IER_RAY_TOKEN, if there is one."""
     at_once: int = Field(4, ge=1, le=64)
-    """With server: pictures that are there at the same time."""
+    """With server: pictures, or jobs of them, that are there at the same time."""
+    as_jobs: bool = False
+    """With server: explain by its jobs, of up to 256 pictures each, which go on when this program
+    ends and when the service is started again; the same call then continues with them. The service
+    keeps the pictures until they are explained, and the explanations for some days."""
     output: Location = "explanations"
     """Directory or s3:// URI for .png (the picture, its heat map, scale and caption), -overlay.png,
     -levels.png (coarse to fine), .json and .npz files, named after each image; images that would
@@ -71,7 +76,10 @@ class ExplainSettings(Settings):
             raise ValueError("give either checkpoint or server")
         if bool(self.images) == bool(self.shards):
             raise ValueError("give either images or shards")
-        here, there = ("shards", "per_class", "fold", "workers"), ("token_file", "at_once")
+        here, there = (
+            ("shards", "per_class", "fold", "workers"),
+            ("token_file", "at_once", "as_jobs"),
+        )
         unused = self.model_fields_set & set(there if self.server is None else here)
         if self.server is not None:
             _check_address(self.server)
@@ -98,7 +106,8 @@ def by_service(settings: ExplainSettings) -> list[dict[str, Any]]:
     logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line for each request
     token = token_of(settings.token_file)
     client = AsyncClient(str(settings.server), token, timeout=TIMEOUT_S, retries=RETRIES)
-    written = explain_remotely(
+    explain = explain_by_jobs if settings.as_jobs else explain_remotely
+    written = explain(
         client,
         pictures_of(settings.images, settings.output),
         settings.output,

@@ -2,12 +2,19 @@
 
 from ier_ray.client.async_client import AsyncClient
 from ier_ray.client.client import Client
-from ier_ray.client.errors import BrokenReplyError, OverdueError, ProblemError, UnreachableError
+from ier_ray.client.errors import (
+    BrokenReplyError,
+    InterruptedReplyError,
+    OverdueError,
+    ProblemError,
+    UnreachableError,
+)
 
 __all__ = [
     "AsyncClient",
     "BrokenReplyError",
     "Client",
+    "InterruptedReplyError",
     "OverdueError",
     "ProblemError",
     "UnreachableError",

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 import httpx
 
 from ier_ray.client import calls
+from ier_ray.client.async_jobs import AsyncJobMethods
 from ier_ray.client.attempts import Attempts
 from ier_ray.client.calls import Call
-from ier_ray.client.images import Image, bytes_of, several, single
+from ier_ray.client.images import Image, read, several, single
 from ier_ray.client.parameters import Parameters
 from ier_ray.client.records import (
     Arrays,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-class AsyncClient:
+class AsyncClient(AsyncJobMethods):
     """A running service; as :class:`ier_ray.client.Client`, within one event loop.
 
     Args:
@@ -93,14 +94,14 @@ class AsyncClient:
         if many is not None:
             batch = calls.predict_many(await _several(many), network)
             return await self._result(batch)
-        call = calls.predict(await _one(single(image)), network)
+        call = calls.predict(await read(single(image)), network)
         return await self._result(call)
 
     async def explain(
         self, image: Image, *, network: Network = "ier", **parameters: Unpack[Parameters]
     ) -> Explanation:
         """The credits of an image's regions."""
-        return await self._result(calls.explain(await _one(image), network, parameters))
+        return await self._result(calls.explain(await read(image), network, parameters))
 
     async def explain_many(
         self,
@@ -120,7 +121,7 @@ class AsyncClient:
 
         Closing the generator ends the computation.
         """
-        call = calls.explain(await _one(image), network, parameters, accept=calls.EVENTS)
+        call = calls.explain(await read(image), network, parameters, accept=calls.EVENTS)
         response = await self._begun(call, self._attempts(), silence=self._timeout)
         found = Levels()
         try:
@@ -144,13 +145,13 @@ class AsyncClient:
         self, image: Image, *, network: Network = "ier", **parameters: Unpack[Parameters]
     ) -> bytes:
         """The heat map over the network's input, as the bytes of a PNG file."""
-        return await self._result(calls.heat_map(await _one(image), network, parameters))
+        return await self._result(calls.heat_map(await read(image), network, parameters))
 
     async def arrays(
         self, image: Image, *, network: Network = "ier", **parameters: Unpack[Parameters]
     ) -> Arrays:
         """The bytes of an npz file with the credits of all regions for all classes."""
-        return await self._result(calls.arrays(await _one(image), network, parameters))
+        return await self._result(calls.arrays(await read(image), network, parameters))
 
     async def credits(
         self, image: Image, *, network: Network = "ier", **parameters: Unpack[Parameters]
@@ -206,9 +207,5 @@ class AsyncClient:
             await asyncio.sleep(attempts.wait_s(failure))
 
 
-async def _one(image: Image) -> bytes:
-    return image if isinstance(image, bytes) else await asyncio.to_thread(bytes_of, image)
-
-
 async def _several(images: Sequence[Image]) -> list[bytes]:
-    return [await _one(image) for image in images]
+    return [await read(image) for image in images]

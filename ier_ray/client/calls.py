@@ -53,14 +53,18 @@ class Call(Generic[Result]):
     """Of a POST; without it, GET."""
     media_type: str = "application/octet-stream"
     accept: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Further ones."""
+    method: str | None = None
+    """Where it is neither of these two."""
 
     def request(self, http: httpx.Client | httpx.AsyncClient, timeout: httpx.Timeout) -> Any:
         """The request of a client of HTTP."""
-        headers = {"accept": self.accept}
+        headers = {"accept": self.accept, **self.headers}
         if self.content is not None:
             headers["content-type"] = self.media_type
         return http.build_request(
-            "GET" if self.content is None else "POST",
+            self.method or ("GET" if self.content is None else "POST"),
             self.path,
             params=self.query,
             content=self.content,
@@ -71,12 +75,12 @@ class Call(Generic[Result]):
 
 def info(network: Network) -> Call[ModelInfo]:
     """What a network is."""
-    return Call(_model(network), _json(ModelInfo))
+    return Call(_model(network), json_of(ModelInfo))
 
 
 def predict(image: bytes, network: Network) -> Call[PredictionReply]:
     """The probabilities of one image."""
-    return Call(f"{_model(network)}:predict", _json(PredictionReply), content=image)
+    return Call(f"{_model(network)}:predict", json_of(PredictionReply), content=image)
 
 
 def predict_many(
@@ -85,7 +89,7 @@ def predict_many(
     """The probabilities of several images."""
 
     def read(content: bytes, headers: httpx.Headers) -> list[PredictionReply | Refused]:
-        found = _json(PredictionList)(content, headers)
+        found = json_of(PredictionList)(content, headers)
         return [
             each
             if isinstance(each, Refused)
@@ -101,7 +105,7 @@ def explain(
     image: bytes, network: Network, parameters: Mapping[str, Any], *, accept: str = JSON
 ) -> Call[Explanation]:
     """An explanation of one image."""
-    return _explain(image, network, parameters, accept, _json(Explanation))
+    return _explain(image, network, parameters, accept, json_of(Explanation))
 
 
 def explain_many(
@@ -110,36 +114,44 @@ def explain_many(
     """Explanations of several images."""
 
     def read(content: bytes, headers: httpx.Headers) -> list[Explanation | Refused]:
-        return list(_json(ExplanationList)(content, headers).predictions)
+        return list(json_of(ExplanationList)(content, headers).predictions)
 
-    body: dict[str, Any] = {"instances": _instances(images), "parameters": _given(parameters)}
-    return Call(
-        f"{_model(network)}:explain", read, content=json.dumps(body).encode(), media_type=JSON
-    )
+    body = instances(images, parameters)
+    return Call(f"{_model(network)}:explain", read, content=body, media_type=JSON)
 
 
 def heat_map(image: bytes, network: Network, parameters: Mapping[str, Any]) -> Call[bytes]:
     """The heat map of an explanation as PNG."""
-    return _explain(image, network, parameters, PNG, lambda content, _: content)
+    return _explain(image, network, parameters, PNG, png)
 
 
 def arrays(image: bytes, network: Network, parameters: Mapping[str, Any]) -> Call[Arrays]:
     """The arrays of an explanation, as the bytes of an npz file."""
-
-    def read(content: bytes, headers: httpx.Headers) -> Arrays:
-        if COMPLETE not in headers or WEIGHTS not in headers:
-            raise BrokenReplyError(
-                f"the reply has no {COMPLETE} and {WEIGHTS}: the service is older than this client"
-            )
-        complete = headers[COMPLETE] == "true"
-        return Arrays(content=content, complete=complete, weights_sha256=headers[WEIGHTS])
-
-    return _explain(image, network, parameters, NPZ, read)
+    return _explain(image, network, parameters, NPZ, npz)
 
 
 def cost(network: Network, parameters: Mapping[str, Any]) -> Call[PredictedCost]:
     """What an explanation would cost."""
-    return Call(f"{_model(network)}:cost", _json(PredictedCost), query=_given(parameters))
+    return Call(f"{_model(network)}:cost", json_of(PredictedCost), query=_given(parameters))
+
+
+def png(content: bytes, _: httpx.Headers) -> bytes:
+    """A heat map, as it is."""
+    return content
+
+
+def npz(content: bytes, headers: httpx.Headers) -> Arrays:
+    """The arrays of a reply.
+
+    Raises:
+        BrokenReplyError: when it does not say of which weights they are, and whether of all levels.
+    """
+    if COMPLETE not in headers or WEIGHTS not in headers:
+        raise BrokenReplyError(
+            f"the reply has no {COMPLETE} and {WEIGHTS}: the service is older than this client"
+        )
+    complete = headers[COMPLETE] == "true"
+    return Arrays(content=content, complete=complete, weights_sha256=headers[WEIGHTS])
 
 
 def loaded(found: Arrays) -> dict[str, np.ndarray[Any, Any]]:
@@ -174,8 +186,15 @@ def parsed(record: type[RecordT], content: bytes | str) -> RecordT:
         ) from error
 
 
-def _json(record: type[RecordT]) -> Callable[[bytes, httpx.Headers], RecordT]:
+def json_of(record: type[RecordT]) -> Callable[[bytes, httpx.Headers], RecordT]:
+    """Reads a record."""
     return lambda content, _: parsed(record, content)
+
+
+def instances(images: Sequence[bytes], parameters: Mapping[str, Any]) -> bytes:
+    """A body with several images that have the same parameters."""
+    body = {"instances": _instances(images), "parameters": _given(parameters)}
+    return json.dumps(body).encode()
 
 
 def _explain(

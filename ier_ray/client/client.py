@@ -12,6 +12,7 @@ from ier_ray.client import calls
 from ier_ray.client.attempts import Attempts
 from ier_ray.client.calls import Call
 from ier_ray.client.images import Image, bytes_of, several, single
+from ier_ray.client.jobs import JobMethods
 from ier_ray.client.parameters import Parameters
 from ier_ray.client.records import (
     Arrays,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-class Client:
+class Client(JobMethods):
     """A running service. Several threads may use one client.
 
     Args:

@@ -37,3 +37,7 @@ class OverdueError(ServiceError):
 
 class BrokenReplyError(ServiceError):
     """The reply ended too early, or is not what this version of the client can read."""
+
+
+class InterruptedReplyError(BrokenReplyError):
+    """The connection ended in the middle of the reply."""

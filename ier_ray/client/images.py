@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,11 @@ def bytes_of(image: Image) -> bytes:
     if not isinstance(content, bytes):
         raise TypeError("the image is open in text mode: open it with mode 'rb'")
     return content
+
+
+async def read(image: Image) -> bytes:
+    """The same; the event loop goes on meanwhile."""
+    return image if isinstance(image, bytes) else await asyncio.to_thread(bytes_of, image)
 
 
 def several(given: Image | Sequence[Image]) -> Sequence[Image] | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 Network = Literal["fer", "ier"]
 """fer reads facial expressions, ier whole images."""
+JobState = Literal["waiting", "running", "finished", "failed", "cancelled"]
+ENDED: frozenset[JobState] = frozenset({"finished", "failed", "cancelled"})
 
 
 class Record(BaseModel):
@@ -188,3 +191,39 @@ class Arrays(Record):
     complete: bool
     """False if the deadline passed before the last level."""
     weights_sha256: str
+
+
+class JobImage(Record):
+    """One image of a job."""
+
+    state: JobState
+    level: int | None
+    """The deepest level of its tree that is finished; levels are final."""
+    rows: int
+    """Masked images scored for it so far."""
+    explanation: str | None
+    """Path of what is finished of its explanation; None before the first level."""
+    error: Problem | None = None
+    """Why it failed."""
+
+
+class Job(Record):
+    """Explanations that the service computes whether or not a client is connected."""
+
+    id: str
+    state: JobState
+    """failed: the service could not go on with it; where images alone have failed, they say why."""
+    network: Network
+    settings: Mapping[str, Any]
+    """Of its explanations."""
+    target: str | None
+    """The class that was asked for; None: of each image the predicted one."""
+    created: datetime
+    ended: datetime | None
+    images: tuple[JobImage, ...]
+
+
+class JobList(Record):
+    """Jobs of a client, the newest first."""
+
+    jobs: tuple[Job, ...]

@@ -12,6 +12,7 @@ from ier_ray.client.attempts import retry_after_s
 from ier_ray.client.calls import parsed
 from ier_ray.client.errors import (
     BrokenReplyError,
+    InterruptedReplyError,
     OverdueError,
     ProblemError,
     UnreachableError,
@@ -75,7 +76,8 @@ def reading() -> Iterator[None]:
             "the service has stopped in the middle of a reply: give a longer timeout"
         ) from error
     except httpx.HTTPError as error:
-        raise BrokenReplyError(f"the reply broke off ({type(error).__name__}: {error})") from error
+        told = f"the reply broke off ({type(error).__name__}: {error})"
+        raise InterruptedReplyError(told) from error
 
 
 def problem_of(response: httpx.Response, content: bytes) -> ProblemError:

@@ -22,7 +22,7 @@ OF_THE_IMAGE = [
     *("ier_ray/study", "jobs/study_export.py", "jobs/study_import.py"),
     *("jobs/layerwise.py", "ier_ray/report", "jobs/report.py"),
     *("ier_ray/explain/road.py", "ier_ray/explain/sheets.py", "jobs/explain.py"),
-    *("ier_ray/explained_images.py", "ier_ray/remote_explanations.py"),
+    *("ier_ray/explained_images.py", "ier_ray/remote_explanations"),
     *("ier_ray/cluster/explain_pool.py", "ier_ray/cluster/explainer.py"),
     *("ier_ray/explain/metrics.py", "ier_ray/explain/rendering.py"),
     *("ier_ray/evaluation/calibration.py", "ier_ray/evaluation/classes.py"),

@@ -75,13 +75,16 @@ class JobsServer:
 
 
 @contextlib.contextmanager
-def jobs_server(args: AppArgs, *, seconds: float = 0.0) -> Iterator[JobsServer]:
+def jobs_server(
+    args: AppArgs, *, seconds: float = 0.0, port: int | None = None
+) -> Iterator[JobsServer]:
     """A process that serves.
 
     Args:
         seconds: between two levels.
+        port: to serve on, by default a free one.
     """
-    port = free_port()
+    port = port or free_port()
     command = [sys.executable, "-m", "support.jobs_server", args.model_dump_json()]
     process = subprocess.Popen(
         [*command, str(port), str(seconds)], cwd=TESTS, env=os.environ | {"OMP_NUM_THREADS": "1"}

@@ -32,6 +32,20 @@ TABLE = {
         "--checkpoint {checkpoint} --images {picture} --at-once 2",
         "at_once: can be used with server alone",
     ),
+    "jobs from a checkpoint": (
+        "--checkpoint {checkpoint} --images {picture} --as-jobs",
+        "as_jobs: can be used with server alone",
+    ),
+    "jobs that are neither": (
+        f"{HERE} --as-jobs perhaps",
+        "as_jobs: Input should be a valid bool",
+    ),
+    "jobs of no port": ("--server http://host:many --images {picture} --as-jobs", "is no address"),
+    "jobs of nobody": (f"{HERE} --as-jobs --at-once 0", "at_once must be >= 1, got 0"),
+    "jobs over an image": (
+        f"{HERE} --as-jobs --output {{root}}/pictures/happy",
+        "{picture}: an explanation would be written over it",
+    ),
     "none at once": (f"{HERE} --at-once 0", "at_once must be >= 1, got 0"),
     "too many at once": (f"{HERE} --at-once 1000", "at_once must be <= 64, got 1000"),
     "an address without a scheme": (

@@ -16,6 +16,7 @@ from ier_ray.records import Leaf, Prediction
 from ier_ray.serve import errors, replies
 from ier_ray.serve import records as served
 from ier_ray.serve.instances import ExplainInstances
+from ier_ray.serve.jobs import records as jobs
 from ier_ray.serve.schemas import ExplainParameters
 
 PAIRS: list[tuple[type[Record], type[BaseModel]]] = [
@@ -31,8 +32,11 @@ PAIRS: list[tuple[type[Record], type[BaseModel]]] = [
     (records.Cost, served.Cost),
     (records.Explanation, served.ExplanationReply),
     (records.PredictedCost, served.CostReply),
+    (records.JobImage, jobs.JobImage),
+    (records.Job, jobs.JobReply),
+    (records.JobList, jobs.JobList),
 ]
-NAMES = {"ExplanationReply": "Explanation", "CostReply": "PredictedCost"}
+NAMES = {"ExplanationReply": "Explanation", "CostReply": "PredictedCost", "JobReply": "Job"}
 FREE = ("description", "title", "examples", "minimum", "maximum", "additionalProperties")
 
 
