@@ -180,8 +180,9 @@ def test_a_lost_node_takes_only_its_own_requests_with_it(tmp_path: Path) -> None
     second = cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
     config = config_in(tmp_path)
     content = yaml.safe_load(config.read_text())
-    ingress, explainer = content["applications"][0]["deployments"]
-    ingress["ray_actor_options"] = {"num_cpus": 0, "resources": {"head": 0.1}}
+    ingress, explainer, keeper = content["applications"][0]["deployments"]
+    for each in (ingress, keeper):
+        each["ray_actor_options"] = {"num_cpus": 0, "resources": {"head": 0.1}}
     explainer |= {"num_replicas": 2, "ray_actor_options": {"num_cpus": 1}}
     config.write_text(yaml.safe_dump(content))
     url = f"http://{HOST}:{content['http_options']['port']}"
