@@ -247,7 +247,9 @@ class Soak:
     async def _bad(self, client: httpx.AsyncClient, draw: random.Random) -> None:
         media, body = request_of(SCENES, draw)
         path = draw.choice((*PATHS, f"{JOBS}?depth=1"))
-        reply = await client.post(path, content=body, headers={"content-type": media})
+        reply = await client.post(
+            path, content=body, headers=[(b"content-type", media.encode("latin-1"))]
+        )
         if reply.status_code in {*DECLARED, *BUSY} or reply.is_success:
             self.done["bad request"] += 1
         else:
