@@ -76,11 +76,12 @@ export class MapFigure {
     const scale = devicePixelRatio;
     const width = Math.round(this.frame.clientWidth * scale), height = Math.round(this.frame.clientHeight * scale);
     if (!this.#shown || !width || !height) return;
+    if (this.#shown.picture.size && !this.image.complete) return; // what is there stays until the picture has come
     if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
     const { picture } = this.#shown;
     const arrived = Math.min(1, (performance.now() - this.#began) / FADE_MS);
     const layers = [[this.#before, 1 - arrived], [this.#colors, arrived]].filter(([colors, share]) => colors && share > 0);
-    const image = picture.size && this.image.complete ? this.image : null;
+    const image = picture.size ? this.image : null;
     compose(this.canvas.getContext("2d"), this.#shown, { image, layers, width, height, line: scale });
   }
 

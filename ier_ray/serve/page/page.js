@@ -6,15 +6,19 @@ import { saveJson, savePng } from "./downloads.js";
 import { Explaining, mapOf, targetsOf } from "./explaining.js";
 import { History } from "./history.js";
 import { takePictures } from "./intake.js";
+import { haveJobs, remove, stop } from "./jobs.js";
+import { showJob } from "./jobview.js";
 import { density, regionAt, saturation } from "./regions.js";
 import { model, useToken } from "./service.js";
+import { Sharing, jobInAddress, showAddress } from "./sharing.js";
 import * as views from "./views.js";
+import { Watching } from "./watching.js";
 
 const UNUSABLE = [400, 413, 415]; // statuses of pictures that the service does not take
 const REFUSED = [...UNUSABLE, 422]; // of what would be refused again
 const NO_TOKEN = 401;
-const NONE = { picture: null, target: null, compare: null };
-const BEGIN = { ...NONE, ...controls.BEGIN.shapley, opacity: 0.85, outlines: false };
+const NONE = { picture: null, target: null, compare: null, job: null };
+const BEGIN = { ...NONE, job: jobInAddress(), ...controls.BEGIN.shapley, opacity: 0.85, outlines: false };
 
 const find = selector => document.querySelector(selector);
 const NOTHING = { frames: [], pixels: null, seconds: 0 };
@@ -25,14 +29,18 @@ let networks = null; // a promise, once they were asked for
 const history = new History(BEGIN, choices => {
   Object.assign(view, { level: null, trouble: null, preview: {} });
   explaining.follow(choices);
+  watching.follow(choices.job);
   render();
 });
 const explaining = new Explaining({ learn, changed: render, failed: fail });
+const watching = new Watching({ changed: render, failed: fail, works });
+const sharing = new Sharing({ shared: render });
 
 /** The networks that the service has, by name; asked for once, or again if that failed. */
 function learn() {
-  networks ??= Promise.all([model("ier"), model("fer")]).then(([ier, fer]) => {
+  networks ??= Promise.all([model("ier"), model("fer"), haveJobs()]).then(([ier, fer, jobs]) => {
     views.showNetworks(ier);
+    find("#share").hidden = !jobs;
     return { ier, fer };
   });
   networks.catch(() => { networks = null; });
@@ -68,6 +76,8 @@ function render() {
   const choices = history.now;
   views.showPlace(choices, history);
   views.showTrouble(view.trouble);
+  showAddress(choices.job ?? sharing.idOf(choices));
+  showJob(watching.found, sharedMap(), inspect);
   if (!choices.picture) return;
   const maps = shownMaps();
   views.showMaps(maps, inspect);
@@ -75,6 +85,16 @@ function render() {
   views.showScale(maps);
   views.showProgress(maps, { choices, view, runs: explaining.runs });
   controls.show({ ...choices, ...view.preview, target: targetsOf(choices)[0] });
+}
+
+/** What the figure of a job shows: the picture has the map in it, and no other one is drawn over it. */
+function sharedMap() {
+  const result = watching.found?.result;
+  if (!result) return null;
+  const { reply, pixels, picture } = result, { target } = reply;
+  const plain = { opacity: 0, outlines: false, smooth: false };
+  const map = { ...plain, reply, pixels, picture, target, said: reply.prediction.probabilities[target] };
+  return { ...map, limit: limitOf(map), inspected: inspectedIn(reply) };
 }
 
 /** Look at the region of a reply, or at none. */
@@ -97,6 +117,11 @@ function fail(error) {
   render();
 }
 
+function works() {
+  view.trouble = null;
+  render();
+}
+
 function choose(some) {
   const [target] = targetsOf(history.now);
   // The two sides change places when the other one is chosen.
@@ -115,6 +140,9 @@ function goOn() {
   view.trouble = null;
   if (history.now.picture) explaining.follow(history.now, { again: true });
   else learn().catch(fail);
+watching.follow(history.now.job);
+render();
+  watching.resume();
   render();
 }
 
@@ -123,13 +151,32 @@ function cancel() {
   render();
 }
 
+function another() {
+  history.choose(NONE);
+  find("#file").focus();
+}
+
+async function stopJob() {
+  const { id } = watching.found;
+  const job = await stop(id);
+  if (watching.found?.id !== id) return;
+  watching.take(job);
+  find("#job-link").focus(); // the button that had the focus is gone
+}
+
+async function deleteJob() {
+  const { id } = watching.found;
+  find("#delete-dialog").close();
+  await remove(id);
+  sharing.forget(id);
+  if (watching.found?.id === id) another();
+}
+
 const clicks = {
   undo: () => history.undo(),
   redo: () => history.redo(),
-  another: () => {
-    history.choose(NONE);
-    find("#file").focus();
-  },
+  another,
+  anew: another,
   cancel,
   resume: goOn,
   retry: goOn,
@@ -139,6 +186,16 @@ const clicks = {
   },
   json: () => saveJson(shownMaps()),
   png: () => savePng(shownMaps()).catch(fail),
+  share: () => sharing.open(history.now),
+  previous: () => watching.turn(-1),
+  next: () => watching.turn(1),
+  stop: () => stopJob().catch(fail),
+  "job-link": () => sharing.give(watching.found.id),
+  "job-json": () => saveJson([sharedMap()]),
+  "job-png": () => savePng([sharedMap()]).catch(fail),
+  delete: () => find("#delete-dialog").showModal(),
+  "delete-now": () => deleteJob().catch(fail),
+  "delete-not": () => find("#delete-dialog").close(),
 };
 for (const [id, act] of Object.entries(clicks)) find(`#${id}`).addEventListener("click", act);
 find("#access").addEventListener("submit", event => {
@@ -159,6 +216,10 @@ addEventListener("keydown", event => {
   event.preventDefault();
   history[act]();
 });
+addEventListener("hashchange", () => {
+  const job = jobInAddress();
+  if (job || history.now.job) history.choose({ ...NONE, job });
+});
 takePictures({ taken: take, failed: fail });
 controls.listen({
   choose,
@@ -169,3 +230,5 @@ controls.listen({
 });
 paintBar(find("#bar").getContext("2d"), 0, 0, 512, 1);
 learn().catch(fail);
+watching.follow(history.now.job);
+render();

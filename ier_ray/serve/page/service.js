@@ -2,7 +2,7 @@
 
 import { arrayOf } from "./npz.js";
 
-const NPZ = "application/x-npz";
+export const NPZ = "application/x-npz";
 
 const TITLES = {
   400: "The service does not understand this.",
@@ -23,11 +23,11 @@ export function useToken(given) {
   token = given;
 }
 
-/** A request that was not served. `title` and `detail` are meant for people. */
+/** A request that was not served. `title` and `detail` are meant for people; `kind` is the service's name of it. */
 export class ServiceError extends Error {
-  constructor(title, detail, status = 0) {
+  constructor(title, detail, status = 0, kind = "") {
     super(detail);
-    Object.assign(this, { name: "ServiceError", title, detail, status });
+    Object.assign(this, { name: "ServiceError", title, detail, status, kind });
   }
 }
 
@@ -39,7 +39,7 @@ export async function model(network, signal) {
 
 /** Class probabilities of a picture. */
 export async function predict(network, picture, signal) {
-  const reply = await request(`v1/models/${network}:predict`, post(picture, "application/json", signal));
+  const reply = await request(`v1/models/${network}:predict`, upload(picture, "application/json", signal));
   return reply.json();
 }
 
@@ -49,7 +49,7 @@ export async function predict(network, picture, signal) {
  */
 export async function* explain(picture, query, signal) {
   const address = `v1/models/ier:explain?${new URLSearchParams(query)}`;
-  const reply = await request(address, post(picture, "text/event-stream", signal));
+  const reply = await request(address, upload(picture, "text/event-stream", signal));
   let whole = false;
   for await (const { name, data } of events(reply.body)) {
     const content = JSON.parse(data);
@@ -67,7 +67,11 @@ export async function* explain(picture, query, signal) {
  */
 export async function pixelsOf(picture, query, place, signal) {
   const address = `v1/models/ier:explain?${new URLSearchParams(query)}`;
-  const reply = await request(address, post(picture, `${NPZ}, application/json;q=0.1`, signal));
+  return pixelsIn(await request(address, upload(picture, `${NPZ}, application/json;q=0.1`, signal)), place);
+}
+
+/** The same from a reply, if it has arrays. */
+export async function pixelsIn(reply, place) {
   if (!reply.headers.get("content-type")?.startsWith(NPZ)) return null;
   const density = await arrayOf(await reply.arrayBuffer(), "density");
   if (!density) return null;
@@ -105,12 +109,17 @@ async function* chunks(stream) {
   }
 }
 
-function post(picture, accept, signal) {
+/** The options of a request that sends a picture. */
+export function upload(picture, accept, signal) {
   const headers = { accept, "content-type": picture.type || "application/octet-stream" };
   return { method: "POST", body: picture, headers, signal };
 }
 
-async function request(address, options, allowed = []) {
+/**
+ * The reply to a request.
+ * @throws {ServiceError} unless it succeeded or its status is allowed.
+ */
+export async function request(address, options, allowed = []) {
   let reply;
   try {
     const access = token ? { authorization: `Bearer ${token}` } : {};
@@ -120,21 +129,22 @@ async function request(address, options, allowed = []) {
     throw new ServiceError("The service cannot be reached.", "Is it running, and are you connected?");
   }
   if (reply.ok || allowed.includes(reply.status)) return reply;
-  throw new ServiceError(titleOf(reply.status), detailOf(await reply.text(), reply), reply.status);
+  throw new ServiceError(titleOf(reply.status), ...saidOf(await reply.text(), reply));
 }
 
 function titleOf(status) {
   return TITLES[status] ?? "The service failed.";
 }
 
-/** What an error's body says: problem details, or whatever else came. */
-function detailOf(text, reply) {
+/** What an error's body says, problem details or whatever else came: detail, status, kind. */
+function saidOf(text, reply) {
+  const { status } = reply;
   try {
-    const { detail, title } = JSON.parse(text);
-    if (detail || title) return String(detail || title);
+    const { detail, title, error } = JSON.parse(text);
+    if (detail || title) return [String(detail || title), status, error];
   } catch {
     // not JSON: a proxy's own page, say
   }
   const words = text.replace(/<[^>]*>/g, " ").replace(/\s+/g, " ").trim().slice(0, 300);
-  return [`Status ${reply.status}${reply.statusText ? ` ${reply.statusText}` : ""}.`, words].join(" ").trim();
+  return [[`Status ${status}${reply.statusText ? ` ${reply.statusText}` : ""}.`, words].join(" ").trim(), status];
 }

@@ -8,11 +8,13 @@ const find = selector => document.querySelector(selector);
 const figures = [];
 
 /** Which part of the page is visible, and what can be done there. */
-export function showPlace({ picture }, history) {
-  find("#start").hidden = Boolean(picture);
-  find("#work").hidden = !picture;
-  find("#steps").hidden = !picture && !history.canUndo && !history.canRedo;
-  find("#another").hidden = !picture;
+export function showPlace({ picture, job }, history) {
+  const begun = Boolean(picture || job);
+  find("#start").hidden = begun;
+  find("#work").hidden = !begun;
+  find("#work").classList.toggle("job", Boolean(job));
+  find("#steps").hidden = !begun && !history.canUndo && !history.canRedo;
+  find("#another").hidden = !begun;
   find("#undo").disabled = !history.canUndo;
   find("#redo").disabled = !history.canRedo;
 }
@@ -86,6 +88,7 @@ export function showProgress(maps, { choices, view, runs }) {
   progress.classList.toggle("idle", !runs);
   const whole = isWhole(choices);
   find("#cancel").hidden = !runs;
+  find("#share").disabled = !maps[0].target;
   find("#resume").hidden = runs || whole || Boolean(view.trouble);
   for (const id of ["#png", "#json"]) find(id).disabled = !maps.every(map => map.reply);
   const state = stateOf(maps, { whole, runs, trouble: view.trouble });
