@@ -23,10 +23,10 @@ export function showJob(found, map, inspect) {
   if (gone || !job) return;
   const image = job.images[place], several = job.images.length > 1;
   find("#subject").textContent = several ? `Shared map, image ${place + 1} of ${job.images.length}` : "Shared map";
-  find("#maps").hidden = !map;
   find("#none-yet").hidden = Boolean(map);
   find("#none-yet").textContent = ENDED.includes(image.state) ? "There is no map of this image." : "The map comes with the first level.";
   showMaps([map ?? { picture: EMPTY, target: null, reply: null }], inspect);
+  find("#maps").hidden = !map;
   showReading([map ?? { reply: null }]);
   showScale(map ? [map] : []);
   showCourse(job, image, map);
@@ -39,7 +39,6 @@ export function showJob(found, map, inspect) {
 
 function showCourse(job, image, map) {
   const ended = ENDED.includes(job.state);
-  find("#level-text").textContent = map ? plural(map.reply.leaves.length, "region") : "";
   const progress = find("#progress");
   progress.value = ((image.level ?? -1) + 1) / (job.settings.depth + 1);
   progress.classList.toggle("idle", ended);
@@ -52,13 +51,15 @@ function showCourse(job, image, map) {
 /** The state of an image of a job in words. */
 function stateOf(job, image, map) {
   const state = ENDED.includes(job.state) && !ENDED.includes(image.state) ? job.state : image.state;
-  const level = image.level == null ? "" : `Level ${image.level} of ${job.settings.depth} is finished.`;
   if (state === "waiting") return "Waiting: the service has not begun with it.";
-  if (state === "running") return `Running. ${level}`.trim();
-  if (state === "cancelled") return `Cancelled. ${level || "No level was finished."}`;
-  if (state === "failed") return `Failed. ${capital(image.error?.detail ?? "the service could not go on with it")}.`.replace(/\.\.$/, ".");
-  const regions = map ? `: ${plural(map.reply.leaves.length, "region")}, ${plural(map.reply.evaluations, "masked picture")}` : "";
-  return `Finished${regions}.`;
+  if (state === "failed") {
+    const why = image.error?.detail ?? "The service could not go on with it";
+    return `Failed. ${capital(why)}${why.endsWith(".") ? "" : "."}`;
+  }
+  const regions = map ? plural(map.reply.leaves.length, "region") : "no level is finished";
+  if (state === "finished") return map ? `Finished: ${regions}, ${plural(map.reply.evaluations, "masked picture")}.` : "Finished.";
+  const level = map ? `, level ${map.reply.levels.at(-1).level} of ${job.settings.depth}` : "";
+  return `${capital(state)}: ${regions}${level}.`;
 }
 
 function showFacts({ settings, target, created }, map) {

@@ -42,7 +42,8 @@ export function showMaps(maps, inspect) {
   if (place.children.length !== shown.length) place.replaceChildren(...shown);
   place.classList.toggle("two", maps.length === 2);
   const { name, size } = maps[0].picture;
-  place.style.setProperty("--ratio", size ? size.width / size.height : 1);
+  place.hidden = false;
+  place.parentElement.style.setProperty("--ratio", size ? size.width / size.height : 1);
   find("#subject").textContent = `Emotion map of ${name}`;
   maps.forEach((map, index) => figures[index].show(map));
 }

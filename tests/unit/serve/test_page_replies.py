@@ -234,6 +234,48 @@ def test_a_token_is_asked_for_and_sent(page: Page, service: Service) -> None:
     expect(page.locator("#token")).to_have_value("")
 
 
+JOB = "0123456789abcdef" * 2
+
+
+def job_reply(state: str, **image: Any) -> Reply:
+    parts = {"state": state, "level": None, "rows": 0, "explanation": None, "error": None}
+    content = {
+        "id": JOB,
+        "state": state,
+        "network": "ier",
+        "settings": ExplainerSettings().model_dump(),
+        "target": None,
+        "created": "2026-01-02T03:04:05Z",
+        "ended": None,
+        "images": [parts | image],
+    }
+    return as_json(content)
+
+
+def test_a_service_without_jobs_offers_no_sharing(page: Page, service: Service) -> None:
+    upload(page, scene())
+    wait_until_finished(page)
+    expect(page.locator("#share")).to_be_hidden()
+    assert not any("explanations" in each for each in service.asked)
+    service.replies[JOB] = as_json({"error": "no_jobs", "detail": "set args.jobs"}, 404)
+    page.goto(f"{URL}#job={JOB}")
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("This service keeps no shared maps.")
+
+
+def test_a_job_is_asked_for_again_after_a_failure_that_passes(page: Page, service: Service) -> None:
+    service.replies[JOB] = as_json(BUSY, 503)
+    page.goto(f"{URL}#job={JOB}")
+    expect(page.get_by_role("alert")).to_contain_text("The service is busy.")
+    service.replies[JOB] = job_reply("waiting")
+    expect(page.locator("#state")).to_contain_text("Waiting")
+    expect(page.get_by_role("alert")).to_be_hidden()
+    service.replies[JOB] = job_reply("failed")
+    state = page.locator("#state")
+    expect(state).to_have_text("Failed. The service could not go on with it.", timeout=15_000)
+    expect(page.locator("#stop")).to_be_hidden()
+
+
 def module(page: Page, name: str, body: str, argument: Any = None) -> Any:
     """Run a function body with a module of the page as ``m``, and an argument ``a``."""
     return page.evaluate(

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from support.checkpoints import save_tiny
 from support.jobs_server import JobsServer, jobs_server
 from support.pictures import picture, saved
@@ -55,11 +55,11 @@ def state_of(url: str, job: str) -> str:
 
 
 def record(page: Page) -> None:
-    """Record what the number of regions says from now on."""
+    """Record what the page says of the job's state from now on."""
     page.evaluate(
         """() => {
           window.seen = [];
-          const place = document.querySelector("#level-text");
+          const place = document.querySelector("#state");
           const note = () => seen.push(place.textContent);
           new MutationObserver(note).observe(place, { childList: true });
         }"""
@@ -95,9 +95,10 @@ def test_a_picture_is_shared_and_seen_growing_by_somebody_else(
         assert page.url == link == f"{server.url}/#job={job}" == page.locator("#link").input_value()
         with opened(browser, link) as other:
             record(other)
-            expect(other.locator("#state")).to_contain_text("Running. Level")
+            expect(other.locator("#state")).to_contain_text("Running: ")
             expect(other.locator("#state")).to_contain_text("Finished: 512 regions", timeout=ENDED)
-            growth = [int(each.split()[0]) for each in other.evaluate("window.seen") if each]
+            said = " ".join(other.evaluate("window.seen"))
+            growth = [int(each) for each in re.findall(r"(\d+) regions", said)]
             assert growth == sorted(growth)
             assert len(set(growth)) >= 3
             expect(other.locator("#stop")).to_be_hidden()
@@ -135,12 +136,40 @@ def test_a_link_is_selected_where_the_page_may_not_copy(
         assert page.evaluate("getSelection().toString()") == link
 
 
+def test_a_picture_whose_upload_failed_is_the_same_job_when_tried_again(
+    browser: Browser, server: JobsServer
+) -> None:
+    keys: list[str] = []
+    busy = json.dumps({"title": "Busy", "status": 503, "detail": "500 images wait"})
+
+    def refuse_first(route: Route) -> None:
+        keys.append(route.request.headers["idempotency-key"])
+        if len(keys) == 1:
+            route.fulfill(status=503, content_type="application/problem+json", body=busy)
+        else:
+            route.continue_()
+
+    with opened(browser, server.url, failures=(503,)) as page:
+        page.route(f"**{JOBS}?*", refuse_first)
+        upload(page, scene(11))
+        page.click("#share")
+        page.click("#share-upload")
+        told = page.locator("#share-told")
+        expect(told).to_have_text("The service is busy. 500 images wait")
+        expect(page).to_have_url(f"{server.url}/")
+        page.click("#share-upload")
+        expect(page.locator("#link")).to_be_visible()
+        assert keys[0] == keys[1]
+
+
 def test_a_job_is_cancelled_and_deleted(browser: Browser, server: JobsServer) -> None:
     job = submitted(server.url, saved(picture(1)), depth=10)
     with opened(browser, f"{server.url}/#job={job}") as page:
-        expect(page.locator("#state")).to_contain_text("Running. Level")
+        expect(page.locator("#state")).to_contain_text("Running: ")
         page.click("#stop")
-        expect(page.locator("#state")).to_have_text(re.compile(r"Cancelled\. Level \d of 10"))
+        expect(page.locator("#state")).to_have_text(
+            re.compile(r"Cancelled: \d+ regions?, level \d of 10\.")
+        )
         assert state_of(server.url, job) == "cancelled"
         expect(page.locator("#stop")).to_be_hidden()
         page.click("#delete")
@@ -184,12 +213,15 @@ def test_several_images_and_one_that_cannot_be_used(browser: Browser, server: Jo
         expect(page.locator("#next")).to_be_disabled()
         page.click("#previous")
         expect(page.locator("#state")).to_contain_text("Failed")
+        page.click("#another")
+        upload(page, scene())
+        expect(page.locator(".frame")).to_be_visible()
 
 
 def test_a_hidden_page_asks_nothing(browser: Browser, server: JobsServer) -> None:
     job = submitted(server.url, saved(picture(4)), depth=6)
     with opened(browser, f"{server.url}/#job={job}") as page:
-        expect(page.locator("#state")).to_contain_text("Running")
+        expect(page.locator("#state")).to_contain_text("Running: ")
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         hide = """hidden => {
