@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,6 +214,8 @@ def test_a_cancelled_job_stops_and_keeps_what_is_finished(args: AppArgs) -> None
         assert (cancelled["state"], cancelled["images"][0]["state"]) == ("cancelled", "cancelled")
         level = client.level(job)
         assert 2 <= level < 7
+        time.sleep(4 * PACE_S)
+        assert client.level(job) == level
         server.kill()
     with jobs_server(args) as server:
         client = client_of(server.url)
