@@ -40,7 +40,13 @@ class JobKeeper:
             raise ValueError("there is no keeper without settings of jobs and a hash of weights")
         log_to_serve()
         explainers = ExplainerReplicas(explainer, most=args.jobs.at_once)
-        self._runner = JobRunner(args.jobs, explainers, args.weights_sha256, told=JobMetrics().told)
+        self._runner = JobRunner(
+            args.jobs,
+            explainers,
+            args.weights_sha256,
+            adjust_prior=args.adjust_prior,
+            told=JobMetrics().told,
+        )
 
     def __del__(self) -> None:
         if self._runner is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -203,6 +204,19 @@ def test_a_deeper_job_after_a_restart_computes_only_what_is_new(args: AppArgs) -
     with jobs_server(args) as server:
         whole = client_of(server.url).explained(image, depth=6)["cost"]["rows"]
     assert deep["images"][0]["rows"] == whole - shallow["images"][0]["rows"]
+
+
+def test_a_storage_that_fails_is_no_fault_of_the_client(args: AppArgs, tmp_path: Path) -> None:
+    jobs = JobSettings(storage=str(tmp_path / "kept"), database=f"sqlite:///{tmp_path}/own.sqlite")
+    with jobs_server(args.model_copy(update={"jobs": jobs})) as server:
+        client = client_of(server.url)
+        done = client.ended(client.submit(saved(picture(30)), depth=1))
+        shutil.rmtree(tmp_path / "kept")
+        (tmp_path / "kept").write_text("no directory")
+        refused = client.http.post(JOBS, content=saved(picture(31)), params={"depth": 1})
+        assert (refused.status_code, refused.json()["error"]) == (503, "no_storage")
+        assert str(tmp_path) not in refused.text
+        assert client.http.get(JOBS).json()["jobs"] == [done]
 
 
 def test_a_cancelled_job_stops_and_keeps_what_is_finished(args: AppArgs) -> None:
