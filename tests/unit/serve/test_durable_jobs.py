@@ -165,15 +165,20 @@ def test_the_newest_jobs_are_listed_first(client: Client) -> None:
 def test_a_killed_process_goes_on_and_repeats_no_finished_level(args: AppArgs) -> None:
     image = saved(picture(6))
     query: dict[str, Any] = {"depth": 7, "contexts": "both", "baseline": "blur"}
-    with jobs_server(args, seconds=1.0) as server:
+    with jobs_server(args, seconds=1.5) as server:
         client = client_of(server.url)
         job = client.submit(image, **query)
-        wait_for(lambda: client.level(job) >= 3, seconds=30)
+        wait_for(lambda: client.level(job) >= 3, seconds=60)
         server.kill()
-    with jobs_server(args, seconds=1.0) as server:
+    with jobs_server(args, seconds=1.5) as server:
         client = client_of(server.url)
-        wait_for(lambda: client.level(job) >= 5, seconds=30)
-        so_far = client.http.get(f"{JOBS}/{job['id']}/0").json()
+        so_far: Reply = {}
+
+        def has_gone_on() -> bool:
+            so_far.update(client.http.get(f"{JOBS}/{job['id']}/0").json())
+            return int(so_far["levels"][-1]["level"]) >= 5
+
+        wait_for(has_gone_on, seconds=60)
         assert not so_far["complete"]
         server.kill()
     with jobs_server(args) as server:
