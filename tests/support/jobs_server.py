@@ -49,11 +49,16 @@ class Paced:
 
 async def serve(args: AppArgs, port: int, seconds: float) -> None:
     """Serve until a signal."""
-    recognizer = Recognizer.load(args.checkpoint)
+    recognizer = Recognizer.load(args.checkpoint, adjust_prior=args.adjust_prior)
     explainers = Paced(OwnExplainers(Explanations(recognizer, args)), seconds)
     if args.jobs is None:
         raise ValueError("settings without jobs")
-    runner = JobRunner(args.jobs, explainers, recognizer.manifest.weights_sha256)
+    runner = JobRunner(
+        args.jobs,
+        explainers,
+        recognizer.manifest.weights_sha256,
+        adjust_prior=args.adjust_prior,
+    )
     Access.guard = None if args.tokens is None else Guard(args.tokens, args.counters)
     service = Service.of(recognizer, args, explainers, runner)
     config = uvicorn.Config(Api(lambda: service), port=port, log_level="warning")

@@ -35,14 +35,22 @@ class JobKeeper:
     """Records jobs and runs them, by calls to the explainers."""
 
     def __init__(self, args: AppArgs, explainer: DeploymentHandle) -> None:
+        self._runner: JobRunner | None = None  # until it is made, which may fail
         if args.jobs is None or args.weights_sha256 is None:
             raise ValueError("there is no keeper without settings of jobs and a hash of weights")
         log_to_serve()
         explainers = ExplainerReplicas(explainer, most=args.jobs.at_once)
-        self._runner = JobRunner(args.jobs, explainers, args.weights_sha256, told=JobMetrics().told)
+        self._runner = JobRunner(
+            args.jobs,
+            explainers,
+            args.weights_sha256,
+            adjust_prior=args.adjust_prior,
+            told=JobMetrics().told,
+        )
 
     def __del__(self) -> None:
-        self._runner.stop()
+        if self._runner is not None:
+            self._runner.stop()
 
     async def call(self, method: str, *arguments: Any) -> Any:
         """A method of :class:`ier_ray.serve.jobs.records.Jobs`; a refusal is returned."""

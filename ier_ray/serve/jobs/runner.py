@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +31,7 @@ from dbos import (
 from dbos import error as dbos_errors
 
 from ier_ray import storage
+from ier_ray.errors import StorageError
 from ier_ray.serve.answers import Answer, Explainers
 from ier_ray.serve.disconnection import unless
 from ier_ray.serve.errors import BUSY, UNPROCESSABLE, RefusedError
@@ -97,7 +98,7 @@ class JobRunner(DBOSConfiguredInstance):
     Args:
         settings: of jobs.
         explainers: whoever explains.
-        weights_sha256: hash of the weights that explain.
+        weights_sha256, adjust_prior: as of :class:`ier_ray.serve.jobs.store.JobStore`.
         told: hears how many images wait and run whenever that changes, and how one has ended.
 
     Raises:
@@ -110,11 +111,12 @@ class JobRunner(DBOSConfiguredInstance):
         explainers: Explainers,
         weights_sha256: str,
         *,
+        adjust_prior: bool,
         told: Told = lambda *_: None,
     ) -> None:
         super().__init__("jobs")
         self._settings, self._told = settings, told
-        self._store = JobStore(settings.storage, weights_sha256)
+        self._store = JobStore(settings.storage, weights_sha256, adjust_prior)
         self._explainer = JobExplainer(explainers, self._store)
         self._active: dict[str, Active] = {}
         self._room = asyncio.Semaphore(settings.at_once)
@@ -148,8 +150,9 @@ class JobRunner(DBOSConfiguredInstance):
             waiting = self.states()["waiting"]
             if waiting + len(images) > self._settings.max_waiting:
                 raise RefusedError.busy(f"{waiting} images of jobs wait", 60.0)
-            for encoded in images:
-                await asyncio.to_thread(self._store.keep_upload, encoded)
+            with storage_works():
+                for encoded in images:
+                    await asyncio.to_thread(self._store.keep_upload, encoded)
             self._active[job] = Active(first_outcomes(spec))
             with (
                 SetWorkflowID(job),
@@ -159,8 +162,8 @@ class JobRunner(DBOSConfiguredInstance):
                 try:
                     async with database_answers():
                         await DBOS.start_workflow_async(self.run, spec.model_dump(mode="json"))
-                except RefusedError:
-                    del self._active[job]
+                except BaseException:
+                    self._active.pop(job, None)
                     raise
         return await self.get(spec.owner, job)
 
@@ -208,7 +211,8 @@ class JobRunner(DBOSConfiguredInstance):
             raise RefusedError(NOT_THERE, refusal.error, refusal.detail)
         found = None
         if outcome.key is not None:
-            found = await asyncio.to_thread(self._store.answer, outcome.key)
+            with storage_works():
+                found = await asyncio.to_thread(self._store.answer, outcome.key)
         if found is None:
             raise RefusedError(NOT_THERE, "no_level", "no level of it is finished yet", 1.0)
         return found
@@ -231,7 +235,7 @@ class JobRunner(DBOSConfiguredInstance):
             await asyncio.gather(*(self._step(active, spec, *each, turns) for each in steps))
             return [each.model_dump(mode="json") for each in active.images]
         finally:
-            del self._active[identity]
+            self._active.pop(identity, None)
 
     async def _step(
         self,
@@ -325,7 +329,8 @@ class JobRunner(DBOSConfiguredInstance):
         done = {
             each["output"]["place"]: each["output"]["outcome"] for each in steps if each["output"]
         }
-        return await asyncio.to_thread(self._outcomes, spec, done, ended)
+        with storage_works():
+            return await asyncio.to_thread(self._outcomes, spec, done, ended)
 
     def _outcomes(
         self, spec: JobSpec, done: Mapping[int, Any], ended: JobState | None
@@ -434,3 +439,18 @@ async def database_answers() -> AsyncIterator[None]:
         raise RefusedError(
             BUSY, "no_database", "the jobs' database does not answer", 10.0
         ) from error
+
+
+@contextlib.contextmanager
+def storage_works() -> Iterator[None]:
+    """Refuse when the storage cannot be used.
+
+    Raises:
+        RefusedError: with status 503.
+    """
+    try:
+        yield
+    except StorageError as error:
+        logger.warning("the storage of jobs cannot be used: %s", error)
+        detail = "the storage of jobs cannot be used"
+        raise RefusedError(BUSY, "no_storage", detail, 10.0) from error

@@ -57,10 +57,12 @@ class JobStore:
     Args:
         location: directory or s3:// URI.
         weights_sha256: hash of the weights that explain.
+        adjust_prior: whether they explain probabilities shifted to the frequencies of classes.
     """
 
     location: str
     weights_sha256: str
+    adjust_prior: bool
 
     def keep_upload(self, encoded: bytes) -> str:
         """Write an image file; its SHA-256."""
@@ -152,7 +154,7 @@ class JobStore:
                     storage.delete_file(storage.join(directory, name))
 
     def _digest(self, *parts: str | None) -> str:
-        content = json.dumps([self.weights_sha256, *parts])
+        content = json.dumps([self.weights_sha256, self.adjust_prior, *parts])
         return hashlib.sha256(content.encode()).hexdigest()
 
     def _path(self, *parts: str) -> str:

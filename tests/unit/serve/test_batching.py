@@ -110,8 +110,11 @@ def test_who_left_is_not_computed() -> None:
 
     async def leave() -> None:
         batches = batcher(network, max_size=1)
-        tasks = [asyncio.create_task(batches.predict(image(value))) for value in range(3)]
-        await queued(batches, 2)  # one is being computed
+        tasks = [asyncio.create_task(batches.predict(image(0)))]
+        while not network.batches:  # it is being computed
+            await asyncio.sleep(0.001)
+        tasks += [asyncio.create_task(batches.predict(image(value))) for value in (1, 2)]
+        await queued(batches, 2)
         tasks[1].cancel()
         network.goes_on.set()
         await asyncio.gather(*tasks, return_exceptions=True)

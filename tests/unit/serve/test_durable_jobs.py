@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,15 +165,20 @@ def test_the_newest_jobs_are_listed_first(client: Client) -> None:
 def test_a_killed_process_goes_on_and_repeats_no_finished_level(args: AppArgs) -> None:
     image = saved(picture(6))
     query: dict[str, Any] = {"depth": 7, "contexts": "both", "baseline": "blur"}
-    with jobs_server(args, seconds=1.0) as server:
+    with jobs_server(args, seconds=1.5) as server:
         client = client_of(server.url)
         job = client.submit(image, **query)
-        wait_for(lambda: client.level(job) >= 3, seconds=30)
+        wait_for(lambda: client.level(job) >= 3, seconds=60)
         server.kill()
-    with jobs_server(args, seconds=1.0) as server:
+    with jobs_server(args, seconds=1.5) as server:
         client = client_of(server.url)
-        wait_for(lambda: client.level(job) >= 5, seconds=30)
-        so_far = client.http.get(f"{JOBS}/{job['id']}/0").json()
+        so_far: Reply = {}
+
+        def has_gone_on() -> bool:
+            so_far.update(client.http.get(f"{JOBS}/{job['id']}/0").json())
+            return int(so_far["levels"][-1]["level"]) >= 5
+
+        wait_for(has_gone_on, seconds=60)
         assert not so_far["complete"]
         server.kill()
     with jobs_server(args) as server:
@@ -204,6 +211,19 @@ def test_a_deeper_job_after_a_restart_computes_only_what_is_new(args: AppArgs) -
     assert deep["images"][0]["rows"] == whole - shallow["images"][0]["rows"]
 
 
+def test_a_storage_that_fails_is_no_fault_of_the_client(args: AppArgs, tmp_path: Path) -> None:
+    jobs = JobSettings(storage=str(tmp_path / "kept"), database=f"sqlite:///{tmp_path}/own.sqlite")
+    with jobs_server(args.model_copy(update={"jobs": jobs})) as server:
+        client = client_of(server.url)
+        done = client.ended(client.submit(saved(picture(30)), depth=1))
+        shutil.rmtree(tmp_path / "kept")
+        (tmp_path / "kept").write_text("no directory")
+        refused = client.http.post(JOBS, content=saved(picture(31)), params={"depth": 1})
+        assert (refused.status_code, refused.json()["error"]) == (503, "no_storage")
+        assert str(tmp_path) not in refused.text
+        assert client.http.get(JOBS).json()["jobs"] == [done]
+
+
 def test_a_cancelled_job_stops_and_keeps_what_is_finished(args: AppArgs) -> None:
     with jobs_server(args, seconds=PACE_S) as server:
         client = client_of(server.url)
@@ -213,6 +233,8 @@ def test_a_cancelled_job_stops_and_keeps_what_is_finished(args: AppArgs) -> None
         assert (cancelled["state"], cancelled["images"][0]["state"]) == ("cancelled", "cancelled")
         level = client.level(job)
         assert 2 <= level < 7
+        time.sleep(4 * PACE_S)
+        assert client.level(job) == level
         server.kill()
     with jobs_server(args) as server:
         client = client_of(server.url)
