@@ -140,8 +140,6 @@ function goOn() {
   view.trouble = null;
   if (history.now.picture) explaining.follow(history.now, { again: true });
   else learn().catch(fail);
-watching.follow(history.now.job);
-render();
   watching.resume();
   render();
 }
