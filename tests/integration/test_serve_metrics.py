@@ -128,9 +128,14 @@ def test_metrics_say_what_replies_say_and_the_dashboard_shows_what_exists(
     found = service.scrape()
     assert found.total("ray_ier_explanation_seconds_count", outcome="cancelled") >= 1
     shown = shown_metrics()
-    # A gauge that Serve sets seldom is there only for two of Ray's intervals, which are short here.
-    missing = shown - found.names
-    wait_for(lambda: missing <= service.scrape().names, seconds=30)
+    # Gauges that are set seldom are there only for two of Ray's intervals, which are short here.
+    seen = set(found.names)
+
+    def all_seen() -> bool:
+        seen.update(service.scrape().names)
+        return shown <= seen
+
+    wait_for(all_seen, seconds=30)
     ends = ("_total", "_sum", "_count", "_bucket")
     own = {name for name in found.names if name.startswith("ray_ier_") and name.endswith(ends)}
     assert {name.rpartition("_")[0] for name in own} == {

@@ -28,6 +28,7 @@ OVERDUE_S = 30.0
     ray_actor_options={"num_cpus": 0.1},
     max_ongoing_requests=64,
     max_queued_requests=256,
+    health_check_period_s=5,
     graceful_shutdown_wait_loop_s=0.5,
     graceful_shutdown_timeout_s=5,  # jobs go on in the next replica
 )
@@ -36,6 +37,7 @@ class JobKeeper:
 
     def __init__(self, args: AppArgs, explainer: DeploymentHandle) -> None:
         self._runner: JobRunner | None = None  # until it is made, which may fail
+        self._metrics = JobMetrics()
         if args.jobs is None or args.weights_sha256 is None:
             raise ValueError("there is no keeper without settings of jobs and a hash of weights")
         log_to_serve()
@@ -45,12 +47,17 @@ class JobKeeper:
             explainers,
             args.weights_sha256,
             adjust_prior=args.adjust_prior,
-            told=JobMetrics().told,
+            told=self._metrics.told,
         )
 
     def __del__(self) -> None:
         if self._runner is not None:
             self._runner.stop()
+
+    async def check_health(self) -> None:
+        """Tell again what waits: Ray forgets a gauge that is not set for two of its intervals."""
+        if self._runner is not None:
+            self._metrics.told(self._runner.states(), None)
 
     async def call(self, method: str, *arguments: Any) -> Any:
         """A method of :class:`ier_ray.serve.jobs.records.Jobs`; a refusal is returned."""
