@@ -187,9 +187,11 @@ class JobRunner(DBOSConfiguredInstance):
     async def cancel(self, owner: str, job: str) -> Job:
         """As :meth:`ier_ray.serve.jobs.records.Jobs.cancel`."""
         status = await self._owned(owner, job)
-        if status.status not in STATES:
-            async with database_answers():
-                await DBOS.cancel_workflow_async(job)
+        try:
+            if status.status not in STATES:
+                async with database_answers():
+                    await DBOS.cancel_workflow_async(job)
+        finally:  # the database may have it though its reply is late
             if job in self._active:
                 self._active[job].cancelled.set()
         return await self.get(owner, job)

@@ -101,7 +101,8 @@ class JobExplainer:
 
     def _keep(self, key: str, scores_key: str, answer: Answer) -> None:
         for scored in answer.scored:
-            self.store.keep_scored(scores_key, scored)
+            if len(scored.keys):  # a refinement begins with a demand of nothing
+                self.store.keep_scored(scores_key, scored)
         self.store.keep_answer(key, answer)
 
 

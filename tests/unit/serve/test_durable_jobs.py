@@ -118,6 +118,16 @@ def test_a_job_gives_what_a_request_gives(client: Client) -> None:
     np.testing.assert_allclose(np.sort(leaves), np.sort(values(expected)), atol=1e-12)
 
 
+@pytest.mark.parametrize("preset", ["shapley", "sharp", "quick", "paper"])
+def test_every_preset_can_be_a_job(client: Client, preset: str) -> None:
+    image = saved(picture(40))
+    ended = client.ended(client.submit(image, preset=preset))
+    assert [each["state"] for each in ended["images"]] == ["finished"]
+    found = client.http.get(ended["images"][0]["explanation"]).json()
+    expected = values(client.explained(image, preset=preset))
+    np.testing.assert_allclose(values(found), expected, atol=1e-6)
+
+
 def test_the_same_key_is_one_job_and_another_job_needs_another_key(client: Client) -> None:
     image = saved(picture(1))
     first = client.submit(image, key="once", depth=2)
