@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -30,6 +30,8 @@ MOST_OVERDUE_S = 10.0
 """Seconds after the deadline within which an explainer that works has answered."""
 AT_ONCE = 4
 """Images of one request that are explained at the same time."""
+
+ParametersT = TypeVar("ParametersT", bound=ExplainParameters)
 
 router = APIRouter()
 
@@ -88,7 +90,8 @@ async def explain(
     )
     if isinstance(images, Images):
         preferred(accept, (JSON,))
-        parameters = parameters_of(images.body, query)
+        given = None if images.body is None else images.body.parameters
+        parameters = parameters_of(given, query)
         batch = Batch(network, parameters, service, request.url.path)
         found = await unless_disconnected(request, batch.explained(images))
         return Response(found.model_dump_json(), media_type=JSON)
@@ -105,17 +108,23 @@ async def explain(
     return await asyncio.to_thread(reply_of, first, media_type, path)
 
 
-def parameters_of(body: ExplainInstances | None, query: DryRunParameters) -> DryRunParameters:
+def parameters_of(
+    given: ParametersT | None, query: ParametersT, *, beside: frozenset[str] = frozenset()
+) -> ParametersT:
     """The parameters of a request with several images: in its JSON or in its query.
+
+    Args:
+        given: those of the JSON, if there is one.
+        beside: names of the query that a JSON has no place for.
 
     Raises:
         RefusedError: when they are in both.
     """
-    if body is None or not body.parameters.model_fields_set:
+    if given is None or not given.model_fields_set:
         return query
-    if query.model_fields_set:
+    if query.model_fields_set - beside:
         raise RefusedError.parameter("parameters: give them in the query or in the body, not both")
-    return body.parameters
+    return given
 
 
 @dataclass(frozen=True)

@@ -214,8 +214,8 @@ class Explanations:
         def notify(update: Update) -> None:
             loop.call_soon_threadsafe(updates.put_nowait, update)
 
-        within_s = request.within_s if request.for_job else self._args.deadline_s
-        deadline = began + min(within_s, request.within_s)
+        most_s = float("inf") if request.for_job else self._args.deadline_s
+        deadline = began + min(most_s, request.within_s)
         told = 0
         ticket = self._engine.submit(prepared.job, notify, deadline=deadline)
         try:

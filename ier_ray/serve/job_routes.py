@@ -8,43 +8,36 @@ import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from ier_ray.serve.access import charge, client_name
 from ier_ray.serve.answers import ExplainRequest, class_index, merged
 from ier_ray.serve.errors import UNPROCESSABLE, RefusedError
-from ier_ray.serve.explanation_routes import costed
+from ier_ray.serve.explanation_routes import costed, parameters_of
 from ier_ray.serve.instances import JobInstances
 from ier_ray.serve.interface import EXPLAINED_HEADERS, JOB_RESULT, errors, upload
 from ier_ray.serve.jobs.records import JOBS, JobList, JobReply, Jobs, JobSpec, Refusal
+from ier_ray.serve.model_routes import each_alone
 from ier_ray.serve.negotiation import preferred
 from ier_ray.serve.records import ExplanationReply
 from ier_ray.serve.replies import JSON, NPZ, PNG, reply_of
 from ier_ray.serve.schemas import ExplainParameters, JobParameters
 from ier_ray.serve.service import READ, Service, serving
-from ier_ray.serve.uploads import read_uploads
+from ier_ray.serve.uploads import Images, read_uploads
 
 NOT_FOUND = 404
 MOST_LISTED = 100
 
 
-class JobConvertor(Convertor[str]):
+class JobConvertor(StringConvertor):
     """Of paths: ids of jobs, so that other words are no routes."""
 
     regex = "[0-9a-f]{32}"
 
-    def convert(self, value: str) -> str:
-        """The id."""
-        return value
-
-    def to_string(self, value: str) -> str:
-        """The id."""
-        return value
-
 
 register_url_convertor("job", JobConvertor())
 JOB = f"{JOBS}/{{job:job}}"
-JobId = Annotated[str, Path(description="The id of the job.", pattern=r"^[0-9a-f]{32}$")]
+JobId = Annotated[str, Path(description="The id of the job.", pattern=f"^{JobConvertor.regex}$")]
 Place = Annotated[int, Path(description="Place of the image in the job, from 0.", ge=0)]
 Key = Annotated[
     str | None,
@@ -172,20 +165,18 @@ async def asked(
     most = 1 if args.jobs is None else args.jobs.max_images
     found = await read_uploads(request, JobInstances, args, most_images=most, several_files=True)
     parameters: ExplainParameters = query
-    each: list[bytes | RefusedError]
-    if isinstance(found, bytes):
-        each = [found]
-    else:
-        each = found.each
-        if found.body is not None and found.body.parameters.model_fields_set:
-            if query.model_fields_set - {"network"}:
-                raise RefusedError.parameter(
-                    "parameters: give them in the query or in the body, not both"
-                )
-            parameters = found.body.parameters
+    each: list[bytes | RefusedError] = [found] if isinstance(found, bytes) else found.each
+    if isinstance(found, Images):
+        given = None if found.body is None else found.body.parameters
+        parameters = parameters_of(given, parameters, beside=frozenset({"network"}))
     settings = merged(parameters, args)
     class_index(parameters.target, service.manifest.label_scheme)
-    checked = [await usable(image, service) for image in each]
+
+    async def readable(image: bytes) -> bytes:
+        await service.decoder.decode(image)
+        return image
+
+    checked = await each_alone(each, readable)
     images = [image for image in checked if isinstance(image, bytes)]
     if not images and isinstance(checked[0], RefusedError):
         if isinstance(found, bytes):
@@ -203,16 +194,6 @@ async def asked(
         ),
     )
     return images, spec
-
-
-async def usable(image: bytes | RefusedError, service: Service) -> bytes | RefusedError:
-    """An image file that can be decoded, or why it cannot."""
-    if isinstance(image, bytes):
-        try:
-            await service.decoder.decode(image)
-        except RefusedError as refused:
-            return refused
-    return image
 
 
 async def charged(spec: JobSpec, images: int, service: Service) -> None:

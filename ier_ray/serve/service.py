@@ -8,7 +8,7 @@ from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import Path, Request
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from ier_ray.data.schema import Domain
 from ier_ray.inference import Recognizer
@@ -24,18 +24,10 @@ from ier_ray.training.checkpoint import CheckpointManifest
 MODELS = "/v1/models"
 
 
-class DomainConvertor(Convertor[str]):
+class DomainConvertor(StringConvertor):
     """Of paths: the networks that there may be, so that other names are no routes."""
 
     regex = "fer|ier"
-
-    def convert(self, value: str) -> str:
-        """The name."""
-        return value
-
-    def to_string(self, value: str) -> str:
-        """The name."""
-        return value
 
 
 register_url_convertor("network", DomainConvertor())

@@ -137,3 +137,15 @@ def largest_difference(first: Any, second: Any) -> float:
     """Between the credits of two explanations of the same regions."""
     np.testing.assert_array_equal(first.tree.rectangles, second.tree.rectangles)
     return float(np.abs(first.credits - second.credits).max())
+
+
+def held(network: CountingNetwork) -> tuple[threading.Event, threading.Event]:
+    """The network waits in its next batch: set when it is there, and to be set to let it go."""
+    inside, go = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        inside.set()
+        assert go.wait(60)
+
+    network.before = wait
+    return inside, go

@@ -27,7 +27,7 @@ def command(name: str) -> list[str]:
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """The URL of a database of a server that is ended afterwards."""
+    """The URL of a server that is ended afterwards; the name of a database follows."""
     if not INSTALLED:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
     with tempfile.TemporaryDirectory() as directory:
@@ -41,6 +41,6 @@ def postgres() -> Iterator[str]:
         start = ["-w", f"--log={directory}/log", "-o", listening, "start"]
         subprocess.run([*control, *start], check=True, stdout=subprocess.DEVNULL)
         try:
-            yield f"postgresql://{USER}@127.0.0.1:{port}/jobs"
+            yield f"postgresql://{USER}@127.0.0.1:{port}/"
         finally:
             subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True)

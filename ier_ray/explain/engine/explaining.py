@@ -295,7 +295,8 @@ class Explaining:
         if self._demands is None:
             self._demands = self.job.demands(self._interrupt)
             return next(self._demands)
-        self.answered += (Scored(self._keys, self._logits),)
+        if self._keys:  # a refinement begins with a demand of nothing
+            self.answered += (Scored(self._keys, self._logits),)
         return self._demands.send(self._scores())
 
     def _scores(self) -> Scores:

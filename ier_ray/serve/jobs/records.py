@@ -18,7 +18,6 @@ JOBS = "/v1/explanations"
 """Path of all jobs."""
 
 JobState = Literal["waiting", "running", "finished", "failed", "cancelled"]
-ENDED: frozenset[JobState] = frozenset({"finished", "failed", "cancelled"})
 
 
 class Refusal(Settings):

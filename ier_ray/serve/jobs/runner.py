@@ -10,31 +10,37 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from dbos import (
     DBOS,
-    DBOSConfig,
     DBOSConfiguredInstance,
     DBOSContextSetAuth,
-    DBOSPortableJSONSerializer,
     SetWorkflowAttributes,
     SetWorkflowID,
     StepOptions,
     StepReservation,
     WorkflowStatus,
 )
-from dbos import error as dbos_errors
 
 from ier_ray import storage
 from ier_ray.errors import StorageError
 from ier_ray.serve.answers import Answer, Explainers
 from ier_ray.serve.disconnection import unless
 from ier_ray.serve.errors import BUSY, UNPROCESSABLE, RefusedError
+from ier_ray.serve.jobs.database import (
+    DELETED,
+    KEPT,
+    STATES,
+    database_answers,
+    launch,
+    spec_of,
+    time_of,
+    user_of,
+)
 from ier_ray.serve.jobs.records import Job, JobSpec, JobState, Outcome, Refusal
 from ier_ray.serve.jobs.store import JobStore
 from ier_ray.serve.jobs.work import JobExplainer, outcome_of
@@ -42,14 +48,6 @@ from ier_ray.serve.schemas import JobSettings
 
 logger = logging.getLogger(__name__)
 
-NAME = "ier_ray"
-VERSION = "1"
-"""Of the workflow: jobs of another version are not continued."""
-SQLITE = "sqlite:///"
-ANYBODY = "*"
-"""Owner of the jobs of a service without tokens; no token has this name."""
-NO_DATABASE_S = 10.0
-"""Seconds without an answer of the database after which a client is told so."""
 SWEEP_S, LEAST_S = 3600.0, 10.0
 """Most seconds between two searches for what is kept no longer; least, when a job is deleted."""
 STORING: StepOptions = {
@@ -59,22 +57,8 @@ STORING: StepOptions = {
     "backoff_rate": 2.0,
 }
 """How long a store that fails is tried again: about two minutes."""
-KEPT, DELETED = {"kept": True}, {"kept": False}
-"""Attributes of jobs in the database. Of those that were deleted, the rows go with the next sweep,
-when nothing works on them any longer."""
 NOT_THERE = 409
 """Status of what a job has not, or not yet."""
-STATES: dict[str, JobState] = {
-    "SUCCESS": "finished",
-    "ERROR": "failed",
-    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": "failed",
-    "CANCELLED": "cancelled",
-}
-"""Of workflows that have ended, by DBOS's names."""
-CANCELLED = (
-    dbos_errors.DBOSAwaitedWorkflowCancelledError,
-    dbos_errors.DBOSWorkflowCancelledError,
-)
 NO_JOB = RefusedError(404, "no_job", "there is no such job, or it was deleted; submit it again")
 
 
@@ -123,17 +107,7 @@ class JobRunner(DBOSConfiguredInstance):
         self._recording = asyncio.Lock()
         self._wanted = asyncio.Event()
         storage.check_writable(settings.storage, directory=True)
-        config: DBOSConfig = {
-            "name": NAME,
-            "system_database_url": database_of(settings),
-            "application_version": VERSION,
-            "executor_id": "jobs",
-            "serializer": DBOSPortableJSONSerializer(),
-            "log_level": "ERROR",
-        }
-        DBOS(config=config)
-        DBOS.launch()
-        DBOS.logger.addFilter(is_no_cancellation)
+        launch(settings)
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep_forever())
 
     def stop(self) -> None:
@@ -283,9 +257,11 @@ class JobRunner(DBOSConfiguredInstance):
 
     async def _owned(self, owner: str, job: str) -> WorkflowStatus:
         status = await self._status(job)
-        if status is None or status.authenticated_user != user_of(owner):
-            raise NO_JOB
-        if status.attributes == DELETED:
+        if (
+            status is None
+            or status.authenticated_user != user_of(owner)
+            or status.attributes == DELETED
+        ):
             raise NO_JOB
         return status
 
@@ -366,17 +342,18 @@ class JobRunner(DBOSConfiguredInstance):
         """Delete jobs that ended long ago or were deleted, and all files that no job needs."""
         oldest = datetime.now(UTC) - timedelta(days=self._settings.keep_days)
         async with self._recording:
-            old = await DBOS.list_workflows_async(
-                status=list(STATES), completed_before=oldest.isoformat(), load_output=False
-            )
-            known = await DBOS.list_workflows_async(status=list(STATES), load_output=False)
-            gone = [each for each in known if each.attributes == DELETED]
-            old += [each for each in gone if each.workflow_id not in self._active]
-            if old:
-                await DBOS.delete_workflows_async([each.workflow_id for each in old])
+            kept: list[WorkflowStatus] = []
+            over: list[str] = []
+            for status in await DBOS.list_workflows_async():
+                if self._is_over(status, oldest):
+                    over.append(status.workflow_id)
+                else:
+                    kept.append(status)
+            if over:
+                await DBOS.delete_workflows_async(over)
             uploads: set[str] = set()
             keys: set[str] = set()
-            for status in await DBOS.list_workflows_async():
+            for status in kept:
                 spec = spec_of(status)
                 found = [each for each in spec.uploads if isinstance(each, str)]
                 if status.status not in STATES:
@@ -387,18 +364,13 @@ class JobRunner(DBOSConfiguredInstance):
                     keys.update(str(each["key"]) for each in status.output)
             await asyncio.to_thread(self._store.sweep, uploads, keys)
 
-
-def database_of(settings: JobSettings) -> str:
-    """The URL of the database; SQLite's directory is made."""
-    url = settings.database or f"{SQLITE}{storage.absolute(settings.storage)}/jobs.sqlite"
-    if url.startswith(SQLITE):
-        Path(url.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
-    return url
-
-
-def user_of(owner: str) -> str:
-    """How the database names the owner of a job."""
-    return owner or ANYBODY
+    def _is_over(self, status: WorkflowStatus, oldest: datetime) -> bool:
+        """Whether a job ended too long ago, or was deleted and nothing works on it any longer."""
+        if status.status not in STATES:
+            return False
+        if status.completed_at is not None and time_of(status.completed_at) <= oldest:
+            return True
+        return status.attributes == DELETED and status.workflow_id not in self._active
 
 
 def first_outcomes(spec: JobSpec) -> list[Outcome]:
@@ -407,40 +379,6 @@ def first_outcomes(spec: JobSpec) -> list[Outcome]:
         Outcome(state="failed", refusal=each) if isinstance(each, Refusal) else Outcome()
         for each in spec.uploads
     ]
-
-
-def spec_of(status: WorkflowStatus) -> JobSpec:
-    """What was asked for."""
-    if status.input is None:
-        raise TypeError(f"the workflow {status.workflow_id} has no input")
-    return JobSpec.model_validate(status.input["args"][0])
-
-
-def time_of(milliseconds: int) -> datetime:
-    """A time of the database."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
-
-
-def is_no_cancellation(record: logging.LogRecord) -> bool:
-    """Whether a line of DBOS's log tells of more than a job that somebody has stopped."""
-    error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, CANCELLED)
-
-
-@contextlib.asynccontextmanager
-async def database_answers() -> AsyncIterator[None]:
-    """Refuse when the database does not answer; DBOS itself would wait for it.
-
-    Raises:
-        RefusedError: with status 503.
-    """
-    try:
-        async with asyncio.timeout(NO_DATABASE_S):
-            yield
-    except TimeoutError as error:
-        raise RefusedError(
-            BUSY, "no_database", "the jobs' database does not answer", 10.0
-        ) from error
 
 
 @contextlib.contextmanager

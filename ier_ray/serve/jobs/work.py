@@ -54,11 +54,12 @@ class JobExplainer:
         while True:
             kept = await asyncio.to_thread(self.store.answer, key)
             if kept is not None:
-                notify(outcome_of(key, kept))
+                outcome = outcome_of(key, kept)
+                notify(outcome)
                 if kept.final:
-                    return outcome_of(key, kept)
+                    return outcome
             try:
-                return await self._attempt(spec, upload, kept, notify)
+                return await self._attempt(spec, upload, key, kept, notify)
             except RefusedError as refused:
                 losses += refused.error == LOST
                 if refused.status != BUSY or losses > MOST_LOSSES:
@@ -68,15 +69,14 @@ class JobExplainer:
                 await asyncio.sleep(min(refused.retry_after_s or 1.0, MOST_WAIT_S))
 
     async def _attempt(
-        self, spec: JobSpec, upload: str, kept: Answer | None, notify: Notify
+        self, spec: JobSpec, upload: str, key: str, kept: Answer | None, notify: Notify
     ) -> Outcome:
         """Go on to the end.
 
         Raises:
             RefusedError: when the explainers refuse it, or die.
         """
-        store, key = self.store, self.store.key(spec, upload)
-        scores_key = store.scores_key(spec, upload)
+        store, scores_key = self.store, self.store.scores_key(spec, upload)
         before = Spent() if kept is None else kept.spent
         request = ExplainRequest(
             await asyncio.to_thread(store.upload, upload),
@@ -94,15 +94,15 @@ class JobExplainer:
                 spent = Spent(before.rows + answer.spent.rows, before.macs + answer.spent.macs)
                 found = replace(answer, spent=spent)
                 await asyncio.to_thread(self._keep, key, scores_key, found)
-                notify(outcome_of(key, found))
+                outcome = outcome_of(key, found)
+                notify(outcome)
                 if found.final:
-                    return outcome_of(key, found)
+                    return outcome
         raise RefusedError(BUSY, LOST, "the explainer gave no last answer", 1.0)
 
     def _keep(self, key: str, scores_key: str, answer: Answer) -> None:
         for scored in answer.scored:
-            if len(scored.keys):  # a refinement begins with a demand of nothing
-                self.store.keep_scored(scores_key, scored)
+            self.store.keep_scored(scores_key, scored)
         self.store.keep_answer(key, answer)
 
 

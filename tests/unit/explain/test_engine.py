@@ -14,6 +14,7 @@ from support.engines import (
     BASELINE,
     CountingNetwork,
     Waiting,
+    held,
     image_of,
     job_of,
     largest_difference,
@@ -149,18 +150,6 @@ def test_equal_explanations_in_flight_are_one(engine: Engine, network: CountingN
     found = [each.explanation() for each in submitted(engine, jobs)]
     assert all(each is found[0] for each in found)
     assert network.rows <= 400
-
-
-def held(network: CountingNetwork) -> tuple[threading.Event, threading.Event]:
-    """The network waits in its next batch: set when it is there, and to be set to let it go."""
-    inside, go = threading.Event(), threading.Event()
-
-    def wait() -> None:
-        inside.set()
-        assert go.wait(60)
-
-    network.before = wait
-    return inside, go
 
 
 @pytest.mark.parametrize("explainer", [AnytimeExplainer(8), AnytimeExplainer(5, budget=2000)])

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
 import pytest
-from support.engines import CountingNetwork, Waiting, job_of, small_network, submitted
+from support.engines import CountingNetwork, Waiting, held, job_of, small_network, submitted
 
 from ier_ray.errors import DeadlineError
 from ier_ray.explain import AnytimeExplainer, RegionTree
@@ -152,18 +152,6 @@ def test_known_rows_are_of_equal_or_of_other_settings(
     submitted(engine, [job_of(network, AnytimeExplainer(3), image=1)])[0].done()
     assert sum(rows for _, rows, _ in heard.batches) == rows_of(5) + rows_of(3)
     assert (heard.repeated, heard.deepening) == (rows_of(3), rows_of(3) + rows_of(5))
-
-
-def held(network: CountingNetwork) -> tuple[threading.Event, threading.Event]:
-    """The network waits in its next batch: set when it is there, and to be set to let it go."""
-    inside, go = threading.Event(), threading.Event()
-
-    def wait() -> None:
-        inside.set()
-        assert go.wait(60)
-
-    network.before = wait
-    return inside, go
 
 
 def test_rows_that_are_computed_after_a_cancel_are_late(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,21 +73,32 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def args(
+def fresh(
     request: pytest.FixtureRequest, checkpoint: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[AppArgs]:
-    location = str(tmp_path_factory.mktemp("jobs"))
+) -> Iterator[Callable[[], AppArgs]]:
+    """Makes settings with a storage and a database of their own: one process at a time has both."""
+    numbers = itertools.count()
+
+    def of(server: str | None) -> AppArgs:
+        location = str(tmp_path_factory.mktemp("jobs"))
+        database = None if server is None else f"{server}jobs{next(numbers)}"
+        return AppArgs(checkpoint=checkpoint, jobs=JobSettings(storage=location, database=database))
+
     if request.param == "sqlite":
-        yield AppArgs(checkpoint=checkpoint, jobs=JobSettings(storage=location))
+        yield lambda: of(None)
         return
-    with postgres() as url:
-        jobs = JobSettings(storage=location, database=url)
-        yield AppArgs(checkpoint=checkpoint, jobs=jobs)
+    with postgres() as server:
+        yield lambda: of(server)
+
+
+@pytest.fixture
+def args(fresh: Callable[[], AppArgs]) -> AppArgs:
+    return fresh()
 
 
 @pytest.fixture(scope="module")
-def client(args: AppArgs) -> Iterator[Client]:
-    with jobs_server(args) as server:
+def client(fresh: Callable[[], AppArgs]) -> Iterator[Client]:
+    with jobs_server(fresh()) as server:
         yield client_of(server.url)
 
 
@@ -286,6 +298,25 @@ def test_a_deleted_job_leaves_nothing_but_what_others_need(args: AppArgs) -> Non
         wait_for(lambda: not (uploads / files_of[1]).exists(), seconds=30)
         still = client.http.get(f"{JOBS}/{kept['id']}/0").json()
         assert still == found[0]
+
+
+def test_jobs_that_ended_long_ago_are_deleted_with_their_files(args: AppArgs) -> None:
+    if args.jobs is None:
+        raise AssertionError("no jobs")
+    with jobs_server(args) as server:
+        client = client_of(server.url)
+        old = client.ended(client.submit(saved(picture(50)), depth=1))
+    short = args.jobs.model_copy(update={"keep_days": 1e-7})
+    with jobs_server(args.model_copy(update={"jobs": short}), seconds=4.0) as server:
+        client = client_of(server.url)
+        runs = client.submit(saved(picture(51)), depth=6)
+        gone = client.submit(saved(picture(52)), depth=1)
+        client.http.delete(f"{JOBS}/{gone['id']}")  # what is over is looked for
+        wait_for(lambda: client.http.get(f"{JOBS}/{old['id']}").status_code == 404, seconds=30)
+        assert client.job(runs)["state"] == "running"
+        uploads = Path(args.jobs.storage) / "uploads"
+        kept = hashlib.sha256(saved(picture(51))).hexdigest()
+        wait_for(lambda: [each.name for each in uploads.iterdir()] == [kept], seconds=30)
 
 
 def test_a_client_has_its_own_jobs_only(args: AppArgs, tmp_path: Path) -> None:
