@@ -9,6 +9,7 @@ import asyncio
 import hmac
 import logging
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextvars import ContextVar
 from functools import cached_property
@@ -39,6 +40,8 @@ OPEN_BELOW = "/page/"
 """Where the files of the page are."""
 REREAD_S = 10.0
 """Seconds after which a changed file of tokens is noticed."""
+MOST_PAID = 4096
+"""Of what is paid for once, the latest that are remembered."""
 CLIENT: ContextVar[Token | None] = ContextVar("client", default=None)
 """The client whose request is served."""
 MILLISECONDS = 1000
@@ -92,6 +95,7 @@ class Guard:
         self._tokens = read_tokens(location)
         self._read_at = time.monotonic()
         self._reading: asyncio.Task[None] | None = None
+        self._paid: deque[tuple[str, str]] = deque(maxlen=MOST_PAID)
         try:
             found = storage_from_string(counters, wrap_exceptions=True)
             self._requests = MovingWindowRateLimiter(found)
@@ -132,13 +136,16 @@ class Guard:
             )
         return token
 
-    async def charge(self, token: Token, seconds: float) -> None:
+    async def charge(self, token: Token, seconds: float, *, once: str | None = None) -> None:
         """Count predicted seconds of an explanation.
+
+        Args:
+            once: names what is paid for: a second time it costs nothing.
 
         Raises:
             RefusedError: as :meth:`admit`.
         """
-        if token.compute is None:
+        if token.compute is None or (token.name, once) in self._paid:
             return
         asked = limits.parse(token.compute)
         limit = type(asked)(asked.amount * MILLISECONDS, asked.multiples)
@@ -147,6 +154,8 @@ class Guard:
         if cost > limit.amount:
             raise RefusedError.parameter(f"{token.name} may have {what}: lower depth")
         await self._count(self._compute, limit, token, what, cost)
+        if once is not None:
+            self._paid.append((token.name, once))
 
     def _known(self, secret: str) -> Token | None:
         """The token of a secret; as long for every secret, known or not."""
@@ -269,12 +278,15 @@ def authorization_of(scope: Scope) -> str:
     return found[0] if len(found) == 1 else ""
 
 
-async def charge(seconds: float) -> None:
+async def charge(seconds: float, *, once: str | None = None) -> None:
     """Count predicted seconds of an explanation for the client whose request is served.
+
+    Args:
+        once: as of :meth:`Guard.charge`.
 
     Raises:
         RefusedError: as :meth:`Guard.charge`.
     """
     token = CLIENT.get()
     if Access.guard is not None and token is not None:
-        await Access.guard.charge(token, seconds)
+        await Access.guard.charge(token, seconds, once=once)

@@ -40,6 +40,9 @@ class ExplainRequest:
     """Masked images of the same image that were scored before, by the same weights."""
     weights_sha256: str | None = None
     """Hash of the weights that have to explain it; by default any."""
+    adjust_prior: bool | None = None
+    """Whether their probabilities have to be shifted to the frequencies of classes; by default as
+    the explainer does."""
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ class Explainer:
             args.checkpoint, adjust_prior=args.adjust_prior, weights_sha256=args.weights_sha256
         )
         self._weights_sha256 = recognizer.manifest.weights_sha256
+        self._adjust_prior = args.adjust_prior
         self._id = uuid.uuid4().hex
         self._explanations = Explanations(
             recognizer, args, lenders=self._lender, observer=EngineMetrics()
@@ -79,7 +80,8 @@ class Explainer:
 
         A replica with other weights does not help either.
         """
-        if request.weights_sha256 != self._weights_sha256 or request.asked_by == self._id:
+        asked = (request.weights_sha256, request.adjust_prior)
+        if asked != (self._weights_sha256, self._adjust_prior) or request.asked_by == self._id:
             return None
         return await self._explanations.scores(
             request.pixels, request.settings, request.domain, request.masking
@@ -87,5 +89,10 @@ class Explainer:
 
     def _lender(self, pixels: Pixels, settings: ExplainerSettings, domain: Domain) -> Lender:
         return Lender(
-            pixels, settings, domain, weights_sha256=self._weights_sha256, asked_by=self._id
+            pixels,
+            settings,
+            domain,
+            weights_sha256=self._weights_sha256,
+            adjust_prior=self._adjust_prior,
+            asked_by=self._id,
         )

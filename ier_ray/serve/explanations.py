@@ -157,11 +157,14 @@ class Explanations:
         """The job of a request.
 
         Raises:
-            RefusedError: when the image or a parameter cannot be used, or other weights are wanted.
+            RefusedError: when the image or a parameter cannot be used, or another explainer is
+                wanted.
         """
-        wanted = request.weights_sha256 or self._manifest.weights_sha256
-        if wanted != self._manifest.weights_sha256:
-            raise RefusedError.busy(f"this explainer has not the weights {wanted[:12]}…")
+        weights, adjust_prior = self._manifest.weights_sha256, self._args.adjust_prior
+        if request.weights_sha256 not in (None, weights):
+            raise RefusedError.busy(f"this explainer has the weights {weights[:12]}…")
+        if request.adjust_prior not in (None, adjust_prior):
+            raise RefusedError.busy(f"this explainer has adjust_prior {adjust_prior}")
         settings = merged(request.parameters, self._args)
         target = class_index(request.parameters.target, self._manifest.label_scheme)
         pixels = self._sample
@@ -217,7 +220,9 @@ class Explanations:
         most_s = float("inf") if request.for_job else self._args.deadline_s
         deadline = began + min(most_s, request.within_s)
         told = 0
-        ticket = self._engine.submit(prepared.job, notify, deadline=deadline)
+        ticket = self._engine.submit(
+            prepared.job, notify, deadline=deadline, is_patient=request.for_job
+        )
         try:
             while True:
                 update = await updates.get()

@@ -25,7 +25,6 @@ from ier_ray.serve.schemas import ExplainParameters, JobParameters
 from ier_ray.serve.service import READ, Service, serving
 from ier_ray.serve.uploads import Images, read_uploads
 
-NOT_FOUND = 404
 MOST_LISTED = 100
 
 
@@ -77,11 +76,12 @@ async def submit(
     """
     service = serving(request, query.network)
     jobs = jobs_of(service)
-    owner, images, spec = client_name(), *await asked(request, query, service)
-    job = uuid.uuid4().hex if idempotency_key is None else id_of(owner, idempotency_key)
-    if idempotency_key is None or not await is_known(jobs, owner, job):
-        await charged(spec, len(images), service)
-    found = await jobs.submit(job, spec, images)
+    images, spec = await asked(request, query, service)
+    job = uuid.uuid4().hex if idempotency_key is None else id_of(spec.owner, idempotency_key)
+    found = await jobs.known(job, spec)
+    if found is None:
+        await charged(job, spec, len(images), service)
+        found = await jobs.submit(job, spec, images)
     response.headers["location"] = f"{JOBS}/{job}"
     return JobReply.of(found)
 
@@ -196,8 +196,8 @@ async def asked(
     return images, spec
 
 
-async def charged(spec: JobSpec, images: int, service: Service) -> None:
-    """Count the predicted seconds of a job.
+async def charged(job: str, spec: JobSpec, images: int, service: Service) -> None:
+    """Count the predicted seconds of a job; once, however often its submission is tried.
 
     Raises:
         RefusedError: when an explanation would take too long, or the client may have no more.
@@ -208,18 +208,7 @@ async def charged(spec: JobSpec, images: int, service: Service) -> None:
     )
     if one.refusal is not None and one.refusal.status == UNPROCESSABLE:  # work that waits, waits
         raise one.refusal
-    await charge(one.seconds * images)
-
-
-async def is_known(jobs: Jobs, owner: str, job: str) -> bool:
-    """Whether a client has submitted a job before."""
-    try:
-        await jobs.get(owner, job)
-    except RefusedError as refused:
-        if refused.status == NOT_FOUND:
-            return False
-        raise
-    return True
+    await charge(one.seconds * images, once=job)
 
 
 def id_of(owner: str, key: str) -> str:

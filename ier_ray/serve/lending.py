@@ -46,6 +46,8 @@ class ScoreRequest:
     masking: MaskedImages
     weights_sha256: str
     """Of the replica that asks: scores of other weights are never mixed."""
+    adjust_prior: bool
+    """As of :class:`ier_ray.serve.answers.ExplainRequest`."""
     asked_by: str
     """Its id: the router may choose the replica itself."""
 
@@ -63,10 +65,12 @@ class Lender:
         domain: Domain,
         *,
         weights_sha256: str,
+        adjust_prior: bool,
         asked_by: str,
     ) -> None:
         self._pixels, self._settings, self._domain = pixels, settings, domain
-        self._weights_sha256, self._asked_by = weights_sha256, asked_by
+        self._weights_sha256, self._adjust_prior = weights_sha256, adjust_prior
+        self._asked_by = asked_by
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._slots = deque(range(SLOTS))
@@ -88,6 +92,7 @@ class Lender:
             self._domain,
             masking,
             self._weights_sha256,
+            self._adjust_prior,
             self._asked_by,
         )
         for _ in range(ATTEMPTS):

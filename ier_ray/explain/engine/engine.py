@@ -81,7 +81,12 @@ class Engine:
         self._thread.start()
 
     def submit(
-        self, job: Job, notify: Callable[[Update], None], *, deadline: float = float("inf")
+        self,
+        job: Job,
+        notify: Callable[[Update], None],
+        *,
+        deadline: float = float("inf"),
+        is_patient: bool = False,
     ) -> Ticket:
         """Start an explanation, or join an equal one that runs.
 
@@ -89,11 +94,12 @@ class Engine:
             notify: gets a :class:`Level` for each level that is finished from now on, and for the
                 last one before; then :class:`Done` or :class:`Failed`.
             deadline: by ``time.monotonic``.
+            is_patient: whether the one who waits gives way to others: see :meth:`backlog_s`.
 
         Raises:
             CancelledError: when the engine was stopped.
         """
-        listener = Listener(notify, deadline)
+        listener = Listener(notify, deadline, is_patient)
         with self._changed:
             if self._stopping:
                 raise CancelledError("the engine was stopped")
@@ -120,9 +126,9 @@ class Engine:
         return self._speeds[network].seconds(macs)
 
     def backlog_s(self) -> float:
-        """Predicted seconds until all that runs is finished."""
+        """Predicted seconds until all is finished that somebody waits for without patience."""
         with self._changed:
-            running = list(self._running.values())
+            running = [each for each in self._running.values() if not each.is_patient]
         return sum(self.seconds(each.job.network, each.macs_left) for each in running)
 
     def is_idle(self) -> bool:

@@ -95,11 +95,13 @@ class Listener:
     Attributes:
         notify: called from a thread of the engine; must return at once.
         deadline: by ``time.monotonic``; then the finished levels are the answer.
+        is_patient: whether others need not wait for this one's work.
         context: of the call that waits; what it waits for is logged there.
     """
 
     notify: Callable[[Update], None]
     deadline: float = float("inf")
+    is_patient: bool = False
     context: Context = field(default_factory=copy_context)
 
     def within(self, call: Callable[[], None]) -> None:
@@ -184,6 +186,11 @@ class Explaining:
     def macs_left(self) -> float:
         """Predicted cost of what is left."""
         return max(0.0, self.job.macs - self.spent)
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether all who wait are patient."""
+        return all(each.is_patient for each in self.listeners)
 
     @property
     def is_scored(self) -> bool:

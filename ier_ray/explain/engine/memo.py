@@ -68,12 +68,16 @@ class Memo:
     def add(
         self, image: Hashable, owner: Hashable, keys: Sequence[bytes], logits: NDArray[np.float64]
     ) -> None:
-        """Keep logits ``(M, K)``; those of the images used longest ago are dropped for them."""
+        """Keep logits ``(M, K)``; those of the images used longest ago are dropped for them.
+
+        An image that fills the memo alone gets no more.
+        """
         with self._lock:
             known = self._known.setdefault(image, Known())
             self._known.move_to_end(image)
             own = known.owners.setdefault(owner, owner)
-            known.rows.update(zip(keys, zip(logits, repeat(own)), strict=True))
+            if len(known.rows) < self._most_rows:
+                known.rows.update(zip(keys, zip(logits, repeat(own)), strict=True))
             while len(self._known) > 1 and self._rows_kept() > self._most_rows:
                 self._known.popitem(last=False)
 

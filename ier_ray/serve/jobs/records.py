@@ -12,10 +12,12 @@ from ier_ray.data.schema import Domain
 from ier_ray.explainer_settings import ExplainerSettings
 from ier_ray.records import DESCRIBED
 from ier_ray.serve.answers import Answer
-from ier_ray.serve.errors import Problem, RefusedError
+from ier_ray.serve.errors import BUSY, Problem, RefusedError
 
 JOBS = "/v1/explanations"
 """Path of all jobs."""
+
+NO_STORAGE = RefusedError(BUSY, "no_storage", "the storage of jobs cannot be used", 10.0)
 
 JobState = Literal["waiting", "running", "finished", "failed", "cancelled"]
 
@@ -156,6 +158,13 @@ class Jobs(Protocol):
 
         Raises:
             RefusedError: when too much waits, the id has another job, or nothing can be recorded.
+        """
+
+    async def known(self, job: str, spec: JobSpec) -> Job | None:
+        """The job that has an id already; None if a new one may be submitted.
+
+        Raises:
+            RefusedError: as :meth:`submit`.
         """
 
     async def get(self, owner: str, job: str) -> Job:

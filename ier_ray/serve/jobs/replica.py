@@ -78,6 +78,11 @@ class JobsReplica:
         found: Job = await self._call("submit", job, spec, images)
         return found
 
+    async def known(self, job: str, spec: JobSpec) -> Job | None:
+        """As :meth:`ier_ray.serve.jobs.records.Jobs.known`."""
+        found: Job | None = await self._call("known", job, spec)
+        return found
+
     async def get(self, owner: str, job: str) -> Job:
         """As :meth:`ier_ray.serve.jobs.records.Jobs.get`."""
         found: Job = await self._call("get", owner, job)

@@ -1,12 +1,13 @@
 """What jobs keep beside their records: uploads, scores and explanations, by their content.
 
     uploads/SHA256                    an image file as it came
-    scores/KEY/DIGEST.npz             masked images of one image, and their logits
+    scores/IMAGE/KEY-DIGEST.npz       masked images of an image that an explanation has scored
     explanations/KEY.npz              a finished explanation
     explanations/KEY.levels.npz       one that is not finished
 
 Equal requests have equal keys, so what one job has computed is there for all. Every file is written
-whole or not at all; scores come before the explanation that they are needed for.
+whole or not at all; scores come before the explanation that they are needed for, and tell what it
+had cost until then, so that no cost is lost between the two.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,10 @@ from ier_ray.serve.jobs.records import JobSpec
 
 UPLOADS, SCORES, EXPLANATIONS = "uploads", "scores", "explanations"
 FINAL, LEVELS = ".npz", ".levels.npz"
+ALGORITHM = 1
+"""Raised when equal requests get other explanations than before: what is kept is not used then."""
+MOST_ROWS = 2**18
+"""Scores of an image that are given to an explainer; it computes others again."""
 
 
 class Meta(Settings):
@@ -85,23 +90,47 @@ class JobStore:
         settings = spec.settings
         return self._digest(upload, spec.network, settings.baseline, settings.precision)
 
-    def keep_scored(self, key: str, scored: Scored) -> None:
-        """Write scores of masked images."""
-        keys = np.frombuffer(b"".join(scored.keys), np.uint8).reshape(len(scored.keys), -1)
-        digest = hashlib.sha256(keys.tobytes() + scored.logits.tobytes()).hexdigest()
-        content = zipped(keys=keys, logits=scored.logits)
-        storage.write_bytes(self._path(SCORES, key, f"{digest}.npz"), content)
+    def keep_scored(
+        self, scores_key: str, key: str, scored: Sequence[Scored], spent: Spent
+    ) -> None:
+        """Write scores of masked images.
 
-    def scored(self, key: str) -> tuple[Scored, ...]:
-        """All scores that are kept of an image's masked versions."""
-        directory = self._path(SCORES, key)
+        Args:
+            key: of the explanation that needed them.
+            spent: what it has cost so far, with them.
+        """
+        rows = [row for part in scored for row in part.keys]
+        if not rows:
+            return
+        keys = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1)
+        logits = np.concatenate([part.logits for part in scored])
+        content = zipped(keys=keys, logits=logits, spent=np.array([spent.rows, spent.macs]))
+        digest = hashlib.sha256(keys.tobytes() + logits.tobytes()).hexdigest()
+        storage.write_bytes(self._path(SCORES, scores_key, f"{key}-{digest}.npz"), content)
+
+    def scored(self, scores_key: str, key: str) -> tuple[tuple[Scored, ...], Spent]:
+        """Scores that are kept of an image's masked versions, and what an explanation has cost.
+
+        Args:
+            key: of the explanation; its own scores come first, up to :data:`MOST_ROWS` of all.
+        """
+        directory = self._path(SCORES, scores_key)
         if not storage.exists(directory):
-            return ()
-        found = []
-        for name in storage.list_files(directory):
+            return (), Spent()
+        found: list[Scored] = []
+        spent, rows = Spent(), 0
+        for name in sorted(storage.list_files(directory), key=lambda name: not is_of(key, name)):
+            if rows >= MOST_ROWS and not is_of(key, name):
+                break
             with np.load(io.BytesIO(storage.read_bytes(storage.join(directory, name)))) as arrays:
-                found.append(Scored([row.tobytes() for row in arrays["keys"]], arrays["logits"]))
-        return tuple(found)
+                if is_of(key, name) and arrays["spent"][0] > spent.rows:
+                    spent = Spent(int(arrays["spent"][0]), float(arrays["spent"][1]))
+                if rows < MOST_ROWS:
+                    found.append(
+                        Scored([row.tobytes() for row in arrays["keys"]], arrays["logits"])
+                    )
+                    rows += len(found[-1].keys)
+        return tuple(found), spent
 
     def keep_answer(self, key: str, answer: Answer) -> None:
         """Write an explanation, as far as it is finished."""
@@ -138,27 +167,35 @@ class JobStore:
                 return answer_in(storage.read_bytes(location))
         return None
 
-    def sweep(self, kept_uploads: Collection[str], kept_keys: Collection[str]) -> None:
-        """Delete what no job needs any longer.
+    def names_of(self, spec: JobSpec) -> set[str]:
+        """What the files of a job belong to: its uploads and its keys."""
+        uploads = {each for each in spec.uploads if isinstance(each, str)}
+        keys = {key(spec, each) for each in uploads for key in (self.key, self.scores_key)}
+        return uploads | keys
 
-        Args:
-            kept_uploads: of jobs that have not ended.
-            kept_keys: of explanations and scores of all jobs.
-        """
-        for kind, kept in ((UPLOADS, kept_uploads), (SCORES, kept_keys), (EXPLANATIONS, kept_keys)):
+    def files(self) -> list[tuple[str, str]]:
+        """All files, each with what it belongs to: the name of an upload, or a key."""
+        found = []
+        for kind in (UPLOADS, SCORES, EXPLANATIONS):
             directory = self._path(kind)
-            if not storage.exists(directory):
-                continue
-            for name in storage.list_files(directory):
-                if name.partition("/")[0].partition(".")[0] not in kept:
-                    storage.delete_file(storage.join(directory, name))
+            if storage.exists(directory):
+                found += [
+                    (storage.join(directory, name), name.partition("/")[0].partition(".")[0])
+                    for name in storage.list_files(directory)
+                ]
+        return found
 
     def _digest(self, *parts: str | None) -> str:
-        content = json.dumps([self.weights_sha256, self.adjust_prior, *parts])
+        content = json.dumps([ALGORITHM, self.weights_sha256, self.adjust_prior, *parts])
         return hashlib.sha256(content.encode()).hexdigest()
 
     def _path(self, *parts: str) -> str:
         return storage.join(self.location, *parts)
+
+
+def is_of(key: str, name: str) -> bool:
+    """Whether a file of scores was written for an explanation."""
+    return name.startswith(key)
 
 
 def zipped(**arrays: Any) -> bytes:
