@@ -9,7 +9,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from ier_ray.serve.ports import free_port
@@ -44,3 +46,22 @@ def postgres() -> Iterator[str]:
             yield f"postgresql://{USER}@127.0.0.1:{port}/"
         finally:
             subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True)
+
+
+@contextmanager
+def stopped(server: str) -> Iterator[None]:
+    """The server of a URL does not answer, though its connections stay."""
+    port = urlsplit(server).port
+    (main,) = [
+        psutil.Process(each.pid)
+        for each in psutil.net_connections("tcp")
+        if each.status == psutil.CONN_LISTEN and each.laddr.port == port
+    ]
+    processes = [main, *main.children(recursive=True)]
+    for each in processes:
+        each.suspend()
+    try:
+        yield
+    finally:
+        for each in processes:
+            each.resume()

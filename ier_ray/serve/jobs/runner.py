@@ -93,11 +93,11 @@ class JobRunner(DBOSConfiguredInstance):
         storage.check_writable(settings.storage, directory=True)
         self._exclusive = Exclusive(settings)
         launch(settings)
-        self._upkeep = Upkeep(self._ledger, self._store, settings.keep_days)
+        self.upkeep = Upkeep(self._ledger, self._store, settings.keep_days)
 
     def stop(self) -> None:
         """Stop; jobs that run go on where the next runner begins."""
-        self._upkeep.stop()
+        self.upkeep.stop()
         DBOS.destroy()
         self._exclusive.end()
 
@@ -109,7 +109,7 @@ class JobRunner(DBOSConfiguredInstance):
                 return known
             self._ledger.active[job] = Active.of(spec)
             try:
-                await self._upkeep.submitted(job, spec)
+                await self.upkeep.submitted(job, spec)
                 with storage_works():
                     for encoded in images:
                         await asyncio.to_thread(self._store.keep_upload, encoded)
@@ -152,7 +152,7 @@ class JobRunner(DBOSConfiguredInstance):
     async def delete(self, owner: str, job: str) -> None:
         """As :meth:`ier_ray.serve.jobs.records.Jobs.delete`."""
         await self._stop(owner, job, DELETED)
-        self._upkeep.sweep_soon()
+        self.upkeep.sweep_soon()
 
     async def answer(self, owner: str, job: str, place: int) -> Answer:
         """As :meth:`ier_ray.serve.jobs.records.Jobs.answer`."""
@@ -220,12 +220,12 @@ class JobRunner(DBOSConfiguredInstance):
         except BaseException:
             self._forget(job)
             raise
-        self._upkeep.recorded(job)
+        self.upkeep.recorded(job)
 
     def _forget(self, job: str) -> None:
         """There will be no such job."""
         self._ledger.active.pop(job, None)
-        self._upkeep.recorded(job)
+        self.upkeep.recorded(job)
 
     async def _step(
         self,

@@ -173,17 +173,25 @@ class JobStore:
         keys = {key(spec, each) for each in uploads for key in (self.key, self.scores_key)}
         return uploads | keys
 
-    def files(self) -> list[tuple[str, str]]:
-        """All files, each with what it belongs to: the name of an upload, or a key."""
+    def kept(self) -> list[tuple[str, str]]:
+        """What is kept: names, as of :meth:`names_of`, each with its location."""
         found = []
         for kind in (UPLOADS, SCORES, EXPLANATIONS):
-            directory = self._path(kind)
-            if storage.exists(directory):
+            location = self._path(kind)
+            if storage.exists(location):
+                list_all = storage.list_directories if kind == SCORES else storage.list_files
                 found += [
-                    (storage.join(directory, name), name.partition("/")[0].partition(".")[0])
-                    for name in storage.list_files(directory)
+                    (each.partition(".")[0], storage.join(location, each))
+                    for each in list_all(location)
                 ]
         return found
+
+    def delete(self, location: str) -> None:
+        """Delete what :meth:`kept` has found."""
+        if location.startswith(self._path(SCORES)):
+            storage.delete_directory(location)
+        else:
+            storage.delete_file(location)
 
     def _digest(self, *parts: str | None) -> str:
         content = json.dumps([ALGORITHM, self.weights_sha256, self.adjust_prior, *parts])

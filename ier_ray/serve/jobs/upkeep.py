@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 
 from dbos import DBOS, WorkflowStatus
 
-from ier_ray import storage
 from ier_ray.serve.errors import RefusedError
 from ier_ray.serve.jobs.ledger import DELETED, ENDED, Ledger, has, readable_spec, time_of
 from ier_ray.serve.jobs.records import JobSpec
@@ -63,7 +62,7 @@ class Upkeep:
         oldest = datetime.now(UTC) - self._kept
         while self._recorded:  # those that are recorded from here on may not be found below
             self._submitted.pop(self._recorded.pop(), None)
-        files = await asyncio.to_thread(self._store.files)
+        kept = await asyncio.to_thread(self._store.kept)
         wanted: set[str] = set()
         over: list[str] = []
         are_known = True
@@ -78,10 +77,10 @@ class Upkeep:
                 wanted |= await self._wanted_by(status, spec)
         for job in over:
             await self._ledger.calls(DBOS.delete_workflow_async(job))
-        for location, name in files if are_known else ():
+        for name, location in kept if are_known else ():
             async with self._deleting:
                 if not any(name in each for each in (wanted, *self._submitted.values())):
-                    await asyncio.to_thread(storage.delete_file, location)
+                    await asyncio.to_thread(self._store.delete, location)
 
     async def _sweep_forever(self) -> None:
         while True:

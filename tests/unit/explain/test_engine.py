@@ -169,6 +169,23 @@ def test_after_a_cancel_no_batch_begins(
     assert engine.backlog_s() == 0
 
 
+def test_nobody_waits_for_what_only_the_patient_wait_for(
+    engine: Engine, network: CountingNetwork
+) -> None:
+    inside, go = held(network)
+    job = job_of(network, AnytimeExplainer(8))
+    waiting = [Waiting(), Waiting()]
+    engine.submit(job, waiting[0], is_patient=True)
+    assert inside.wait(60)
+    assert engine.backlog_s() == 0
+    ticket = engine.submit(job, waiting[1])  # the same work, for somebody who waits
+    assert engine.backlog_s() > 0.9 * engine.seconds(network, job.macs) > 0
+    ticket.cancel()
+    assert engine.backlog_s() == 0
+    go.set()
+    waiting[0].done()
+
+
 def test_a_cancel_stops_the_choice_of_coalitions(engine: Engine) -> None:
     """Choosing 2000 coalitions of 256 regions takes seconds."""
     network = CountingNetwork(small_network())

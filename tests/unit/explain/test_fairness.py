@@ -88,6 +88,14 @@ def test_scores_of_the_latest_images_are_kept() -> None:
     assert found[0, 0] == 3.0
 
 
+def test_an_image_that_fills_the_memo_alone_gets_no_more() -> None:
+    memo, found = Memo(most_rows=3), np.zeros((5, 1))
+    keys = [bytes([row]) for row in range(5)]
+    for key in keys:
+        memo.add("a", "ann", [key], np.ones((1, 1)))
+    assert memo.fill("a", "ann", keys, found)[0].tolist() == [3, 4]
+
+
 def test_the_memo_says_how_many_scores_are_of_others() -> None:
     memo, found = Memo(), np.zeros((3, 1))
     memo.add("a", ("ann", 1), [b"1", b"2"], np.array([[1.0], [2.0]]))

@@ -191,6 +191,25 @@ def test_predicted_seconds_are_counted_by_token(file: str) -> None:
     assert asyncio.run(charged("bob", 1000.0, 1000.0)) == [200, 200]
 
 
+def test_what_has_a_name_is_paid_once(file: str) -> None:
+    secrets = [create_token(file, name, compute="10/hour") for name in ("ann", "bob")]
+    guard = Access.guard = Guard(file, MEMORY)
+
+    async def charge() -> None:
+        ann, bob = [await guard.admit(f"Bearer {secret}") for secret in secrets]
+        for _ in range(3):
+            await guard.charge(ann, 6.0, once="job")
+        with pytest.raises(RefusedError):
+            await guard.charge(ann, 6.0, once="another")
+        with pytest.raises(RefusedError):  # what was refused is not paid
+            await guard.charge(ann, 6.0, once="another")
+        await guard.charge(bob, 6.0, once="job")
+        with pytest.raises(RefusedError):
+            await guard.charge(bob, 6.0)
+
+    asyncio.run(charge())
+
+
 def test_counters_that_cannot_be_reached_refuse_instead_of_letting_all_in(
     file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

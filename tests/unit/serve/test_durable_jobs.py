@@ -8,19 +8,23 @@ import itertools
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 from support.checkpoints import save_tiny
 from support.jobs_server import jobs_server
 from support.pictures import picture, saved
-from support.postgres import postgres
+from support.postgres import postgres, stopped
 from support.processes import wait_for
 
+from ier_ray.serve.jobs.database import NO_DATABASE_S
 from ier_ray.serve.schemas import AppArgs, JobSettings
 from ier_ray.serve.tokens import create_token
 
@@ -317,6 +321,37 @@ def test_jobs_that_ended_long_ago_are_deleted_with_their_files(args: AppArgs) ->
         uploads = Path(args.jobs.storage) / "uploads"
         kept = hashlib.sha256(saved(picture(51))).hexdigest()
         wait_for(lambda: [each.name for each in uploads.iterdir()] == [kept], seconds=30)
+
+
+def test_a_database_that_sleeps_refuses_at_once_and_loses_nothing(checkpoint: str) -> None:
+    with postgres() as server, TemporaryDirectory() as directory:
+        jobs = JobSettings(storage=directory, database=f"{server}sleeping")
+        with jobs_server(AppArgs(checkpoint=checkpoint, jobs=jobs), seconds=0.5) as process:
+            client = client_of(process.url)
+            before = client.submit(saved(picture(60)), depth=4)
+            with stopped(server), ThreadPoolExecutor(12) as pool:
+                keys = [f"key{number}" for number in range(12)]
+
+                def submit(key: str) -> httpx.Response:
+                    headers, query = {"idempotency-key": key}, {"depth": 2}
+                    return client.http.post(
+                        JOBS, content=saved(picture(61)), params=query, headers=headers
+                    )
+
+                for reply in pool.map(submit, keys):
+                    assert (reply.status_code, reply.json()["error"]) == (503, "no_database")
+                began = time.monotonic()
+                assert client.http.get(JOBS).status_code == 503
+                assert time.monotonic() - began < NO_DATABASE_S / 2
+                threads = psutil.Process(process.process.pid).num_threads()
+                for reply in pool.map(submit, keys * 4):
+                    assert reply.status_code == 503
+                assert psutil.Process(process.process.pid).num_threads() <= threads + 2
+            wait_for(lambda: client.http.get(JOBS).is_success, seconds=60)
+            assert client.ended(before)["state"] == "finished"
+            found = {submit(key).json()["id"] for key in keys}
+            assert len(found) == len(keys)
+            assert all(client.ended({"id": each})["state"] == "finished" for each in found)
 
 
 def test_a_client_has_its_own_jobs_only(args: AppArgs, tmp_path: Path) -> None:
