@@ -82,7 +82,8 @@ class AppArgs(Settings):
     """Longest predicted duration of an explanation, in seconds of one idle replica; costlier ones
     are refused."""
     max_backlog_s: float = Field(60.0, gt=0)
-    """Predicted seconds of work that may wait in a replica; beyond, requests get a 503."""
+    """Predicted seconds of work that may wait in a replica, without that of jobs; beyond, requests
+    get a 503."""
     spread_s: float = Field(1.0, gt=0)
     """Predicted seconds of work left from which on an explanation asks idle replicas for help."""
     deadline_s: float = Field(100.0, gt=0)

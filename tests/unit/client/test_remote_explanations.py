@@ -124,7 +124,9 @@ def test_what_is_finished_is_not_asked_for_again(
     found, transport = run(served, folder, output)
     assert [each.new for each in found] == [False, True, True]
     assert transport.explained == 2
-    for changed in ({"target": "hate"}, {"settings": ExplainerSettings(depth=2)}):
+    predicted = {each.target for each in found}
+    other = next(name for name in served[1].manifest.label_scheme.classes if name not in predicted)
+    for changed in ({"target": other}, {"settings": ExplainerSettings(depth=2)}):
         assert run(served, folder, output, **changed)[1].explained == 3
     (output / "a.json").write_text("{")
     assert run(served, folder, output, settings=ExplainerSettings(depth=2))[1].explained == 1
