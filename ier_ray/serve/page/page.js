@@ -12,19 +12,18 @@ import { closeDialogs, pageHasKeys } from "./modal.js";
 import { density, regionAt, saturation } from "./regions.js";
 import { model, useToken } from "./service.js";
 import { Sharing, jobInAddress, showAddress } from "./sharing.js";
+import { Troubles } from "./troubles.js";
 import * as views from "./views.js";
 import { Watching } from "./watching.js";
 
 const UNUSABLE = [400, 413, 415]; // statuses of pictures that the service does not take
-const REFUSED = [...UNUSABLE, 422]; // of what would be refused again
-const NO_TOKEN = 401;
 const NONE = { picture: null, target: null, compare: null, job: null };
 const BEGIN = { ...NONE, job: jobInAddress(), ...controls.BEGIN.shapley, opacity: 0.85, outlines: false };
 
 const find = selector => document.querySelector(selector);
 const NOTHING = { frames: [], pixels: null, seconds: 0 };
 const limits = new WeakMap(); // of replies, or of their pixels
-const troubles = new Map(); // by what failed, the latest last: {title, detail, token, again}
+const troubles = new Troubles(render);
 const view = { level: null, place: null, preview: {} };
 let networks = null; // a promise, once they were asked for
 
@@ -39,8 +38,8 @@ const history = new History(BEGIN, choices => {
 const explaining = new Explaining({ learn, changed: render, failed: failExplaining });
 const watching = new Watching({
   changed: render,
-  failed: error => fail("job", error, () => watching.resume()),
-  works: () => works("job"),
+  failed: error => troubles.add("job", error, () => watching.resume()),
+  works: () => troubles.end("job"),
 });
 const sharing = new Sharing({ shared: render });
 
@@ -51,7 +50,7 @@ function learn() {
     find("#share").hidden = !jobs;
     return { ier, fer };
   });
-  networks.then(() => works("networks"), () => { networks = null; });
+  networks.then(() => troubles.end("networks"), () => { networks = null; });
   return networks;
 }
 
@@ -83,7 +82,7 @@ function inspectedIn(reply) {
 function render() {
   const choices = history.now;
   views.showPlace(choices, history);
-  views.showTrouble(shownTrouble());
+  views.showTrouble(troubles.latest);
   showAddress(choices.job ?? sharing.idOf(choices));
   showJob(watching.found, sharedMap(), inspect);
   if (!choices.picture) return;
@@ -112,38 +111,11 @@ function inspect(region, reply) {
   render();
 }
 
-const shownTrouble = () => [...troubles.values()].at(-1);
-
-/** Say that something failed, until the same works. `again` tries it once more. */
-function fail(what, error, again) {
-  troubles.set(what, {
-    title: error.title ?? "Something went wrong in this page.",
-    detail: error.detail ?? error.message,
-    again: [...REFUSED, NO_TOKEN].includes(error.status) ? null : again,
-    token: error.status === NO_TOKEN,
-  });
-  render();
-}
-
-function works(what) {
-  if (troubles.delete(what)) render();
-}
-
-/** Do what may fail, and say so then. */
-async function attempt(what, act) {
-  try {
-    await act();
-    works(what);
-  } catch (error) {
-    fail(what, error, () => attempt(what, act));
-  }
-}
-
 function failExplaining(error) {
   const { picture } = history.now;
   // A picture that the service does not take is put away again.
   if (UNUSABLE.includes(error.status) && picture && !picture.said.ier) history.forget();
-  fail("explanation", error, explainOn);
+  troubles.add("explanation", error, explainOn);
 }
 
 function choose(some) {
@@ -161,27 +133,14 @@ function take(picture) {
 
 /** Compute what is missing, after a failure or where it was cancelled. */
 function explainOn() {
-  troubles.delete("explanation");
+  troubles.end("explanation");
   explaining.follow(history.now, { again: true });
-}
-
-/** Try again what has failed last. */
-function retry() {
-  const [what, { again }] = [...troubles].at(-1);
-  troubles.delete(what);
-  render();
-  again();
-}
-
-function dismiss() {
-  const [what] = [...troubles].at(-1);
-  works(what);
 }
 
 /** Go on with everything, now that there is a token. */
 function enter() {
   troubles.clear();
-  attempt("networks", learn);
+  troubles.attempt("networks", learn);
   explainOn();
   watching.resume();
   render();
@@ -213,11 +172,11 @@ async function deleteJob(id) {
 /** Attempt something with the job that is shown now, also when it is tried again. */
 function attemptWithJob(what, act) {
   const { id } = watching.found;
-  attempt(what, () => act(id));
+  troubles.attempt(what, () => act(id));
 }
 
 /** Save the maps that are shown now. */
-const download = maps => attempt("download", () => savePng(maps));
+const download = maps => troubles.attempt("download", () => savePng(maps));
 
 const clicks = {
   undo: () => history.undo(),
@@ -226,8 +185,8 @@ const clicks = {
   anew: another,
   cancel,
   resume: explainOn,
-  retry,
-  dismiss,
+  retry: () => troubles.retry(),
+  dismiss: () => troubles.dismiss(),
   json: () => saveJson(shownMaps()),
   png: () => download(shownMaps()),
   share: () => sharing.open(history.now),
@@ -268,7 +227,7 @@ addEventListener("hashchange", () => {
   const job = jobInAddress();
   if (job || history.now.job) history.choose({ ...NONE, job });
 });
-takePictures({ taken: take, attempt });
+takePictures({ taken: take, attempt: (what, act) => troubles.attempt(what, act) });
 controls.listen({
   choose,
   preview: some => {
@@ -277,6 +236,6 @@ controls.listen({
   },
 });
 paintBar(find("#bar").getContext("2d"), 0, 0, 512, 1);
-attempt("networks", learn);
+troubles.attempt("networks", learn);
 watching.follow(history.now.job);
 render();

@@ -43,7 +43,7 @@ export function showMaps(maps, inspect) {
   place.classList.toggle("two", maps.length === 2);
   const { name, size } = maps[0].picture;
   place.hidden = false;
-  place.parentElement.style.setProperty("--ratio", size ? size.width / size.height : 1);
+  place.closest(".stage").style.setProperty("--ratio", size ? size.width / size.height : 1);
   find("#subject").textContent = `Emotion map of ${name}`;
   maps.forEach((map, index) => figures[index].show(map));
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
@@ -142,15 +141,15 @@ def test_files_are_not_taken_behind_a_dialog(page: Page) -> None:
 
 def test_a_dialog_is_of_what_it_was_opened_for(page: Page, service: Service) -> None:
     other = "f" * 32
-    deleted: list[Any] = []
     for job in (JOB, other):
         service.replies[job] = job_reply("waiting")
-    page.on("request", lambda request: request.method == "DELETE" and deleted.append(request.url))
     page.goto(f"{URL}#job={JOB}")
     dialog = dialog_of(page, "#delete")
     page.evaluate("hash => { location.hash = hash; }", f"#job={other}")
     expect(dialog).to_be_hidden()  # it would delete the other job now
     dialog_of(page, "#delete")
-    page.click("#delete-now")
+    expect(page.locator("#delete-not")).to_be_focused()  # Enter alone deletes nothing
+    with page.expect_request(lambda request: request.method == "DELETE") as request:
+        page.click("#delete-now")
+    assert request.value.url.rpartition("/")[2] == other
     expect(page.locator("#start")).to_be_visible()
-    assert [url.rpartition("/")[2] for url in deleted] == [other]
