@@ -19,8 +19,17 @@ FINISHED = 60_000
 
 
 def upload(page: Page, content: bytes, name: str = "scene.png") -> None:
-    """Pick a picture, as by the file dialog."""
+    """Pick a picture, as by the file dialog, and wait until the page has taken it."""
+    page.evaluate(
+        """() => {
+          window.taken = false;
+          const note = (_, observer) => { window.taken = true; observer.disconnect(); };
+          new MutationObserver(note).observe(
+            document.querySelector("#maps"), { subtree: true, attributeFilter: ["src"] });
+        }"""
+    )
     page.set_input_files("#file", {"name": name, "mimeType": "image/png", "buffer": content})
+    page.wait_for_function("() => window.taken")  # also if the service refuses it at once
 
 
 def scene(seed: int = 5) -> bytes:

@@ -1,5 +1,8 @@
 // Where pictures come from: the file dialog, drag and drop, the clipboard, and drawn examples.
 
+import { hasDialog, pageHasKeys } from "./modal.js";
+import { request } from "./service.js";
+
 const EXAMPLES = 6;
 const SEEDS = 10_000;
 
@@ -19,22 +22,16 @@ async function pictureOf(blob, name) {
   return { blob, name, size, address: URL.createObjectURL(blob), classes: [], said: {}, maps: new Map() };
 }
 
-/** Call `taken` with each picture that somebody gives. `failed` gets errors. */
-export function takePictures({ taken, failed }) {
-  const take = async (blob, name) => {
-    try {
-      taken(await pictureOf(blob, name));
-    } catch (error) {
-      failed(error);
-    }
-  };
+/** Call `taken` with each picture that somebody gives; `attempt` with what may fail on the way. */
+export function takePictures({ taken, attempt }) {
+  const take = (blob, name) => attempt("picture", async () => taken(await pictureOf(blob, name)));
   pick(take);
   drop(take);
   document.addEventListener("paste", event => {
     const file = event.clipboardData?.files[0];
-    if (file) take(file, file.name || "pasted picture");
+    if (file && pageHasKeys()) take(file, file.name || "pasted picture");
   });
-  examples(take, failed);
+  examples(take, attempt);
 }
 
 function pick(take) {
@@ -54,7 +51,7 @@ function drop(take) {
     depth = Math.max(0, depth + by);
     veil.hidden = depth === 0;
   };
-  addEventListener("dragenter", event => carries(event) && reveal(1));
+  addEventListener("dragenter", event => carries(event) && !hasDialog() && reveal(1));
   addEventListener("dragleave", event => carries(event) && reveal(-1));
   addEventListener("dragover", event => carries(event) && event.preventDefault());
   addEventListener("drop", event => {
@@ -62,12 +59,12 @@ function drop(take) {
     event.preventDefault();
     reveal(-Infinity);
     const [file] = event.dataTransfer.files;
-    if (file) take(file, file.name);
+    if (file && !hasDialog()) take(file, file.name);
   });
 }
 
 /** Buttons with drawn scenes; which ones depends on nothing but how often others were asked for. */
-function examples(take, failed) {
+function examples(take, attempt) {
   const list = document.querySelector("#examples");
   let first = 0;
   const show = () => {
@@ -79,15 +76,8 @@ function examples(take, failed) {
     const image = Object.assign(new Image(128, 128), { src: address, alt: `Drawn scene ${seed + 1}`, loading: "lazy" });
     const button = Object.assign(document.createElement("button"), { type: "button" });
     button.append(image);
-    button.addEventListener("click", async () => {
-      try {
-        const reply = await fetch(address);
-        if (!reply.ok) throw new Error(`Status ${reply.status}.`);
-        await take(await reply.blob(), `scene-${seed + 1}.png`);
-      } catch (error) {
-        failed(error);
-      }
-    });
+    const fetchIt = async () => take(await (await request(address)).blob(), `scene-${seed + 1}.png`);
+    button.addEventListener("click", () => attempt("scene", fetchIt));
     const item = document.createElement("li");
     item.append(button);
     return item;

@@ -8,32 +8,39 @@ import { History } from "./history.js";
 import { takePictures } from "./intake.js";
 import { haveJobs, remove, stop } from "./jobs.js";
 import { showJob } from "./jobview.js";
+import { closeDialogs, pageHasKeys } from "./modal.js";
 import { density, regionAt, saturation } from "./regions.js";
 import { model, useToken } from "./service.js";
 import { Sharing, jobInAddress, showAddress } from "./sharing.js";
+import { Troubles } from "./troubles.js";
 import * as views from "./views.js";
 import { Watching } from "./watching.js";
 
 const UNUSABLE = [400, 413, 415]; // statuses of pictures that the service does not take
-const REFUSED = [...UNUSABLE, 422]; // of what would be refused again
-const NO_TOKEN = 401;
 const NONE = { picture: null, target: null, compare: null, job: null };
 const BEGIN = { ...NONE, job: jobInAddress(), ...controls.BEGIN.shapley, opacity: 0.85, outlines: false };
 
 const find = selector => document.querySelector(selector);
 const NOTHING = { frames: [], pixels: null, seconds: 0 };
 const limits = new WeakMap(); // of replies, or of their pixels
-const view = { level: null, place: null, trouble: null, preview: {} };
+const troubles = new Troubles(render);
+const view = { level: null, place: null, preview: {} };
 let networks = null; // a promise, once they were asked for
 
 const history = new History(BEGIN, choices => {
-  Object.assign(view, { level: null, trouble: null, preview: {} });
+  Object.assign(view, { level: null, preview: {} });
+  troubles.clear();
+  closeDialogs();
   explaining.follow(choices);
   watching.follow(choices.job);
   render();
 });
-const explaining = new Explaining({ learn, changed: render, failed: fail });
-const watching = new Watching({ changed: render, failed: fail, works });
+const explaining = new Explaining({ learn, changed: render, failed: failExplaining });
+const watching = new Watching({
+  changed: render,
+  failed: error => troubles.add("job", error, () => watching.resume()),
+  works: () => troubles.end("job"),
+});
 const sharing = new Sharing({ shared: render });
 
 /** The networks that the service has, by name; asked for once, or again if that failed. */
@@ -43,7 +50,7 @@ function learn() {
     find("#share").hidden = !jobs;
     return { ier, fer };
   });
-  networks.catch(() => { networks = null; });
+  networks.then(() => troubles.end("networks"), () => { networks = null; });
   return networks;
 }
 
@@ -75,7 +82,7 @@ function inspectedIn(reply) {
 function render() {
   const choices = history.now;
   views.showPlace(choices, history);
-  views.showTrouble(view.trouble);
+  views.showTrouble(troubles.latest);
   showAddress(choices.job ?? sharing.idOf(choices));
   showJob(watching.found, sharedMap(), inspect);
   if (!choices.picture) return;
@@ -83,7 +90,7 @@ function render() {
   views.showMaps(maps, inspect);
   views.showReading(maps);
   views.showScale(maps);
-  views.showProgress(maps, { choices, view, runs: explaining.runs });
+  views.showProgress(maps, { choices, level: view.level, runs: explaining.runs, failed: troubles.has("explanation") });
   controls.show({ ...choices, ...view.preview, target: targetsOf(choices)[0] });
 }
 
@@ -104,22 +111,11 @@ function inspect(region, reply) {
   render();
 }
 
-function fail(error) {
+function failExplaining(error) {
   const { picture } = history.now;
   // A picture that the service does not take is put away again.
   if (UNUSABLE.includes(error.status) && picture && !picture.said.ier) history.forget();
-  view.trouble = {
-    title: error.title ?? "Something went wrong in this page.",
-    detail: error.detail ?? error.message,
-    again: ![...REFUSED, NO_TOKEN].includes(error.status),
-    token: error.status === NO_TOKEN,
-  };
-  render();
-}
-
-function works() {
-  view.trouble = null;
-  render();
+  troubles.add("explanation", error, explainOn);
 }
 
 function choose(some) {
@@ -136,10 +132,16 @@ function take(picture) {
 }
 
 /** Compute what is missing, after a failure or where it was cancelled. */
-function goOn() {
-  view.trouble = null;
-  if (history.now.picture) explaining.follow(history.now, { again: true });
-  else learn().catch(fail);
+function explainOn() {
+  troubles.end("explanation");
+  explaining.follow(history.now, { again: true });
+}
+
+/** Go on with everything, now that there is a token. */
+function enter() {
+  troubles.clear();
+  troubles.attempt("networks", learn);
+  explainOn();
   watching.resume();
   render();
 }
@@ -154,21 +156,27 @@ function another() {
   find("#file").focus();
 }
 
-async function stopJob() {
-  const { id } = watching.found;
+async function stopJob(id) {
   const job = await stop(id);
   if (watching.found?.id !== id) return;
   watching.take(job);
   find("#job-link").focus(); // the button that had the focus is gone
 }
 
-async function deleteJob() {
-  const { id } = watching.found;
-  find("#delete-dialog").close();
+async function deleteJob(id) {
   await remove(id);
   sharing.forget(id);
   if (watching.found?.id === id) another();
 }
+
+/** Attempt something with the job that is shown now, also when it is tried again. */
+function attemptWithJob(what, act) {
+  const { id } = watching.found;
+  troubles.attempt(what, () => act(id));
+}
+
+/** Save the maps that are shown now. */
+const download = maps => troubles.attempt("download", () => savePng(maps));
 
 const clicks = {
   undo: () => history.undo(),
@@ -176,39 +184,40 @@ const clicks = {
   another,
   anew: another,
   cancel,
-  resume: goOn,
-  retry: goOn,
-  dismiss: () => {
-    view.trouble = null;
-    render();
-  },
+  resume: explainOn,
+  retry: () => troubles.retry(),
+  dismiss: () => troubles.dismiss(),
   json: () => saveJson(shownMaps()),
-  png: () => savePng(shownMaps()).catch(fail),
+  png: () => download(shownMaps()),
   share: () => sharing.open(history.now),
   previous: () => watching.turn(-1),
   next: () => watching.turn(1),
-  stop: () => stopJob().catch(fail),
+  stop: () => attemptWithJob("stop", stopJob),
   "job-link": () => sharing.give(watching.found.id),
   "job-json": () => saveJson([sharedMap()]),
-  "job-png": () => savePng([sharedMap()]).catch(fail),
+  "job-png": () => download([sharedMap()]),
   delete: () => find("#delete-dialog").showModal(),
-  "delete-now": () => deleteJob().catch(fail),
-  "delete-not": () => find("#delete-dialog").close(),
+  "delete-now": () => {
+    closeDialogs();
+    attemptWithJob("delete", deleteJob);
+  },
+  "delete-not": closeDialogs,
 };
 for (const [id, act] of Object.entries(clicks)) find(`#${id}`).addEventListener("click", act);
 find("#access").addEventListener("submit", event => {
   event.preventDefault();
   useToken(find("#token").value.trim());
   find("#token").value = "";
-  goOn();
+  enter();
 });
 find("#level").addEventListener("input", ({ target }) => {
   view.level = target.value === target.max ? null : Number(target.value);
   render();
 });
 addEventListener("keydown", event => {
+  if (!pageHasKeys()) return;
   if (event.key === "Escape" && explaining.runs) cancel();
-  if (!(event.ctrlKey || event.metaKey) || event.altKey || event.target.id === "token") return;
+  if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
   const act = { z: event.shiftKey ? "redo" : "undo", y: "redo" }[event.key.toLowerCase()];
   if (!act) return;
   event.preventDefault();
@@ -218,7 +227,7 @@ addEventListener("hashchange", () => {
   const job = jobInAddress();
   if (job || history.now.job) history.choose({ ...NONE, job });
 });
-takePictures({ taken: take, failed: fail });
+takePictures({ taken: take, attempt: (what, act) => troubles.attempt(what, act) });
 controls.listen({
   choose,
   preview: some => {
@@ -227,6 +236,6 @@ controls.listen({
   },
 });
 paintBar(find("#bar").getContext("2d"), 0, 0, 512, 1);
-learn().catch(fail);
+troubles.attempt("networks", learn);
 watching.follow(history.now.job);
 render();

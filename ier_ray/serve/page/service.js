@@ -119,7 +119,7 @@ export function upload(picture, accept, signal) {
  * The reply to a request.
  * @throws {ServiceError} unless it succeeded or its status is allowed.
  */
-export async function request(address, options, allowed = []) {
+export async function request(address, options = {}, allowed = []) {
   let reply;
   try {
     const access = token ? { authorization: `Bearer ${token}` } : {};

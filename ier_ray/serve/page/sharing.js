@@ -57,6 +57,7 @@ export class Sharing {
 
   /** Give the link of a job. */
   give(id) {
+    this.#choices = null;
     told.textContent = "";
     dialog.showModal();
     give(id);
@@ -76,7 +77,7 @@ export class Sharing {
       if (dialog.open && this.#choices === choices) await give(job.id);
     } catch (error) {
       if (error.kind === "key_used") this.#made.delete(name);
-      told.textContent = [error.title, capital(error.detail ?? error.message)].filter(Boolean).join(" ");
+      if (this.#choices === choices) told.textContent = [error.title, capital(error.detail ?? error.message)].filter(Boolean).join(" ");
     } finally {
       find("#share-upload").disabled = false;
     }

@@ -43,7 +43,7 @@ export function showMaps(maps, inspect) {
   place.classList.toggle("two", maps.length === 2);
   const { name, size } = maps[0].picture;
   place.hidden = false;
-  place.parentElement.style.setProperty("--ratio", size ? size.width / size.height : 1);
+  place.closest(".stage").style.setProperty("--ratio", size ? size.width / size.height : 1);
   find("#subject").textContent = `Emotion map of ${name}`;
   maps.forEach((map, index) => figures[index].show(map));
 }
@@ -75,11 +75,11 @@ export function showScale(maps) {
 }
 
 /** How far the explanation is, and which of its levels is shown. */
-export function showProgress(maps, { choices, view, runs }) {
+export function showProgress(maps, { choices, level: chosen, runs, failed }) {
   const frames = Math.max(...maps.map(map => map.frames.length));
   const level = find("#level");
   level.max = Math.max(0, frames - 1);
-  level.value = view.level ?? frames - 1;
+  level.value = chosen ?? frames - 1;
   level.disabled = frames < 2;
   const leaves = maps[0].reply?.leaves.length;
   find("#level-text").textContent = leaves ? plural(leaves, "region") : "";
@@ -90,14 +90,14 @@ export function showProgress(maps, { choices, view, runs }) {
   const whole = isWhole(choices);
   find("#cancel").hidden = !runs;
   find("#share").disabled = !maps[0].target;
-  find("#resume").hidden = runs || whole || Boolean(view.trouble);
+  find("#resume").hidden = runs || whole || failed;
   for (const id of ["#png", "#json"]) find(id).disabled = !maps.every(map => map.reply);
-  const state = stateOf(maps, { whole, runs, trouble: view.trouble });
+  const state = stateOf(maps, { whole, runs, failed });
   if (find("#state").textContent !== state) find("#state").textContent = state;
 }
 
-function stateOf(maps, { whole, runs, trouble }) {
-  if (trouble) return "";
+function stateOf(maps, { whole, runs, failed }) {
+  if (failed) return "";
   if (runs) return "Explaining …";
   if (!whole) return "Cancelled. The finished levels stay.";
   const { frames } = maps[0], last = frames.at(-1);

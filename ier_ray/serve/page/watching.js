@@ -31,6 +31,7 @@ export class Watching {
     release(this.found?.result);
     this.found = id && { id, job: null, place: 0, result: null, gone: IDS.test(id) ? null : {} };
     this.#shown = "";
+    this.#failing = false;
     this.resume();
   }
 

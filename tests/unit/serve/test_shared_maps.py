@@ -276,6 +276,11 @@ def test_phone_and_color_scheme_of_a_shared_map(
     with opened(browser, link, viewport=PHONE, color_scheme=scheme) as page:
         expect(page.locator("#state")).to_contain_text("Finished", timeout=ENDED)
         assert not scrolls_sideways(page)
+        edges = "e => e.map(each => Math.round(each.getBoundingClientRect().right))"
+        maps, scale, *buttons = page.locator(
+            "#maps, .scale, .of-job .actions button:nth-child(even)"
+        ).evaluate_all(edges)
+        assert {maps, scale, *buttons} == {maps}  # one column
         page.click("#job-link")
         expect(page.locator("#link")).to_have_value(link)
         box = page.get_by_role("dialog").bounding_box()
