@@ -49,16 +49,19 @@ both = pytest.mark.parametrize("kind", ["sync", "async"])
 
 
 @pytest.fixture(scope="module")
-def args(tmp_path_factory: pytest.TempPathFactory) -> AppArgs:
-    return AppArgs(
-        checkpoint=save_tiny(tmp_path_factory.mktemp("checkpoint")),
-        jobs=JobSettings(storage=str(tmp_path_factory.mktemp("jobs"))),
-    )
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_tiny(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture
+def args(checkpoint: str, tmp_path: Path) -> AppArgs:
+    return AppArgs(checkpoint=checkpoint, jobs=JobSettings(storage=str(tmp_path / "jobs")))
 
 
 @pytest.fixture(scope="module")
-def url(args: AppArgs) -> Iterator[str]:
-    with jobs_server(args) as server:
+def url(checkpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    jobs = JobSettings(storage=str(tmp_path_factory.mktemp("jobs")))
+    with jobs_server(AppArgs(checkpoint=checkpoint, jobs=jobs)) as server:
         yield server.url
 
 

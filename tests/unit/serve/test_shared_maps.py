@@ -244,7 +244,8 @@ def test_a_hidden_page_asks_nothing(browser: Browser, server: JobsServer) -> Non
 def test_a_shared_link_asks_for_a_token(browser: Browser, args: AppArgs, tmp_path: Path) -> None:
     file = str(tmp_path / "tokens.json")
     token = create_token(file, "ann")
-    with jobs_server(args.model_copy(update={"tokens": file})) as server:
+    own = {"tokens": file, "jobs": JobSettings(storage=str(tmp_path / "jobs"))}
+    with jobs_server(args.model_copy(update=own)) as server:
         headers = {"authorization": f"Bearer {token}"}
         image = saved(picture(5))
         asked = httpx.post(f"{server.url}{JOBS}", content=image, headers=headers).json()
