@@ -95,8 +95,6 @@ class JobExplainer:
             if kept.final:
                 return outcome
         known, before = await stored(store.scored, scores_key, key)
-        if kept is not None and kept.spent.rows > before.rows:
-            before = kept.spent
         request = ExplainRequest(
             await stored(store.upload, upload),
             spec.network,
