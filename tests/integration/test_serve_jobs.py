@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from moto.server import ThreadedMotoServer
 from support.checkpoints import save_tiny
+from support.postgres import postgres
 from support.processes import cpu_s, wait_for
 from support.service import EXPLAIN, replicas, running, scene, values
 from support.service_process import HOST, config_in, healthy, serving
 
+from ier_ray import s3
 from ier_ray.serve.schemas import AppArgs, JobSettings
 
 pytestmark = pytest.mark.alone
@@ -105,8 +109,26 @@ def test_a_cancelled_job_leaves_its_explainer_idle(url: str) -> None:
     assert min(levels(url, identity)) < DEEP["depth"]
 
 
-def test_jobs_go_on_when_the_whole_cluster_was_killed(tmp_path: Path) -> None:
-    config = config_in(tmp_path)
+@pytest.fixture(params=["SQLite", "PostgreSQL and S3"])
+def places(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Where jobs are kept."""
+    if request.param == "SQLite":
+        yield {"storage": str(tmp_path / "jobs")}
+        return
+    server = ThreadedMotoServer("127.0.0.1", int(os.environ["AWS_ENDPOINT_URL"].split(":")[-1]))
+    server.start()
+    try:
+        s3.client().create_bucket(Bucket="jobs")
+        with postgres() as url:
+            yield {"storage": "s3://jobs/of/a/service", "database": f"{url}jobs"}
+    finally:
+        server.stop()
+
+
+def test_jobs_go_on_when_the_whole_cluster_was_killed(
+    tmp_path: Path, places: dict[str, Any]
+) -> None:
+    config = config_in(tmp_path, jobs=places)
     port = yaml.safe_load(config.read_text())["http_options"]["port"]
     url, images = f"http://{HOST}:{port}", [scene(seed) for seed in range(3)]
     with serving(config) as process:
