@@ -21,7 +21,7 @@ from ier_ray.serve.schemas import AppArgs, JobSettings
 from ier_ray.serve.tokens import create_token
 
 JOBS = "/v1/explanations"
-PACE_S = 0.5
+PACE_S = 1.0
 """Between two levels, so that the page sees them."""
 ENDED = 30_000
 """Milliseconds that a job may take here."""
@@ -45,13 +45,13 @@ def server(args: AppArgs) -> Iterator[JobsServer]:
 def submitted(url: str, *images: bytes, **query: Any) -> str:
     """The id of a new job."""
     files = [("image", each) for each in images]
-    reply = httpx.post(f"{url}{JOBS}", files=files, params=query)
+    reply = httpx.post(f"{url}{JOBS}", files=files, params=query, timeout=60)
     assert reply.status_code == 202, reply.text
     return str(reply.json()["id"])
 
 
 def state_of(url: str, job: str) -> str:
-    return str(httpx.get(f"{url}{JOBS}/{job}").json()["state"])
+    return str(httpx.get(f"{url}{JOBS}/{job}", timeout=60).json()["state"])
 
 
 def record(page: Page) -> None:
@@ -248,7 +248,7 @@ def test_a_shared_link_asks_for_a_token(browser: Browser, args: AppArgs, tmp_pat
     with jobs_server(args.model_copy(update=own)) as server:
         headers = {"authorization": f"Bearer {token}"}
         image = saved(picture(5))
-        asked = httpx.post(f"{server.url}{JOBS}", content=image, headers=headers).json()
+        asked = httpx.post(f"{server.url}{JOBS}", content=image, headers=headers, timeout=60).json()
         with opened(browser, f"{server.url}/#job={asked['id']}", failures=(401,)) as page:
             expect(page.get_by_role("alert")).to_contain_text("The service asks for a token.")
             page.fill("#token", token)
