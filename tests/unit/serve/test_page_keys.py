@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 from support.scripted_page import (
     JOB,
     URL,
     Service,
     as_json,
     job_reply,
-    scripted_page,
-    scripted_service,
 )
 from support.service_page import scene, upload, wait_until_finished
 
@@ -34,17 +31,12 @@ GIVE = """([selector, type]) => {
 
 
 @pytest.fixture
-def service() -> Service:
-    return scripted_service()
-
-
-@pytest.fixture
-def page(browser: Browser, service: Service) -> Iterator[Page]:
-    with scripted_page(browser, service) as opened:
-        document = json.dumps({"paths": {"/v1/explanations": {}}})
-        opened.route("**/openapi.json", lambda route: route.fulfill(body=document))
-        opened.reload()
-        yield opened
+def page(page: Page) -> Page:
+    """The same of a service that has jobs."""
+    document = json.dumps({"paths": {"/v1/explanations": {}}})
+    page.route("**/openapi.json", lambda route: route.fulfill(body=document))
+    page.reload()
+    return page
 
 
 def hold_explanations(page: Page) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from support.scripted_page import (
     JOB,
     SIDE,
@@ -23,25 +22,12 @@ from support.scripted_page import (
     explanation,
     job_reply,
     leaves,
-    scripted_page,
-    scripted_service,
 )
 from support.service_page import scene, upload, wait_until_finished
 
 from ier_ray.explain.rendering import saturation
 
 NPZ = "application/x-npz"
-
-
-@pytest.fixture
-def service() -> Service:
-    return scripted_service()
-
-
-@pytest.fixture
-def page(browser: Browser, service: Service) -> Iterator[Page]:
-    with scripted_page(browser, service) as opened:
-        yield opened
 
 
 def shares(page: Page, network: str) -> list[str]:

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from support.scripted_page import (
     JOB,
     URL,
     Service,
     as_json,
     job_reply,
-    scripted_page,
-    scripted_service,
 )
 from support.service_page import scene, upload, wait_until_finished
 
 BUSY = as_json({"title": "Busy", "detail": "64 wait"}, 503)
 DISK = as_json({"title": "Failed", "detail": "the disk is full"}, 500)
-
-
-@pytest.fixture
-def service() -> Service:
-    return scripted_service()
-
-
-@pytest.fixture
-def page(browser: Browser, service: Service) -> Iterator[Page]:
-    with scripted_page(browser, service) as opened:
-        yield opened
 
 
 def test_a_success_of_the_shared_map_leaves_other_messages(page: Page, service: Service) -> None:
